@@ -1,0 +1,65 @@
+# Every target sets up what it needs; `make` alone lists them.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+MODEL := all-MiniLM-L6-v2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup models run demo test lint types check fmt bench image clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Create .venv with the service, the SDK and the development tools
+
+$(READY): pyproject.toml client/pyproject.toml
+	@echo "==> setting up $(VENV) (a minute or two; hnswlib is compiled here)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or newer is needed; set PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -e './client[numpy]'
+	@touch $@
+
+models: $(READY) ## Obtain and build the default text encoder (verified by hash)
+	@$(BIN)/likewise models obtain $(MODEL)
+
+run: $(READY) ## Serve on 127.0.0.1:8000 with the default encoder and the embedded engine
+	@$(BIN)/likewise models obtain $(MODEL) || \
+		echo "==> no text encoder: the service takes your own vectors; 'make models' tries again"
+	@$(BIN)/likewise warm
+	@exec $(BIN)/likewise serve
+
+demo: $(READY) ## Index the standard library's docstrings in the running service and query them
+	@$(BIN)/python client/examples/stdlib_demo.py
+
+test: $(READY) ## Run the tests
+	@$(BIN)/likewise warm
+	$(BIN)/python -m pytest -q
+
+lint: $(READY) ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## Check types strictly
+	$(BIN)/mypy app
+	$(BIN)/mypy client/likewise
+
+check: lint types test ## Everything CI runs
+
+fmt: $(READY) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## Measure ingest, build, recall and speed (DATA=folder with papers.jsonl.gz and vectors)
+	@test -n "$(DATA)" || { echo "say where the data is: make bench DATA=path/to/arxiv"; exit 1; }
+	$(BIN)/python bench/arxiv.py "$(DATA)"
+
+image: ## Build the container image (needs a Docker engine)
+	docker build -f docker/Dockerfile -t likewise .
+
+clean: ## Remove what can be made again; collections in data/ stay
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

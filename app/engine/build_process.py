@@ -1,0 +1,100 @@
+"""Builds one segment in a process of its own.
+
+A build is minutes of hashing, sorting and graph insertion; in the service's process its Python
+parts would hold the GIL against every query. Here it has its own, runs at low priority, and gives
+all its memory back at its end. It imports nothing compiled by us, so it starts in about 0.2 s.
+
+The order comes as one line of JSON on standard input; progress goes out as lines of JSON. Standard
+input stays open for as long as the service lives: when it closes, so does this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from app.segments.segment import Segment
+from app.segments.writer import write_segment
+from app.storage.store import Store
+from app.types import IndexSettings, Metric, VectorField
+
+_NICENESS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to build.
+
+    store    the collection's database
+    folder   where the segment is to be; it must not exist
+    fields   the collection's vector fields, in order: name, dimension, metric
+    base     folder of the segment to extend, if any
+    rows     the store's rows to add to the base's
+    """
+
+    store: str
+    folder: str
+    fields: list[dict[str, Any]]
+    m: int
+    ef_construction: int
+    base: str | None
+    rows: list[int]
+    threads: int
+
+    def encode(self) -> bytes:
+        """Write the order as one line."""
+        return orjson.dumps(asdict(self)) + b"\n"
+
+
+def build(order: Order) -> None:
+    """Carry out an order. Raises what goes wrong; then `folder` does not exist."""
+    fields = [VectorField(f["name"], f["dimension"], Metric(f["metric"])) for f in order.fields]
+    base = Segment.open(Path(order.base)) if order.base is not None else None
+    store = Store(Path(order.store), fields=len(fields), sync=False)
+    try:
+        write_segment(
+            Path(order.folder),
+            store,
+            np.array(order.rows, dtype=np.int64),
+            fields,
+            IndexSettings(order.m, order.ef_construction),
+            base=base,
+            threads=order.threads,
+            progress=_report,
+        )
+    finally:
+        store.close()
+
+
+def _report(stage: str, done: int, total: int) -> None:
+    sys.stdout.write(f'{{"stage":"{stage}","done":{done},"total":{total}}}\n')
+    sys.stdout.flush()
+
+
+def _leave_with_the_service() -> None:
+    # Not through sys.stdin: its lock, held by a thread that waits, aborts the interpreter's exit.
+    with contextlib.suppress(OSError):
+        while os.read(0, 1):
+            pass
+    os._exit(1)
+
+
+def main() -> None:
+    """Read the order, watch the service, build."""
+    order = Order(**orjson.loads(sys.stdin.buffer.readline()))
+    threading.Thread(target=_leave_with_the_service, daemon=True).start()
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
+    build(order)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""The embedded engine: a data directory of collections, and their background builder.
+
+    LOCK                    held while a process uses the directory
+    catalog.sqlite          which collections exist (`app.storage.catalog`)
+    collections/<folder>/   one collection: store.sqlite (the truth), segments/ (derived)
+
+A collection that cannot be opened does not stop the others: its name stays known, and every call
+to it raises the error that says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import threading
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from app.attributes.filter import Filter
+from app.engine.builder import Builder
+from app.engine.collection import Collection
+from app.errors import CollectionNotFound, DefinitionDiffers, LikewiseError
+from app.exchange import Answer, CollectionInfo, Page, Search, Selection
+from app.storage.catalog import Catalog, Entry
+from app.storage.files import lock_folder, sync_folder
+from app.types import (
+    AttributeValue,
+    Definition,
+    IndexSettings,
+    Metric,
+    Point,
+    PointId,
+    Projection,
+    Record,
+    VectorField,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Database:
+    """All collections of one data directory. Every method is safe for any thread."""
+
+    def __init__(
+        self, data_dir: Path, *, sync: bool = True, head_points: int = 4096, build_threads: int = 1
+    ) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._folder = data_dir / "collections"
+        self._folder.mkdir(exist_ok=True)
+        self._lock_file = lock_folder(data_dir)
+        self._sync = sync
+        self._head_points = head_points
+        self._lock = threading.Lock()  # of the catalog and of changes to the two dictionaries
+        self._open: dict[str, Collection] = {}
+        self._broken: dict[str, LikewiseError] = {}
+        self._catalog = Catalog(data_dir / "catalog.sqlite", sync=sync)
+        self._builder: Builder | None = None
+        entries = self._catalog.entries()
+        self._sweep({entry.folder for entry in entries})
+        for entry in entries:
+            try:
+                self._open[entry.name] = self._opened(entry)
+            except LikewiseError as exc:
+                _log.error("collection %s cannot be opened: %s", entry.name, exc)
+                self._broken[entry.name] = exc
+        self._builder = Builder(lambda: list(self._open.values()), threads=build_threads)
+
+    def _sweep(self, used: set[str]) -> None:
+        """Remove folders of collections that were never quite created, or are dropped."""
+        for folder in self._folder.iterdir():
+            if folder.name not in used:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _opened(self, entry: Entry) -> Collection:
+        return Collection(
+            self._folder / entry.folder,
+            entry.name,
+            _definition_from_json(entry.definition),
+            entry.created_at,
+            sync=self._sync,
+            head_points=self._head_points,
+            on_change=self._changed,
+        )
+
+    def _changed(self) -> None:
+        if self._builder is not None:
+            self._builder.wake()
+
+    def _collection(self, name: str) -> Collection:
+        collection = self._open.get(name)
+        if collection is None:
+            if name in self._broken:
+                raise self._broken[name]
+            raise CollectionNotFound(name)
+        return collection
+
+    # ── collections ──────────────────────────────────────────────────────────────────────────
+
+    def create(self, name: str, definition: Definition) -> tuple[CollectionInfo, bool]:
+        """Create a collection; see `Backend.create`."""
+        with self._lock:
+            existing = self._open.get(name)
+            if existing is not None or name in self._broken:
+                existing = self._collection(name)
+                if existing.definition != definition:
+                    raise DefinitionDiffers(
+                        f"collection {name!r} exists with another definition", collection=name
+                    )
+                return existing.describe(), False
+            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            entry = Entry(
+                name,
+                uuid.uuid4().hex,
+                _json_from_definition(definition),
+                now.replace("+00:00", "Z"),
+            )
+            Collection.create(self._folder / entry.folder, definition)
+            sync_folder(self._folder / entry.folder)
+            sync_folder(self._folder)
+            collection = self._opened(entry)
+            self._catalog.add(entry)
+            self._open = {**self._open, name: collection}
+            return collection.describe(), True
+
+    def describe(self, name: str) -> CollectionInfo:
+        """Describe one collection."""
+        return self._collection(name).describe()
+
+    def describe_all(self) -> list[CollectionInfo]:
+        """Describe all collections that can be opened, by name."""
+        return [collection.describe() for _, collection in sorted(self._open.items())]
+
+    def alter(
+        self,
+        name: str,
+        *,
+        schema: Mapping[str, str | None] | None,
+        index: IndexSettings | None,
+    ) -> CollectionInfo:
+        """Change a collection's definition; see `Backend.alter`."""
+
+        def change(definition: Definition) -> Definition:
+            declared = {**definition.schema, **(schema or {})}
+            kept = {field: kind for field, kind in declared.items() if kind is not None}
+            return replace(definition, schema=kept, index=index or definition.index)
+
+        def save(definition: Definition) -> None:
+            self._catalog.change(name, _json_from_definition(definition))
+
+        collection = self._collection(name)
+        with self._lock:
+            collection.alter(change, save)
+        return collection.describe()
+
+    def drop(self, name: str) -> None:
+        """Drop a collection and its files."""
+        with self._lock:
+            if name not in self._open and name not in self._broken:
+                raise CollectionNotFound(name)
+            folders = [entry.folder for entry in self._catalog.entries() if entry.name == name]
+            self._catalog.remove(name)
+            collection = self._open.get(name)
+            self._open = {other: c for other, c in self._open.items() if other != name}
+            self._broken.pop(name, None)
+        if collection is not None:
+            if self._builder is not None:
+                self._builder.cancel(collection)
+            collection.close()
+        for folder in folders:
+            shutil.rmtree(self._folder / folder, ignore_errors=True)
+
+    # ── points ───────────────────────────────────────────────────────────────────────────────
+
+    def upsert(self, name: str, points: Sequence[Point]) -> int:
+        """Insert or replace points; see `Backend.upsert`."""
+        return self._collection(name).upsert(points)
+
+    def delete(self, name: str, selection: Selection) -> int:
+        """Delete points; see `Backend.delete`."""
+        return self._collection(name).delete(selection)
+
+    def patch(
+        self,
+        name: str,
+        selection: Selection,
+        *,
+        set_: Mapping[str, AttributeValue],
+        unset: Sequence[str],
+    ) -> int:
+        """Set and remove attributes; see `Backend.patch`."""
+        return self._collection(name).patch(selection, set_=set_, unset=unset)
+
+    def get(self, name: str, ids: Sequence[PointId], projection: Projection) -> list[Record]:
+        """Read points by id; see `Backend.get`."""
+        return self._collection(name).get(ids, projection)
+
+    def count(self, name: str, filter: Filter | None) -> int:
+        """Count matching points, exactly."""
+        return self._collection(name).count(filter)
+
+    def scroll(
+        self,
+        name: str,
+        *,
+        filter: Filter | None,
+        limit: int,
+        after: PointId | None,
+        projection: Projection,
+    ) -> Page:
+        """Read points in id order; see `Backend.scroll`."""
+        return self._collection(name).scroll(
+            filter=filter, limit=limit, after=after, projection=projection
+        )
+
+    def search(self, name: str, searches: Sequence[Search]) -> list[Answer]:
+        """Answer nearest-neighbour questions; see `Backend.search`."""
+        return self._collection(name).search(searches)
+
+    # ── the whole ────────────────────────────────────────────────────────────────────────────
+
+    def health(self) -> dict[str, Any]:
+        """Tell which collections cannot be used, and how many are being built."""
+        building = sum(info.building for info in self.describe_all())
+        facts: dict[str, Any] = {
+            "status": "degraded" if self._broken else "ok",
+            "detail": "; ".join(f"{name}: {exc}" for name, exc in sorted(self._broken.items())),
+            "collections": len(self._open),
+            "building": building,
+        }
+        return facts
+
+    def close(self) -> None:
+        """Finish what was accepted and let go of the directory."""
+        if self._builder is not None:
+            self._builder.close()
+        collections: Iterable[Collection] = self._open.values()
+        self._open = {}
+        for collection in collections:
+            collection.close()
+        self._catalog.close()
+        with contextlib.suppress(OSError):
+            self._lock_file.close()
+
+
+def _json_from_definition(definition: Definition) -> str:
+    return orjson.dumps(
+        {
+            "vectors": {
+                field.name: {
+                    "dimension": field.dimension,
+                    "metric": field.metric.value,
+                    "encoder": field.encoder,
+                }
+                for field in definition.vectors.values()
+            },
+            "schema": dict(definition.schema),
+            "index": {"m": definition.index.m, "ef_construction": definition.index.ef_construction},
+        }
+    ).decode()
+
+
+def _definition_from_json(text: str) -> Definition:
+    raw = orjson.loads(text)
+    return Definition(
+        vectors={
+            name: VectorField(name, v["dimension"], Metric(v["metric"]), v["encoder"])
+            for name, v in raw["vectors"].items()
+        },
+        schema=raw["schema"],
+        index=IndexSettings(raw["index"]["m"], raw["index"]["ef_construction"]),
+    )

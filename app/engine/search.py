@@ -1,0 +1,202 @@
+"""Answers one search on one snapshot: filter → bits → plan → candidates → scores → page.
+
+Every candidate, whatever found it, is scored again by one compiled loop over the float32 vector
+(`app.kernels.scan`), so scores are comparable across parts and plans, and equal vectors tie
+exactly. Ties at the cut are settled by id, which is why all candidates that share the last score
+are kept until then.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.attributes.evaluate import evaluate
+from app.attributes.filter import Filter, canonical
+from app.engine.snapshot import LivePart, Snapshot
+from app.exchange import Search
+from app.kernels import bits as bitset
+from app.planner.plan import Empty, ExactScan, GraphWalk, Plan
+from app.planner.planner import choose
+from app.segments.segment import Segment
+from app.types import F32, I64, U32, Bits, Metric, VectorField
+from app.vectors.metric import prepare, scores_from_distances
+from app.vectors.search import distances, walk
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One hit before its record is read: the store's row, the id's key, the score."""
+
+    row: int
+    key: bytes
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a search found on a snapshot; see `app.exchange.Answer` for the meanings."""
+
+    page: list[Found]
+    matches: int
+    plan: str
+    exact: bool
+    explanation: dict[str, Any] | None
+
+
+def run(search: Search, snapshot: Snapshot, field: VectorField, number: int) -> Outcome:
+    """Answer `search` over vector field `number` of the snapshot's parts."""
+    started = time.perf_counter()
+    query = prepare(field.metric, search.vector)
+    wanted = search.offset + search.k
+    parts: list[_PartSearch] = []
+    for live in snapshot.parts:
+        if live.count == 0:
+            continue
+        begun = time.perf_counter()
+        allowed = _allowed(live, number, search)
+        part = _PartSearch(live, allowed, bitset.count(allowed))
+        part.filter_s = time.perf_counter() - begun
+        part.run(query, field, number, search, wanted)
+        parts.append(part)
+    page = _page(parts, field.metric, search)
+
+    walked = any(part.done == "graph" for part in parts)
+    matches = sum(part.matches for part in parts)
+    plan = "graph" if walked else "exact" if matches else "empty"
+    explanation = None
+    if search.explain:
+        explanation = {
+            "parts": [part.explained() for part in parts],
+            "search_ms": round((time.perf_counter() - started) * 1000, 3),
+        }
+    return Outcome(page, matches, plan, not walked, explanation)
+
+
+def matching(filter: Filter, live: LivePart) -> Bits:
+    """Mark the live slots that pass the filter; the caller owns the bits."""
+    part = live.part
+    if not isinstance(part, Segment):
+        bits = evaluate(filter, part.attributes, part.slots, part.find_ids)
+        return bits & live.live
+    name = canonical(filter)
+    cached = part.cached_filter(name)
+    if cached is None:
+        cached = evaluate(filter, part.attributes, part.slots, part.find_ids)
+        part.cache_filter(name, cached)
+    return cached & live.live
+
+
+def _allowed(live: LivePart, number: int, search: Search) -> Bits:
+    """Mark what may be returned: alive, passing, with such a vector, not excluded."""
+    allowed = live.live if search.filter is None else matching(search.filter, live)
+    present = live.part.present(number)
+    if present is not None:
+        allowed = allowed & present
+    if search.exclude is not None:
+        slots = live.part.find_ids([search.exclude])
+        if slots.size:
+            allowed = allowed.copy()
+            bitset.clear_slots(allowed, slots)
+    return allowed
+
+
+class _PartSearch:
+    """The search of one part: its plan, its candidates, and the account of both."""
+
+    def __init__(self, live: LivePart, allowed: Bits, matches: int) -> None:
+        self.live = live
+        self.allowed = allowed
+        self.matches = matches
+        self.plan: Plan = Empty()
+        self.done = "empty"
+        self.slots: U32 = np.empty(0, dtype=np.uint32)
+        self.distances: F32 = np.empty(0, dtype=np.float32)
+        self.computed = 0
+        self.expanded = 0
+        self.stopped = False
+        self.filter_s = 0.0
+        self.search_s = 0.0
+
+    def run(self, query: F32, field: VectorField, number: int, search: Search, wanted: int) -> None:
+        begun = time.perf_counter()
+        part = self.live.part
+        graph = part.graph(number)
+        self.plan = choose(
+            slots=graph.nodes if graph is not None else part.slots,
+            matches=self.matches,
+            wanted=wanted,
+            dimension=field.dimension,
+            has_graph=graph is not None,
+            ef=search.ef,
+            exact=search.exact,
+        )
+        if isinstance(self.plan, GraphWalk):
+            assert graph is not None
+            found = walk(
+                field.metric,
+                query,
+                part.vectors(number),
+                graph,
+                self.allowed,
+                ef=self.plan.ef,
+                budget=self.plan.budget,
+            )
+            self.computed += found.taken
+            self.expanded = found.expanded
+            self.stopped = found.stopped
+            if not found.stopped and found.slots.size >= min(wanted, self.matches):
+                self.slots = found.slots
+                self.done = "graph"
+        if isinstance(self.plan, ExactScan | GraphWalk) and self.done != "graph":
+            self.slots = bitset.slots_of(self.allowed)
+            self.done = "exact"
+        if self.slots.size:
+            self.distances = distances(field.metric, query, part.vectors(number), self.slots)
+            self.computed += self.slots.size
+        self.search_s = time.perf_counter() - begun
+
+    def explained(self) -> dict[str, Any]:
+        """Tell what was planned, what was done, and what it cost."""
+        told: dict[str, Any] = {
+            "kind": "graph" if isinstance(self.live.part, Segment) else "head",
+            "slots": self.live.part.slots,
+            "points": self.live.count,
+            "matches": self.matches,
+            "selectivity": round(self.matches / self.live.count, 6),
+            "plan": self.plan.name,
+            "reason": self.plan.reason,
+            "done": self.done,
+            "distances": self.computed,
+            "filter_ms": round(self.filter_s * 1000, 3),
+            "search_ms": round(self.search_s * 1000, 3),
+        }
+        if isinstance(self.plan, GraphWalk):
+            told |= {"ef": self.plan.ef, "expanded": self.expanded, "gave_up": self.stopped}
+        return told
+
+
+def _page(parts: list[_PartSearch], metric: Metric, search: Search) -> list[Found]:
+    """Merge the parts' candidates and cut the page out of them, best first, ties by id."""
+    if not parts:
+        return []
+    scores = scores_from_distances(metric, np.concatenate([part.distances for part in parts]))
+    slots = np.concatenate([part.slots for part in parts])
+    owners = np.repeat(np.arange(len(parts)), [part.slots.size for part in parts])
+    kept: I64 = np.arange(scores.shape[0])
+    wanted = search.offset + search.k
+    if scores.shape[0] > wanted:
+        last = -np.partition(-scores, wanted - 1)[wanted - 1]
+        kept = np.flatnonzero(scores >= last)
+    if search.score_threshold is not None:
+        kept = kept[scores[kept] >= search.score_threshold]
+    found = []
+    for at in kept.tolist():
+        part = parts[owners[at]].live.part
+        slot = int(slots[at])
+        found.append(Found(int(part.rows[slot]), part.key(slot), float(scores[at])))
+    found.sort(key=lambda hit: (-hit.score, hit.key))
+    return found[search.offset : wanted]

@@ -1,0 +1,78 @@
+"""The fixed view of a collection that one query runs on.
+
+A snapshot is a tuple of parts with the bits of their live slots. It is replaced as a whole after
+each write and each finished build, by a single assignment, so a reader that took one sees exactly
+the writes before it and never waits. Tombstones copy the bits they change: 12 KB per 100,000 slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.kernels import bits as bitset
+from app.segments.part import Part
+from app.types import I64, Bits
+
+
+@dataclass(frozen=True, slots=True)
+class LivePart:
+    """A part and which of its slots are alive (read-only bits, `count` of them set)."""
+
+    part: Part
+    live: Bits
+    count: int
+
+    @classmethod
+    def of(cls, part: Part, live: Bits) -> LivePart:
+        """Freeze a part with its live bits."""
+        live.flags.writeable = False
+        return cls(part, live, bitset.count(live))
+
+    @property
+    def dead(self) -> int:
+        """Count the slots of deleted and replaced versions."""
+        return self.part.slots - self.count
+
+    def without(self, rows: I64) -> LivePart:
+        """Tombstone those rows that stand here: int64[any]."""
+        slots = self.part.find_rows(rows)
+        if slots.size == 0:
+            return self
+        live = self.live.copy()
+        bitset.clear_slots(live, slots)
+        return LivePart.of(self.part, live)
+
+    def live_rows(self) -> I64:
+        """List the store rows of the live slots: int64[count]."""
+        rows: I64 = self.part.rows[bitset.slots_of(self.live)]
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All parts of a collection at one moment; graph segments first, heads last."""
+
+    parts: tuple[LivePart, ...]
+
+    @property
+    def points(self) -> int:
+        """Count the live points."""
+        return sum(part.count for part in self.parts)
+
+    def without(self, rows: Sequence[int]) -> Snapshot:
+        """Tombstone rows wherever they stand."""
+        if not rows:
+            return self
+        gone = np.fromiter(rows, dtype=np.int64, count=len(rows))
+        return Snapshot(tuple(part.without(gone) for part in self.parts))
+
+
+def extended(live: Bits, slots: int, upto: int) -> Bits:
+    """Grow live bits from `slots` to `upto` slots, the new ones alive."""
+    grown = bitset.empty(upto)
+    grown[: live.shape[0]] = live
+    bitset.set_slots(grown, np.arange(slots, upto, dtype=np.uint32))
+    return grown

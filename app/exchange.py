@@ -1,0 +1,88 @@
+"""What the service and a backend hand each other: questions, selections, answers.
+
+These sit below both, so that the engine can speak them without knowing who asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.attributes.filter import Filter
+from app.types import F32, Definition, Hit, PointId, Projection, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One nearest-neighbour question.
+
+    vector           float32[dimension] of the field `using`; finite, not zero under cosine
+    ef               search width; None lets the planner choose
+    exact            True forbids approximation
+    score_threshold  hits below it are left out; k and offset count the rest
+    exclude          a point that never appears (the one a query by id starts from)
+    explain          True fills `Answer.explanation`
+    """
+
+    vector: F32
+    using: str
+    filter: Filter | None = None
+    k: int = 10
+    offset: int = 0
+    score_threshold: float | None = None
+    ef: int | None = None
+    exact: bool = False
+    exclude: PointId | None = None
+    projection: Projection = field(default_factory=Projection)
+    explain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a search found.
+
+    matches      points that passed the filter and carry the searched vector, counted exactly
+    plan         "empty", "exact" (every match was compared), or "graph" (some segment's graph was
+                 walked; its other parts were scanned)
+    exact        whether the answer is certain to be the true one
+    explanation  plan, reasons, visited nodes, distances, timings; None unless asked for
+    """
+
+    hits: list[Hit]
+    matches: int
+    plan: str
+    exact: bool
+    explanation: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Points named by id or by filter; exactly one of the two is set."""
+
+    ids: tuple[PointId, ...] | None = None
+    filter: Filter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection's definition and state.
+
+    points    live points
+    segments  one entry a searchable piece: {"kind": "head"|"graph", "points": int, "deleted": int}
+    building  whether a background build is running or waiting
+    """
+
+    name: str
+    definition: Definition
+    points: int
+    segments: list[dict[str, Any]]
+    building: bool
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a scroll; `next_after` continues it, None ends it."""
+
+    records: list[Record]
+    next_after: PointId | None

@@ -1,0 +1,171 @@
+"""The newest points, searched exactly from the moment their write is acknowledged.
+
+Theory of operation
+-------------------
+One writer (under the collection's write lock) appends; any number of readers hold `HeadView`s. A
+view is a count and references to arrays. Appending writes only past every view's count, or moves to
+larger arrays and leaves the old ones to the views that hold them, so a view never changes and no
+reader takes a lock. Values of a slot are written before the count that publishes it.
+
+A head ends when the background builder takes it: it is sealed (no more appends) and stays
+searchable until the segment built from it replaces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.attributes.evaluate import AttributeReader
+from app.attributes.growing import GrowingIndex
+from app.keys import key_from_id
+from app.segments.part import find_in_rows
+from app.types import F32, I64, U32, Attributes, Bits, PointId
+from app.vectors.arrays import read_only
+from app.vectors.graph import Graph
+
+_FIRST_CAPACITY = 256
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+class Head:
+    """A growing part. `append` is for one thread at a time; `view` for any."""
+
+    def __init__(self, dimensions: Sequence[int]) -> None:
+        self._slots = 0
+        self._rows: I64 = np.empty(_FIRST_CAPACITY, dtype=np.int64)
+        self._keys: list[bytes] = []
+        self._slots_by_key: dict[bytes, list[int]] = {}
+        self._vectors: list[F32] = [
+            np.zeros((_FIRST_CAPACITY, dimension), dtype=np.float32) for dimension in dimensions
+        ]
+        self._absent: list[list[int]] = [[] for _ in dimensions]
+        self._attributes = GrowingIndex()
+
+    @property
+    def slots(self) -> int:
+        """Count the points appended so far."""
+        return self._slots
+
+    def append(
+        self, row: int, key: bytes, vectors: Sequence[F32 | None], attributes: Attributes
+    ) -> None:
+        """Add one point version; `row` is above all rows before it, vectors are prepared."""
+        slot = self._slots
+        if slot == self._rows.shape[0]:
+            self._rows = _doubled(self._rows)
+            self._vectors = [_doubled(array) for array in self._vectors]
+        self._rows[slot] = row
+        for field, vector in enumerate(vectors):
+            if vector is None:
+                self._absent[field].append(slot)
+            else:
+                self._vectors[field][slot] = vector
+        self._attributes.append(attributes)
+        self._keys.append(key)
+        self._slots_by_key.setdefault(key, []).append(slot)
+        self._slots = slot + 1
+
+    def view(self) -> HeadView:
+        """Take what has been appended so far."""
+        return HeadView(
+            self._slots,
+            self._rows,
+            self._keys,
+            self._slots_by_key,
+            self._vectors,
+            self._absent,
+            self._attributes,
+        )
+
+
+class HeadView:
+    """The first `slots` points of a head: a `Part` without graphs."""
+
+    def __init__(
+        self,
+        slots: int,
+        rows: I64,
+        keys: list[bytes],
+        slots_by_key: dict[bytes, list[int]],
+        vectors: list[F32],
+        absent: list[list[int]],
+        attributes: GrowingIndex,
+    ) -> None:
+        self.slots = slots
+        self.rows: I64 = rows[:slots]
+        self._keys = keys
+        self._slots_by_key = slots_by_key
+        self._vectors = [read_only(array[:slots]) for array in vectors]
+        self._absent = absent
+        self._attributes = attributes
+        self._sorted: U32 | None = None
+
+    @property
+    def attributes(self) -> AttributeReader:
+        """Give the attribute index, which may know newer slots than this view."""
+        return self._attributes
+
+    def vectors(self, field: int) -> F32:
+        """Give the prepared vectors of a field: float32[slots, d]."""
+        return self._vectors[field]
+
+    def present(self, field: int) -> Bits | None:
+        """Mark the slots that have a vector of this field; None means all."""
+        absent = [slot for slot in self._absent[field] if slot < self.slots]
+        if not absent:
+            return None
+        marks = np.zeros((self.slots + 63) // 64 * 64, dtype=bool)
+        marks[: self.slots] = True
+        marks[absent] = False
+        bits: Bits = np.packbits(marks, bitorder="little").view(np.uint64)
+        return bits
+
+    def graph(self, field: int) -> Graph | None:
+        """Give None: a head is scanned."""
+        return None
+
+    def key(self, slot: int) -> bytes:
+        """Give the key of a slot."""
+        return self._keys[slot]
+
+    def find_ids(self, ids: Sequence[PointId]) -> U32:
+        """Find the slots of those ids that stand here, dead versions included."""
+        found = [
+            slot
+            for id_ in ids
+            for slot in self._slots_by_key.get(key_from_id(id_), ())
+            if slot < self.slots
+        ]
+        return np.array(found, dtype=np.uint32)
+
+    def find_rows(self, rows: I64) -> U32:
+        """Find the slots of those rows that stand here."""
+        return find_in_rows(self.rows, None, rows)
+
+    def after(self, key: bytes | None) -> U32:
+        """List slots in order of key, from just after `key`."""
+        if self._sorted is None:
+            self._sorted = np.array(
+                sorted(range(self.slots), key=self._keys.__getitem__), dtype=np.uint32
+            )
+        if key is None:
+            return self._sorted
+        low, high = 0, self.slots
+        while low < high:
+            middle = (low + high) // 2
+            if self._keys[self._sorted[middle]] <= key:
+                low = middle + 1
+            else:
+                high = middle
+        return self._sorted[low:]
+
+
+def _doubled(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    grown = np.zeros((2 * array.shape[0], *array.shape[1:]), dtype=array.dtype)
+    grown[: array.shape[0]] = array
+    return grown

@@ -1,0 +1,95 @@
+"""The ids of a segment's slots: by slot, by id, and in order of id.
+
+Keys (`app.keys`) stand end to end in one byte array. A permutation sorts them, so finding one is a
+binary search and reading them in order is a walk; nothing is decoded before it is asked for, and
+the whole can be mapped from a file.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from app.types import I64, U8, U32
+from app.vectors.arrays import map_array, save_array
+
+
+class KeyColumn:
+    """Keys of slots 0 … n−1.
+
+    blob      uint8[bytes], the keys end to end
+    offsets   int64[n + 1], where each begins
+    order     uint32[n], slots sorted by key
+    """
+
+    def __init__(self, blob: U8, offsets: I64, order: U32) -> None:
+        self.blob = blob
+        self.offsets = offsets
+        self.order = order
+
+    @classmethod
+    def build(cls, keys: Sequence[bytes]) -> KeyColumn:
+        """Collect keys by slot; the same key may stand at several slots (dead versions)."""
+        lengths = np.fromiter((len(key) for key in keys), dtype=np.int64, count=len(keys))
+        offsets = np.zeros(len(keys) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        blob = np.frombuffer(b"".join(keys), dtype=np.uint8)
+        order = np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.uint32)
+        return cls(blob, offsets, order)
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write new files; the caller syncs them."""
+        paths = []
+        for name, array in (("blob", self.blob), ("offsets", self.offsets), ("order", self.order)):
+            path = folder / f"keys.{name}.npy"
+            save_array(path, array)
+            paths.append(path)
+        return paths
+
+    @classmethod
+    def open(cls, folder: Path) -> KeyColumn:
+        """Map the files. Raises CorruptFile where one is not what it should be."""
+        return cls(
+            map_array(folder / "keys.blob.npy", np.uint8, 1),
+            map_array(folder / "keys.offsets.npy", np.int64, 1),
+            map_array(folder / "keys.order.npy", np.uint32, 1),
+        )
+
+    def __len__(self) -> int:
+        return self.order.size
+
+    def key(self, slot: int) -> bytes:
+        """Give the key of a slot."""
+        return self.blob[self.offsets[slot] : self.offsets[slot + 1]].tobytes()
+
+    def find(self, keys: Sequence[bytes]) -> U32:
+        """Find the slots of those keys that stand here, in no particular order."""
+        ranked = _Ranked(self)
+        found: list[int] = []
+        for key in keys:
+            at = bisect_left(ranked, key)
+            while at < len(self) and ranked[at] == key:
+                found.append(int(self.order[at]))
+                at += 1
+        return np.array(found, dtype=np.uint32)
+
+    def after(self, key: bytes | None) -> U32:
+        """List slots in order of key, from just after `key` (None: from the first)."""
+        start = 0 if key is None else bisect_right(_Ranked(self), key)
+        return self.order[start:]
+
+
+class _Ranked(Sequence[bytes]):
+    """The keys in order, decoded one by one as a search asks for them."""
+
+    def __init__(self, column: KeyColumn) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, rank: int) -> bytes:  # type: ignore[override]  # no slices needed
+        return self._column.key(int(self._column.order[rank]))

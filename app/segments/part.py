@@ -1,0 +1,75 @@
+"""What a query sees of one searchable piece of a collection, whether head or graph segment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from app.types import F32, I64, U32, Bits, PointId
+from app.vectors.graph import Graph
+
+if TYPE_CHECKING:  # the build process opens segments too, and does without compiled code
+    from app.attributes.evaluate import AttributeReader
+
+
+class Part(Protocol):
+    """Slots 0 … slots−1 with rows, keys, attributes and vectors; unchanging once taken.
+
+    Which slots are alive is not known here: a snapshot keeps that beside each part.
+    """
+
+    @property
+    def slots(self) -> int: ...
+
+    @property
+    def rows(self) -> I64:
+        """The store's row of each slot: int64[slots]."""
+        ...
+
+    @property
+    def attributes(self) -> AttributeReader: ...
+
+    def vectors(self, field: int) -> F32:
+        """Prepared vectors of a field: float32[slots, d], read-only; zeros where there is none."""
+        ...
+
+    def present(self, field: int) -> Bits | None:
+        """Which slots have a vector of this field; None means all."""
+        ...
+
+    def graph(self, field: int) -> Graph | None:
+        """The graph over the slots that have this vector; None where only a scan is possible."""
+        ...
+
+    def key(self, slot: int) -> bytes: ...
+
+    def find_ids(self, ids: Sequence[PointId]) -> U32:
+        """Slots of those ids that stand here, dead versions included."""
+        ...
+
+    def find_rows(self, rows: I64) -> U32:
+        """Slots of those rows that stand here."""
+        ...
+
+    def after(self, key: bytes | None) -> U32:
+        """Slots in order of key, from just after `key`."""
+        ...
+
+
+def find_in_rows(rows: I64, order: U32 | None, wanted: I64) -> U32:
+    """Find the slots whose row is wanted.
+
+    rows     int64[slots], all different
+    order    uint32[slots] that sorts `rows`, or None if they ascend already
+    wanted   int64[any]
+    returns  uint32[found], no particular order
+    """
+    if rows.shape[0] == 0 or wanted.shape[0] == 0:
+        return np.empty(0, dtype=np.uint32)
+    at = np.searchsorted(rows, wanted, sorter=order)
+    at = np.minimum(at, rows.shape[0] - 1)
+    slots = at if order is None else order[at]
+    found: U32 = slots[rows[slots] == wanted].astype(np.uint32)
+    return found

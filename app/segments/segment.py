@@ -1,0 +1,206 @@
+"""A graph segment: an immutable folder of mapped arrays, derived from the store.
+
+Theory of operation
+-------------------
+A segment holds some rows of the collection, copied out of the store when it was built: their ids,
+attributes and prepared vectors (once), and adjacency-only graphs over them. Nothing in the folder
+ever changes; deletes and updates are bits beside it (`app.engine.snapshot`).
+
+    segment.json            format, counts, graphs, and every file's size and CRC-32
+    rows.npy                int64[slots], the store's rows
+    keys.*.npy              ids (`app.segments.keys`)
+    attributes/             the attribute index
+    v<n>.vectors.npy        float32[slots, d] of vector field n, prepared for its metric
+    v<n>.present.npy        uint64 bits; only if some slot has no such vector
+    v<n>.graph.*.npy        the graph; only if some slot has one
+
+`segment.json` carries its own checksum and is written last, into a folder that gets its final name
+after everything was synced. Opening verifies every checksum: a damaged segment raises CorruptFile,
+and the collection answers from the store instead until it is rebuilt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from app.attributes.index import AttributeIndex
+from app.errors import CorruptFile, IncompatibleFormat
+from app.keys import key_from_id
+from app.segments.keys import KeyColumn
+from app.segments.part import find_in_rows
+from app.storage.files import checksum
+from app.types import F32, I64, U32, Bits, PointId
+from app.vectors.arrays import map_array
+from app.vectors.graph import Graph
+
+if TYPE_CHECKING:  # the build process opens segments too, and does without compiled code
+    from app.attributes.evaluate import AttributeReader
+
+FORMAT = 1
+"""Of the folder; a segment of another format is rebuilt from the store."""
+
+DESCRIPTION = "segment.json"
+
+_CACHED_FILTERS = 64
+
+
+class Segment:
+    """An open segment: a `Part` with graphs. Safe for any number of threads."""
+
+    def __init__(
+        self,
+        folder: Path,
+        rows: I64,
+        keys: KeyColumn,
+        attributes: AttributeIndex,
+        vectors: list[F32],
+        present: list[Bits | None],
+        graphs: list[Graph | None],
+    ) -> None:
+        self.folder = folder
+        self.rows = rows
+        self._row_order: U32 | None = None
+        if np.any(rows[1:] < rows[:-1]):
+            self._row_order = np.argsort(rows).astype(np.uint32)
+        self._keys = keys
+        self._attributes = attributes
+        self._vectors = vectors
+        self._present = present
+        self._graphs = graphs
+        self._filters: OrderedDict[str, Bits] = OrderedDict()
+
+    @classmethod
+    def open(cls, folder: Path) -> Segment:
+        """Verify and map a segment.
+
+        Raises CorruptFile if anything is missing or damaged, IncompatibleFormat if it was written
+        by a version that this one does not read.
+        """
+        description = read_description(folder)
+        for name, (size, crc) in description["files"].items():
+            path = folder / name
+            if not path.is_file() or path.stat().st_size != size or checksum(path) != crc:
+                raise CorruptFile(f"{name} is missing or damaged", path=str(path))
+        vectors, present, graphs = [], [], []
+        for number, field in enumerate(description["fields"]):
+            vectors.append(map_array(folder / f"v{number}.vectors.npy", np.float32, 2))
+            present.append(
+                map_array(folder / f"v{number}.present.npy", np.uint64, 1)
+                if field["partial"]
+                else None
+            )
+            graphs.append(
+                Graph.open(
+                    folder,
+                    f"v{number}.graph",
+                    entry=field["graph"]["entry"],
+                    levels=field["graph"]["levels"],
+                )
+                if field["graph"]
+                else None
+            )
+        return cls(
+            folder,
+            map_array(folder / "rows.npy", np.int64, 1),
+            KeyColumn.open(folder),
+            AttributeIndex.open(folder / "attributes"),
+            vectors,
+            present,
+            graphs,
+        )
+
+    @property
+    def name(self) -> str:
+        """Give the folder's name, by which the store knows the segment."""
+        return self.folder.name
+
+    @property
+    def slots(self) -> int:
+        """Count the slots, dead ones included."""
+        return self.rows.size
+
+    @property
+    def attributes(self) -> AttributeReader:
+        """Give the attribute index."""
+        return self._attributes
+
+    def vectors(self, field: int) -> F32:
+        """Give the prepared vectors of a field: float32[slots, d], mapped."""
+        return self._vectors[field]
+
+    def present(self, field: int) -> Bits | None:
+        """Mark the slots that have a vector of this field; None means all."""
+        return self._present[field]
+
+    def graph(self, field: int) -> Graph | None:
+        """Give the graph over the slots that have this vector."""
+        return self._graphs[field]
+
+    def key(self, slot: int) -> bytes:
+        """Give the key of a slot."""
+        return self._keys.key(slot)
+
+    def find_ids(self, ids: Sequence[PointId]) -> U32:
+        """Find the slots of those ids that stand here, dead versions included."""
+        return self._keys.find([key_from_id(id_) for id_ in ids])
+
+    def find_rows(self, rows: I64) -> U32:
+        """Find the slots of those rows that stand here."""
+        return find_in_rows(self.rows, self._row_order, rows)
+
+    def after(self, key: bytes | None) -> U32:
+        """List slots in order of key, from just after `key`."""
+        return self._keys.after(key)
+
+    def cached_filter(self, canonical: str) -> Bits | None:
+        """Look up the bits of a filter seen before; read-only."""
+        bits = self._filters.get(canonical)
+        if bits is not None:
+            with contextlib.suppress(KeyError):  # evicted just now: the bits are still right
+                self._filters.move_to_end(canonical)
+        return bits
+
+    def cache_filter(self, canonical: str, bits: Bits) -> None:
+        """Keep the bits of a filter; segments never change, so they never go stale."""
+        bits.flags.writeable = False
+        self._filters[canonical] = bits
+        while len(self._filters) > _CACHED_FILTERS:
+            try:
+                self._filters.popitem(last=False)
+            except KeyError:
+                break
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Read and verify `segment.json`. Raises CorruptFile or IncompatibleFormat."""
+    path = folder / DESCRIPTION
+    try:
+        raw = path.read_bytes()
+        crc, _, body = raw.partition(b"\n")
+        if int(crc, 16) != zlib.crc32(body):
+            raise CorruptFile(f"{path.name} does not fit its checksum", path=str(path))
+        description: dict[str, Any] = orjson.loads(body)
+    except (OSError, ValueError) as exc:
+        raise CorruptFile(f"{path.name} is missing or damaged", path=str(path)) from exc
+    if description["format"] != FORMAT:
+        raise IncompatibleFormat(
+            f"the segment has format {description['format']}, this service reads {FORMAT}",
+            path=str(path),
+        )
+    return description
+
+
+def write_description(folder: Path, description: dict[str, Any]) -> Path:
+    """Write `segment.json`: the CRC-32 of the body in hexadecimal, a line feed, the body."""
+    body = orjson.dumps(description, option=orjson.OPT_INDENT_2)
+    path = folder / DESCRIPTION
+    path.write_bytes(b"%08x\n" % zlib.crc32(body) + body)
+    return path

@@ -1,0 +1,223 @@
+"""Writes a segment: a pure function of store rows and settings, run in the build process.
+
+Everything but the graph of an extended segment is made anew from the store, so a segment cannot
+drift from the truth by being merged again and again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.attributes.index import AttributeIndex
+from app.segments.keys import KeyColumn
+from app.segments.segment import FORMAT, Segment, write_description
+from app.storage.files import checksum, sync_file, sync_folder
+from app.storage.store import Store, attributes_from_json
+from app.types import F32, I64, U32, Attributes, Bits, IndexSettings, Metric, VectorField
+from app.vectors.arrays import save_array
+from app.vectors.builder import build_graph
+from app.vectors.graph import Graph
+from app.vectors.metric import prepare
+
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One vector field of the segment to be: its vectors, and who has one."""
+
+    vectors: F32
+    has: NDArray[np.bool_]
+
+
+def write_segment(
+    folder: Path,
+    store: Store,
+    rows: I64,
+    fields: Sequence[VectorField],
+    settings: IndexSettings,
+    *,
+    base: Segment | None,
+    threads: int,
+    progress: Progress,
+) -> None:
+    """Build a segment over `rows` and leave it, synced, at `folder`.
+
+    rows      int64[any] to take from the store; rows that are gone are left out
+    base      a segment whose slots come first and whose graphs are extended; its rows that are
+              gone keep their slots (dead), since a graph cannot lose a node
+    """
+    work = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+
+    kept = base.rows if base is not None else np.empty(0, dtype=np.int64)
+    wanted = np.concatenate([kept, rows])
+    gathered = _gather(store, wanted, fields, base, progress)
+    files = gathered.save(work)
+
+    described = []
+    for number, (field, column) in enumerate(zip(fields, gathered.columns, strict=True)):
+        prefix = f"v{number}"
+        save_array(work / f"{prefix}.vectors.npy", column.vectors)
+        files.append(work / f"{prefix}.vectors.npy")
+        partial = not column.has.all()
+        if partial:
+            save_array(work / f"{prefix}.present.npy", _packed(column.has))
+            files.append(work / f"{prefix}.present.npy")
+        graph = _graph(column, field.metric, settings, base, number, work, threads, progress)
+        if graph is not None:
+            files += graph.save(work, f"{prefix}.graph")
+        described.append(
+            {
+                "name": field.name,
+                "partial": partial,
+                "graph": None if graph is None else {"entry": graph.entry, "levels": graph.levels},
+            }
+        )
+
+    for path in files:
+        sync_file(path)
+    description = {
+        "format": FORMAT,
+        "slots": int(gathered.rows.shape[0]),
+        "fields": described,
+        "files": {
+            path.relative_to(work).as_posix(): [path.stat().st_size, checksum(path)]
+            for path in files
+        },
+    }
+    sync_file(write_description(work, description))
+    for inner in (work / "attributes", work):
+        sync_folder(inner)
+    work.rename(folder)
+    sync_folder(folder.parent)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    rows: I64
+    keys: KeyColumn
+    attributes: AttributeIndex
+    columns: list[_Column]
+
+    def save(self, folder: Path) -> list[Path]:
+        save_array(folder / "rows.npy", self.rows)
+        inner = folder / "attributes"
+        inner.mkdir()
+        return [folder / "rows.npy", *self.keys.save(folder), *self.attributes.save(inner)]
+
+
+def _gather(
+    store: Store,
+    wanted: I64,
+    fields: Sequence[VectorField],
+    base: Segment | None,
+    progress: Progress,
+) -> _Gathered:
+    """Read rows from the store into slots: the base's slots as they are, then those that exist."""
+    fixed = base.slots if base is not None else 0
+    upto = wanted.shape[0]
+    rows = np.empty(upto, dtype=np.int64)
+    rows[:fixed] = wanted[:fixed]
+    keys: list[bytes] = [base.key(slot) for slot in range(fixed)] if base is not None else []
+    attributes: list[Attributes] = [{} for _ in range(fixed)]
+    columns = [
+        _Column(np.zeros((upto, f.dimension), dtype=np.float32), np.zeros(upto, dtype=bool))
+        for f in fields
+    ]
+    if base is not None:
+        for number, column in enumerate(columns):
+            column.vectors[:fixed] = base.vectors(number)
+            present = base.present(number)
+            column.has[:fixed] = True if present is None else _unpacked(present, fixed)
+
+    if base is not None:
+        alive = store.texts(wanted[:fixed].tolist())
+        for slot, row in enumerate(wanted[:fixed].tolist()):
+            if row in alive:
+                attributes[slot] = attributes_from_json(alive[row].attributes)
+    slots = fixed
+    for row, point in store.scan(wanted[fixed:].tolist()):
+        rows[slots] = row
+        keys.append(point.key)
+        attributes.append(attributes_from_json(point.attributes))
+        for column, field, vector in zip(columns, fields, point.vectors, strict=True):
+            if vector is not None:
+                column.vectors[slots] = prepare(field.metric, vector)
+                column.has[slots] = True
+        slots += 1
+        if slots % 5000 == 0:
+            progress("reading", slots, upto)
+    progress("reading", upto, upto)
+    return _Gathered(
+        rows[:slots],
+        KeyColumn.build(keys),
+        AttributeIndex.build(attributes),
+        [_Column(column.vectors[:slots], column.has[:slots]) for column in columns],
+    )
+
+
+def _graph(
+    column: _Column,
+    metric: Metric,
+    settings: IndexSettings,
+    base: Segment | None,
+    number: int,
+    scratch: Path,
+    threads: int,
+    progress: Progress,
+) -> Graph | None:
+    """Build or extend the graph over the slots that have this vector."""
+    has = np.flatnonzero(column.has).astype(np.uint32)
+    if has.size == 0:
+        return None
+    everyone = has.size == column.has.shape[0]
+    old = base.graph(number) if base is not None else None
+    extendable = (
+        everyone
+        and old is not None
+        and old.slots.size == 0
+        and old.links.shape[1] == 2 * settings.m
+    )
+    graph = build_graph(
+        column.vectors if everyone else column.vectors[has],
+        metric,
+        settings,
+        scratch=scratch,
+        threads=threads,
+        base=old if extendable else None,
+        progress=lambda done, total: progress("building", done, total),
+    )
+    return graph if everyone else _over(graph, has)
+
+
+def _over(graph: Graph, slots: U32) -> Graph:
+    return Graph(
+        links=graph.links,
+        upper_links=graph.upper_links,
+        upper_node=graph.upper_node,
+        upper_down=graph.upper_down,
+        slots=slots,
+        entry=graph.entry,
+        levels=graph.levels,
+    )
+
+
+def _packed(has: NDArray[np.bool_]) -> Bits:
+    padded = np.zeros((has.shape[0] + 63) // 64 * 64, dtype=bool)
+    padded[: has.shape[0]] = has
+    bits: Bits = np.packbits(padded, bitorder="little").view(np.uint64)
+    return bits
+
+
+def _unpacked(bits: Bits, slots: int) -> NDArray[np.bool_]:
+    flat = np.unpackbits(bits.view(np.uint8), count=slots, bitorder="little")
+    return flat.astype(bool)

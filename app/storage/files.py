@@ -1,0 +1,54 @@
+"""Files outside SQLite: made durable, checked, locked."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import zlib
+from pathlib import Path
+from typing import IO
+
+from app.errors import DirectoryInUse
+
+_BLOCK = 1 << 20
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's contents to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Force a folder's entries to the disk: a new or renamed file is durable only after this."""
+    sync_file(path)
+
+
+def checksum(path: Path) -> int:
+    """Compute the CRC-32 of a file's contents: for damage, not for malice."""
+    crc = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            crc = zlib.crc32(block, crc)
+    return crc
+
+
+def lock_folder(folder: Path) -> IO[bytes]:
+    """Take a folder for this process until the returned file is closed.
+
+    Raises DirectoryInUse if another process has it. The lock goes with the process, however it
+    ends.
+    """
+    file = (folder / "LOCK").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        file.close()
+        raise DirectoryInUse(
+            "another process uses this data directory; stop it or choose another one",
+            path=str(folder),
+        ) from exc
+    return file

@@ -1,0 +1,116 @@
+"""The vocabulary that every layer shares: plain values without behaviour of their own.
+
+Words (one per idea, in code, JSON, tables and docs): a **collection** holds **points**; a point is
+an id, named **vectors**, **attributes** that **filters** look at, and perhaps the text it came
+from. A **plan** says how a query runs. A **score** is higher for better in every metric. Inside
+the engine a point version has a **row** (the store's number, never used twice) and, within one
+segment, a **slot** (0 … slots−1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
+U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+
+Bits = NDArray[np.uint64]
+"""Packed booleans over slots: `uint64[ceil(slots / 64)]`, slot s is bit `s % 64` of word `s // 64`.
+Bits past the last slot are zero."""
+
+PointId = str | int
+"""A caller's id: a string of 1–512 UTF-8 bytes, or an integer of 0 … 2⁶⁴−1. 1 and "1" differ."""
+
+AttributeScalar = str | int | float | bool | None
+AttributeValue = AttributeScalar | list[AttributeScalar]
+Attributes = Mapping[str, AttributeValue]
+
+
+class Metric(str, Enum):
+    """How two vectors compare. The score is higher for better: `app.vectors.metric`."""
+
+    COSINE = "cosine"
+    IP = "ip"
+    L2 = "l2"
+
+
+@dataclass(frozen=True, slots=True)
+class VectorField:
+    """One named vector of a collection."""
+
+    name: str
+    dimension: int
+    metric: Metric = Metric.COSINE
+    encoder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """How graphs are built: `m` links per row (twice that on the ground level), and the width
+    of the search that finds them."""
+
+    m: int = 16
+    ef_construction: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a collection is: its vectors, its declared attribute schema, its index settings.
+
+    schema   field name → declared kind as the wire spells it ("keyword", "integer", "float",
+             "bool", "datetime"); undeclared fields take anything
+    """
+
+    vectors: Mapping[str, VectorField]
+    schema: Mapping[str, str] = field(default_factory=dict)
+    index: IndexSettings = field(default_factory=IndexSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point as written: vectors are float32 of their field's dimension, checked and finite."""
+
+    id: PointId
+    vectors: Mapping[str, F32]
+    attributes: Attributes
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Which parts of a point an answer carries.
+
+    fields   attribute names to return; None means all
+    """
+
+    fields: frozenset[str] | None = None
+    with_text: bool = True
+    with_vectors: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored point as returned: attributes cut to the projection, vectors as they were given."""
+
+    id: PointId
+    attributes: dict[str, Any]
+    text: str | None
+    vectors: Mapping[str, F32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result of a query."""
+
+    score: float
+    record: Record

@@ -1,0 +1,46 @@
+"""Arrays in `.npy` files: written once, mapped read-only ever after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from app.errors import CorruptFile
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a new C-order `.npy` file. The caller syncs it."""
+    with path.open("xb") as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def map_array(path: Path, dtype: DTypeLike, dimensions: int) -> NDArray[Any]:
+    """Map a `.npy` file read-only, as a plain ndarray of the expected dtype and rank.
+
+    Raises CorruptFile (naming the file) if it is missing, short, or holds something else. An
+    empty array is not mapped, since nothing can be.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as exc:
+            raise CorruptFile(f"{path.name} cannot be read as an array", path=str(path)) from exc
+    if array.dtype != np.dtype(dtype) or array.ndim != dimensions or not array.flags.c_contiguous:
+        raise CorruptFile(
+            f"{path.name} holds {array.dtype}[{array.ndim}-d], expected {np.dtype(dtype)}"
+            f"[{dimensions}-d]",
+            path=str(path),
+        )
+    return read_only(np.asarray(array))
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """View an array so that it cannot be written: compiled code is specialised for such arrays."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

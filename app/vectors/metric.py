@@ -1,0 +1,37 @@
+"""Metrics: how vectors are prepared, and the only place where distance and score convert.
+
+Inside the engine lower is nearer; outside `score` is higher for better, in every metric:
+
+    metric   stored vector   distance (kernels)   score
+    cosine   x / ‖x‖         1 − q·x              q·x, clipped to [−1, 1]
+    ip       x               1 − q·x              q·x
+    l2       x               Σ (q − x)²           −√distance
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.types import F32, F64, Metric
+
+
+def prepare(metric: Metric, vectors: F32) -> F32:
+    """Bring vectors float32[…, d] into the form that is searched: unit length under cosine.
+
+    Lengths are taken in float64, so that large and small float32 numbers neither overflow nor
+    vanish. The caller has refused zero vectors under cosine.
+    """
+    if metric is not Metric.COSINE:
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+    wide = vectors.astype(np.float64)
+    wide /= np.linalg.norm(wide, axis=-1, keepdims=True)
+    return wide.astype(np.float32)
+
+
+def scores_from_distances(metric: Metric, distances: F32) -> F64:
+    """Turn distances float32[n] into scores float64[n], higher for better, order reversed."""
+    wide = distances.astype(np.float64)
+    if metric is Metric.L2:
+        return -np.sqrt(np.maximum(wide, 0.0))
+    dot = 1.0 - wide
+    return np.clip(dot, -1.0, 1.0) if metric is Metric.COSINE else dot
