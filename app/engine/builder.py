@@ -40,6 +40,7 @@ class Builder:
         self._collections = collections
         self._threads = threads
         self._wake = threading.Event()
+        self._wake.set()  # a reopened collection may have something due
         self._closing = False
         self._lock = threading.Lock()
         self._running: tuple[Collection, subprocess.Popen[bytes]] | None = None

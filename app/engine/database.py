@@ -60,7 +60,11 @@ class Database:
         self._lock = threading.Lock()  # of the catalog and of changes to the two dictionaries
         self._open: dict[str, Collection] = {}
         self._broken: dict[str, LikewiseError] = {}
-        self._catalog = Catalog(data_dir / "catalog.sqlite", sync=sync)
+        try:
+            self._catalog = Catalog(data_dir / "catalog.sqlite", sync=sync)
+        except BaseException:
+            self._lock_file.close()
+            raise
         self._builder: Builder | None = None
         entries = self._catalog.entries()
         self._sweep({entry.folder for entry in entries})

@@ -1,0 +1,136 @@
+"""Readers beside writers and builds: each answer is one consistent state."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from app.backends.base import Selection
+from app.backends.local import LocalBackend
+from app.errors import CollectionNotFound, LikewiseError
+from tests.builders import definition, point, random_points, search, settle, upsert_all, where
+
+
+def test_no_reader_sees_a_torn_write(tmp_path: Path) -> None:
+    """Each write moves all twenty points to a new round; no answer may mix two rounds."""
+    backend = LocalBackend(tmp_path, sync=False, head_points=100)
+    backend.create("c", definition())
+    backend.upsert("c", [point(n, [0, n, 1, 0], round=0) for n in range(20)])
+    done = threading.Event()
+    faults: list[str] = []
+    read = [0]
+
+    def reader() -> None:
+        while not done.is_set():
+            answer, counted = backend.search("c", [search([0, 1, 0, 0], k=20)] * 2)
+            rounds = {hit.record.attributes["round"] for hit in answer.hits + counted.hits}
+            if len(answer.hits) != 20 or len(rounds) != 1:
+                faults.append(f"{len(answer.hits)} hits of rounds {rounds}")
+            if backend.count("c", where(round={"$gte": 0})) != 20:
+                faults.append("a count saw half a write")
+            read[0] += 1
+
+    readers = [threading.Thread(target=reader) for _ in range(3)]
+    for thread in readers:
+        thread.start()
+    for round_ in range(1, 150):
+        backend.upsert("c", [point(n, [0, n, 1, 0], round=round_) for n in range(20)])
+    done.set()
+    for thread in readers:
+        thread.join()
+    settle(backend, "c")
+    assert faults == []
+    assert read[0] > 10
+    assert backend.count("c", where(round=149)) == 20
+    backend.close()
+
+
+def test_writers_of_one_collection_do_not_lose_each_others_points(tmp_path: Path) -> None:
+    backend = LocalBackend(tmp_path, sync=False, head_points=200)
+    backend.create("c", definition())
+    failed: list[BaseException] = []
+
+    def writer(number: int) -> None:
+        try:
+            for n in range(50):
+                backend.upsert("c", [point(f"{number}-{n}", [number, n, 0, 1], writer=number)])
+                if n % 10 == 9:
+                    backend.delete("c", Selection(ids=(f"{number}-{n}",)))
+                    backend.patch(
+                        "c", Selection(filter=where(writer=number)), set_={"at": n}, unset=[]
+                    )
+        except BaseException as exc:
+            failed.append(exc)
+
+    threads = [threading.Thread(target=writer, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    settle(backend, "c")
+    assert failed == []
+    assert backend.count("c", None) == 6 * 45
+    for number in range(6):
+        assert backend.count("c", where(writer=number, at=49)) == 45
+    backend.close()
+
+
+def test_a_group_with_one_bad_write_fails_only_that_one(tmp_path: Path) -> None:
+    backend = LocalBackend(tmp_path, sync=False)
+    backend.create("c", definition())
+    collection = backend._open["c"]
+    bad_store = collection._write
+
+    def explode(writer: object) -> None:
+        raise LikewiseError("refused")
+
+    outcomes: list[object] = []
+
+    def call(work: object) -> None:
+        try:
+            outcomes.append(work())  # type: ignore[operator]
+        except LikewiseError as exc:
+            outcomes.append(str(exc))
+
+    with collection._write_lock:  # so that all three meet in one group
+        threads = [
+            threading.Thread(target=call, args=(work,))
+            for work in (
+                lambda: backend.upsert("c", [point(1, [1, 0, 0, 0])]),
+                lambda: bad_store(explode),
+                lambda: backend.upsert("c", [point(2, [1, 0, 0, 0])]),
+            )
+        ]
+        for thread in threads:
+            thread.start()
+        while len(collection._queue) < 3:
+            pass
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, outcomes)) == ["1", "1", "refused"]
+    assert backend.count("c", None) == 2
+    backend.close()
+
+
+def test_dropping_while_reading_ends_in_not_found_and_nothing_else(tmp_path: Path) -> None:
+    backend = LocalBackend(tmp_path, sync=False, head_points=500)
+    backend.create("c", definition(8))
+    upsert_all(backend, "c", random_points(1500, 8))
+    ends: list[BaseException] = []
+
+    def reader() -> None:
+        try:
+            while True:
+                backend.search("c", [search([1] * 8)])
+        except BaseException as exc:
+            ends.append(exc)
+
+    threads = [threading.Thread(target=reader) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    backend.drop("c")
+    for thread in threads:
+        thread.join()
+    assert [type(exc) for exc in ends] == [CollectionNotFound] * 4
+    assert list((tmp_path / "collections").iterdir()) == []
+    backend.close()

@@ -1,0 +1,140 @@
+"""The engine against the reference backend, over random sequences of operations.
+
+Vectors are small integers, so inner products and squared distances are exact in float32: answers
+must be equal, ties included, whatever mixture of heads and segments gives them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from app.attributes.filter import parse_filter
+from app.backends.base import Selection
+from app.backends.local import LocalBackend
+from app.types import Metric, Point, Projection
+from tests.builders import definition, everything, search, settle, vector
+from tests.reference_backend import ReferenceBackend
+
+ids = st.one_of(st.integers(0, 25), st.sampled_from(["a", "b", "1", "é"]))
+vectors = st.tuples(*[st.integers(-3, 3)] * 3)
+attributes = st.fixed_dictionaries(
+    {},
+    optional={
+        "color": st.sampled_from(["red", "green", "blue"]),
+        "n": st.one_of(st.integers(-2, 2), st.floats(-2, 2, width=16), st.none()),
+        "tags": st.lists(st.sampled_from(["x", "y", 1, True]), max_size=3),
+    },
+)
+filters = st.sampled_from(
+    [
+        {},
+        {"color": "red"},
+        {"color": {"$ne": "red"}},
+        {"n": {"$gte": 0}},
+        {"n": {"$gt": -1, "$lte": 1}},
+        {"tags": {"$contains": "x"}},
+        {"tags": {"$exists": True}},
+        {"$or": [{"color": "blue"}, {"n": None}]},
+        {"$not": {"tags": {"$in": ["y", 1]}}},
+        {"$id": {"$in": [1, 2, 3, "a", "nobody"]}},
+    ]
+)
+
+
+class Operations(RuleBasedStateMachine):
+    """The same calls to both; everything observable must agree."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.engine = self._opened()
+        self.model = ReferenceBackend()
+
+    def _opened(self) -> LocalBackend:
+        return LocalBackend(self.folder, sync=False, head_points=12)
+
+    def teardown(self) -> None:
+        self.engine.close()
+        shutil.rmtree(self.folder)
+
+    @initialize(metric=st.sampled_from([Metric.IP, Metric.L2]))
+    def create(self, metric: Metric) -> None:
+        for backend in (self.engine, self.model):
+            backend.create("c", definition(3, metric))
+
+    def both(self, call: Any) -> Any:
+        ours, theirs = call(self.engine), call(self.model)
+        assert ours == theirs
+        return ours
+
+    @rule(points=st.lists(st.tuples(ids, vectors, attributes), min_size=1, max_size=15))
+    def upsert(self, points: list[tuple[Any, Any, Any]]) -> None:
+        unique = {p[0]: Point(p[0], {"v": vector(*p[1])}, p[2], f"text {p[0]}") for p in points}
+        self.both(lambda backend: backend.upsert("c", list(unique.values())))
+
+    @rule(chosen=st.lists(ids, max_size=4))
+    def delete(self, chosen: list[Any]) -> None:
+        self.both(lambda backend: backend.delete("c", Selection(ids=tuple(chosen))))
+
+    @rule(filter=filters)
+    def delete_by_filter(self, filter: dict[str, Any]) -> None:
+        selection = Selection(filter=parse_filter(filter))
+        self.both(lambda backend: backend.delete("c", selection))
+
+    @rule(filter=filters, set_=attributes, unset=st.lists(st.sampled_from(["color", "n"])))
+    def patch(self, filter: dict[str, Any], set_: dict[str, Any], unset: list[str]) -> None:
+        unset = [name for name in unset if name not in set_]
+        selection = Selection(filter=parse_filter(filter))
+        self.both(lambda backend: backend.patch("c", selection, set_=set_, unset=unset))
+
+    @rule(
+        query=vectors,
+        filter=filters,
+        k=st.integers(1, 8),
+        offset=st.integers(0, 3),
+        exact=st.booleans(),
+    )
+    def search(self, query: Any, filter: Any, k: int, offset: int, exact: bool) -> None:
+        question = search(query, parse_filter(filter), k=k, offset=offset, exact=exact)
+        ours = self.engine.search("c", [question])[0]
+        theirs = self.model.search("c", [question])[0]
+        assert ours.matches == theirs.matches
+        assert ours.exact, "collections this small are always scanned"
+        assert [hit.record for hit in ours.hits] == [hit.record for hit in theirs.hits]
+        assert [hit.score for hit in ours.hits] == pytest.approx([h.score for h in theirs.hits])
+
+    @rule()
+    def restart(self) -> None:
+        self.engine.close()
+        self.engine = self._opened()
+
+    @rule()
+    def wait_for_builds(self) -> None:
+        settle(self.engine, "c")
+
+    @invariant()
+    def points_are_the_same(self) -> None:
+        if "c" in [info.name for info in self.model.describe_all()]:
+            assert everything(self.engine, "c") == everything(self.model, "c")
+            assert self.engine.count("c", None) == self.model.count("c", None)
+
+    @rule(chosen=st.lists(ids, max_size=5, unique=True))
+    def get(self, chosen: list[Any]) -> None:
+        self.both(lambda backend: backend.get("c", chosen, Projection()))
+
+
+TestOperations = Operations.TestCase
+TestOperations.settings = settings(
+    max_examples=30,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)

@@ -1,0 +1,231 @@
+"""A backend so simple that it is right by reading: dicts, a brute-force search, no index.
+
+It is the oracle of the engine's contract tests and state machine, and the backend of API tests.
+It keeps nothing on disk; `sync`, builds and segments have no meaning here.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from app.attributes.filter import Filter
+from app.attributes.matches import matches
+from app.attributes.schema import check_conforms
+from app.backends.base import Answer, CollectionInfo, Page, Search, Selection
+from app.errors import (
+    CollectionNotFound,
+    DefinitionDiffers,
+    SchemaConflict,
+    SchemaViolation,
+    UnknownVector,
+)
+from app.types import (
+    F32,
+    AttributeValue,
+    Definition,
+    Hit,
+    IndexSettings,
+    Metric,
+    Point,
+    PointId,
+    Projection,
+    Record,
+)
+
+
+@dataclass
+class Collection:
+    """A definition and its points by id. Python keeps 1 and "1" apart as keys."""
+
+    definition: Definition
+    created_at: str
+    points: dict[PointId, Point] = field(default_factory=dict)
+
+
+class ReferenceBackend:
+    """The `Backend` contract, as plainly as it can be kept."""
+
+    def __init__(self) -> None:
+        self._collections: dict[str, Collection] = {}
+        self._lock = threading.RLock()
+
+    def create(self, name: str, definition: Definition) -> tuple[CollectionInfo, bool]:
+        with self._lock:
+            existing = self._collections.get(name)
+            if existing is None:
+                now = datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+                self._collections[name] = Collection(definition, now)
+            elif existing.definition != definition:
+                raise DefinitionDiffers(f"collection {name!r} exists with another definition")
+            return self.describe(name), existing is None
+
+    def describe(self, name: str) -> CollectionInfo:
+        with self._lock:
+            found = self._collection(name)
+            points = len(found.points)
+            head = {"kind": "head", "points": points, "deleted": 0}
+            return CollectionInfo(name, found.definition, points, [head], False, found.created_at)
+
+    def describe_all(self) -> list[CollectionInfo]:
+        with self._lock:
+            return [self.describe(name) for name in sorted(self._collections)]
+
+    def alter(
+        self, name: str, *, schema: Mapping[str, str | None] | None, index: IndexSettings | None
+    ) -> CollectionInfo:
+        with self._lock:
+            found = self._collection(name)
+            merged = {**found.definition.schema, **(schema or {})}
+            kinds = {key: kind for key, kind in merged.items() if kind is not None}
+            for point in found.points.values():
+                try:
+                    check_conforms(point.attributes, kinds)
+                except SchemaViolation:
+                    raise SchemaConflict("a stored point contradicts the schema") from None
+            found.definition = replace(
+                found.definition, schema=kinds, index=index or found.definition.index
+            )
+            return self.describe(name)
+
+    def drop(self, name: str) -> None:
+        with self._lock:
+            self._collection(name)
+            del self._collections[name]
+
+    def upsert(self, name: str, points: Sequence[Point]) -> int:
+        with self._lock:
+            found = self._collection(name)
+            for index, point in enumerate(points):
+                check_conforms(point.attributes, found.definition.schema, f"/{index}/attributes")
+            found.points.update({point.id: point for point in points})
+            return len(points)
+
+    def delete(self, name: str, selection: Selection) -> int:
+        with self._lock:
+            points = self._collection(name).points
+            chosen = _selected(points, selection)
+            for point in chosen:
+                del points[point.id]
+            return len(chosen)
+
+    def patch(
+        self,
+        name: str,
+        selection: Selection,
+        *,
+        set_: Mapping[str, AttributeValue],
+        unset: Sequence[str],
+    ) -> int:
+        with self._lock:
+            found = self._collection(name)
+            check_conforms(set_, found.definition.schema, "/set")
+            chosen = _selected(found.points, selection)
+            for point in chosen:
+                merged = {**point.attributes, **set_}
+                kept = {key: value for key, value in merged.items() if key not in unset}
+                found.points[point.id] = replace(point, attributes=kept)
+            return len(chosen)
+
+    def get(self, name: str, ids: Sequence[PointId], projection: Projection) -> list[Record]:
+        with self._lock:
+            points = self._collection(name).points
+            return [_record(points[one], projection) for one in ids if one in points]
+
+    def count(self, name: str, filter: Filter | None) -> int:
+        with self._lock:
+            return len(_selected(self._collection(name).points, Selection(filter=filter)))
+
+    def scroll(
+        self,
+        name: str,
+        *,
+        filter: Filter | None,
+        limit: int,
+        after: PointId | None,
+        projection: Projection,
+    ) -> Page:
+        with self._lock:
+            chosen = _selected(self._collection(name).points, Selection(filter=filter))
+            chosen.sort(key=lambda point: _order(point.id))
+            rest = [p for p in chosen if after is None or _order(p.id) > _order(after)]
+            page = [_record(point, projection) for point in rest[:limit]]
+            return Page(page, page[-1].id if len(rest) > limit else None)
+
+    def search(self, name: str, searches: Sequence[Search]) -> list[Answer]:
+        with self._lock:
+            return [_answer(self._collection(name), search) for search in searches]
+
+    def health(self) -> dict[str, Any]:
+        return {"status": "ok", "detail": "in memory", "collections": len(self._collections)}
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _collection(self, name: str) -> Collection:
+        if name not in self._collections:
+            raise CollectionNotFound(name)
+        return self._collections[name]
+
+
+def score(query: F32, stored: F32, metric: Metric) -> float:
+    """The score of a pair of vectors: summed in float64, rounded once to float32."""
+    a, b = query.astype(np.float64), stored.astype(np.float64)
+    if metric is Metric.L2:
+        exact = 0.0 - math.dist(a, b)  # not -0.0
+    elif metric is Metric.IP:
+        exact = float(a @ b)
+    else:
+        exact = float(a @ b) / (math.hypot(*a) * math.hypot(*b))
+    return float(np.float32(exact))
+
+
+def _answer(collection: Collection, search: Search) -> Answer:
+    if search.using not in collection.definition.vectors:
+        raise UnknownVector(f"there is no vector named {search.using!r}")
+    metric = collection.definition.vectors[search.using].metric
+    candidates = [
+        point
+        for point in _selected(collection.points, Selection(filter=search.filter))
+        if search.using in point.vectors and point.id != search.exclude
+    ]
+    scored = [(score(search.vector, p.vectors[search.using], metric), p) for p in candidates]
+    scored.sort(key=lambda pair: (-pair[0], _order(pair[1].id)))
+    least = -math.inf if search.score_threshold is None else search.score_threshold
+    hits = [
+        Hit(value, _record(point, search.projection))
+        for value, point in scored[search.offset : search.offset + search.k]
+        if value >= least
+    ]
+    plan = "exact" if candidates else "empty"
+    explanation = {"plan": plan, "distances": len(candidates)} if search.explain else None
+    return Answer(hits, len(candidates), plan, True, explanation)
+
+
+def _selected(points: Mapping[PointId, Point], selection: Selection) -> list[Point]:
+    if selection.ids is not None:
+        return [points[one] for one in dict.fromkeys(selection.ids) if one in points]
+    wanted = selection.filter
+    every: Iterable[Point] = points.values()
+    return [p for p in every if wanted is None or matches(wanted, p.id, p.attributes)]
+
+
+def _order(point_id: PointId) -> tuple[bool, Any]:
+    """Integers before strings, then by value."""
+    return (isinstance(point_id, str), point_id)
+
+
+def _record(point: Point, projection: Projection) -> Record:
+    wanted = projection.fields
+    return Record(
+        id=point.id,
+        attributes={k: v for k, v in point.attributes.items() if wanted is None or k in wanted},
+        text=point.text if projection.with_text else None,
+        vectors=dict(point.vectors) if projection.with_vectors else None,
+    )
