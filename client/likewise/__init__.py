@@ -1,0 +1,85 @@
+"""Likewise's Python SDK: vector search with filters, blocking and async.
+
+from likewise import Client, F
+
+with Client("http://127.0.0.1:8000") as client:
+    films = client.create_collection("films")
+    films.upsert([{"id": 1, "text": "A whale is hunted.", "attributes": {"year": 1956}}])
+    hits = films.query("danger at sea", filter=F("year") < 1960, k=3)
+"""
+
+from ._async import AsyncClient, AsyncCollection
+from ._errors import (
+    ApiError,
+    ConflictError,
+    InvalidRequestError,
+    LikewiseError,
+    NotFoundError,
+    OverloadedError,
+    Problem,
+    ServerError,
+    TransportError,
+    UnavailableError,
+    VersionError,
+)
+from ._filters import F, Filter
+from ._points import Point, points_from_columns
+from ._queries import Query
+from ._results import (
+    CollectionInfo,
+    Embeddings,
+    Hit,
+    IndexInfo,
+    Info,
+    Limits,
+    Model,
+    QueryResult,
+    Readiness,
+    Record,
+    Records,
+    SegmentInfo,
+    VectorInfo,
+)
+from ._retry import Retries
+from ._sync import Client, Collection
+from ._vectors import to_numpy
+from ._version import __version__
+
+__all__ = [
+    "ApiError",
+    "AsyncClient",
+    "AsyncCollection",
+    "Client",
+    "Collection",
+    "CollectionInfo",
+    "ConflictError",
+    "Embeddings",
+    "F",
+    "Filter",
+    "Hit",
+    "IndexInfo",
+    "Info",
+    "InvalidRequestError",
+    "LikewiseError",
+    "Limits",
+    "Model",
+    "NotFoundError",
+    "OverloadedError",
+    "Point",
+    "Problem",
+    "Query",
+    "QueryResult",
+    "Readiness",
+    "Record",
+    "Records",
+    "Retries",
+    "SegmentInfo",
+    "ServerError",
+    "TransportError",
+    "UnavailableError",
+    "VectorInfo",
+    "VersionError",
+    "__version__",
+    "points_from_columns",
+    "to_numpy",
+]

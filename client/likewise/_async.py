@@ -1,0 +1,393 @@
+"""The asyncio client: it performs the steps of flows, and nothing else.
+
+`_sync.py` is written from this file by `client/make_sync.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Literal, TypeVar
+
+import httpx
+
+from . import _flows as flows
+from . import _requests as requests
+from ._filters import FilterLike
+from ._flows import Flow, Outcome, Sleep
+from ._http import (
+    DEFAULT_TIMEOUT,
+    checked_base_url,
+    error_from_httpx,
+    request_headers,
+    response_from_httpx,
+    session_with,
+)
+from ._points import PointId, PointLike
+from ._queries import Query, QueryLike
+from ._requests import Call, IndexDefinition, Kind, Metric, Request, VectorDefinition
+from ._results import (
+    CollectionInfo,
+    Embeddings,
+    Info,
+    Limits,
+    Model,
+    QueryResult,
+    Readiness,
+    Record,
+    Records,
+)
+from ._retry import Retries
+from ._vectors import Vector
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A connection to one Likewise service, for one event loop; examples leave out `await`.
+
+        async with AsyncClient("http://127.0.0.1:8000") as client: ...
+
+    timeout    seconds, or an `httpx.Timeout`; it limits each wait on the network, not a whole call
+    retries    repetitions of a failed call, or `Retries` to set the waits too: see `Retries`
+    api_key    sent as a bearer token
+    transport  how bytes travel, for tests and special networks: see httpx
+
+    Every method raises ApiError, TransportError or VersionError: see `LikewiseError`.
+    """
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        timeout: float | httpx.Timeout | None = DEFAULT_TIMEOUT,
+        retries: int | Retries = Retries(),  # noqa: B008  # frozen
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._base_url = checked_base_url(base_url)
+        self._session = session_with(retries)
+        self._http = httpx.AsyncClient(
+            base_url=base_url,
+            timeout=timeout,
+            headers=request_headers(api_key, headers),
+            transport=transport,
+        )
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections: `client.aclose()`, or leave the `with` block."""
+        await self._http.aclose()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._base_url!r})"
+
+    # ── the service ──────────────────────────────────────────────────────────────────────────
+
+    async def health(self) -> None:
+        """Return if the process answers, raise if not; never retried: `client.health()`."""
+        await self._call(requests.health())
+
+    async def ready(self) -> Readiness:
+        """Ask which parts work; never retried: `client.ready().can_serve`."""
+        return await self._call(requests.ready())
+
+    async def info(self) -> Info:
+        """Check that the service speaks this SDK's API: `client.info().version`.
+
+        Raises VersionError if it does not.
+        """
+        return await self._call(requests.info())
+
+    async def limits(self) -> Limits:
+        """Return what the service takes in one request; asked once: `client.limits().max_k`."""
+        return await self._run(flows.limits(self._session))
+
+    async def models(self) -> list[Model]:
+        """List the service's encoders: `[model.id for model in client.models()]`."""
+        return await self._call(requests.models())
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        model: str | None = None,
+        input_type: Literal["query", "document"] | None = None,
+        dimensions: int | None = None,
+    ) -> Embeddings:
+        """Encode texts without storing them: `client.embed(["a", "b"]).to_numpy()`.
+
+        model       None for the service's default encoder
+        input_type  for encoders that read questions and documents differently
+        dimensions  keep only the first ones
+        """
+        return await self._run(
+            flows.embed(
+                self._session, texts, model=model, input_type=input_type, dimensions=dimensions
+            )
+        )
+
+    # ── collections ──────────────────────────────────────────────────────────────────────────
+
+    async def create_collection(
+        self,
+        name: str,
+        *,
+        vectors: Mapping[str, VectorDefinition] | None = None,
+        dimension: int | None = None,
+        metric: Metric | None = None,
+        encoder: str | None = None,
+        schema: Mapping[str, Kind] | None = None,
+        index: IndexDefinition | None = None,
+        exist_ok: bool = True,
+    ) -> AsyncCollection:
+        """Create a collection, or find it: `client.create_collection("films", dimension=384)`.
+
+        vectors            definitions by name. For one vector, give its parts instead:
+        dimension, metric  for vectors that callers bring; the metric is "cosine" if left out
+        encoder            for vectors made from texts. Nothing at all means the default encoder.
+        schema             kinds of attribute fields; undeclared ones take anything
+        exist_ok           whether a collection that exists with the same definition will do;
+                           with another definition it never does
+
+        Raises ConflictError if the collection exists and will not do.
+        """
+        await self._call(
+            requests.create_collection(
+                name,
+                vectors=vectors,
+                dimension=dimension,
+                metric=metric,
+                encoder=encoder,
+                schema=schema,
+                index=index,
+                exist_ok=exist_ok,
+            )
+        )
+        return self.collection(name)
+
+    def collection(self, name: str) -> AsyncCollection:
+        """Return a handle, without asking the service: `films = client.collection("films")`."""
+        return AsyncCollection(self, name)
+
+    async def collections(self) -> list[CollectionInfo]:
+        """Describe all collections, by name: `[info.name for info in client.collections()]`."""
+        return await self._call(requests.collections())
+
+    # ── performing ───────────────────────────────────────────────────────────────────────────
+
+    async def _call(self, call: Call[T]) -> T:
+        return await self._run(flows.exchange(self._session, call))
+
+    async def _run(self, flow: Flow[T]) -> T:
+        outcome: Outcome = None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            outcome = await self._perform(step)
+
+    async def _perform(self, step: Request | Sleep) -> Outcome:
+        if isinstance(step, Sleep):
+            await asyncio.sleep(step.seconds)
+            return None
+        try:
+            response = await self._http.request(step.method, step.path, content=step.content)
+        except httpx.RequestError as exc:
+            return error_from_httpx(exc, self._base_url)
+        return response_from_httpx(response)
+
+
+class AsyncCollection:
+    """A handle on one collection; it holds its name and a client, no state of the service."""
+
+    def __init__(self, client: AsyncClient, name: str) -> None:
+        self._client = client
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"AsyncCollection({self.name!r})"
+
+    async def describe(self) -> CollectionInfo:
+        """Return the definition and state: `films.describe().points`."""
+        return await self._client._call(requests.describe(self.name))
+
+    async def alter(
+        self,
+        *,
+        schema: Mapping[str, Kind | None] | None = None,
+        index: IndexDefinition | None = None,
+    ) -> CollectionInfo:
+        """Declare fields, or with None undeclare them: `films.alter(schema={"year": "integer"})`.
+
+        index   settings of later builds
+
+        Raises ConflictError if stored points contradict the schema.
+        """
+        return await self._client._call(requests.alter(self.name, schema=schema, index=index))
+
+    async def drop(self) -> None:
+        """Delete the collection with all its points: `films.drop()`."""
+        await self._client._call(requests.drop(self.name))
+
+    async def upsert(
+        self,
+        points: Iterable[PointLike],
+        *,
+        batch_size: int | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> int:
+        """Insert or replace points and return their number: `films.upsert([{"id": 1, …}])`.
+
+        points      any iterable, also a generator: one batch is in memory at a time. For columns
+                    and matrices see `points_from_columns`.
+        batch_size  most points of one request; batches also stay below 8 MiB and the service's
+                    limits. Each is stored wholly or not at all.
+        progress    called after each batch with the points written so far
+
+        An error carries `points_written`, and its pointer counts from the first point passed.
+        """
+        return await self._client._run(
+            flows.upsert(
+                self._client._session,
+                self.name,
+                points,
+                batch_size=batch_size,
+                progress=progress,
+            )
+        )
+
+    async def patch(
+        self,
+        *,
+        ids: Iterable[PointId] | None = None,
+        filter: FilterLike | None = None,
+        set: Mapping[str, object] | None = None,
+        unset: Sequence[str] | None = None,
+    ) -> int:
+        """Change attributes, return how many points were found: `films.patch(ids=[1], set={…})`."""
+        return await self._client._call(
+            requests.patch(self.name, ids=ids, filter=filter, set=set, unset=unset)
+        )
+
+    async def delete(
+        self, *, ids: Iterable[PointId] | None = None, filter: FilterLike | None = None
+    ) -> int:
+        """Delete points and return how many went: `films.delete(filter=F("year") < 1920)`."""
+        return await self._client._call(requests.delete(self.name, ids=ids, filter=filter))
+
+    async def get(
+        self,
+        ids: Iterable[PointId],
+        *,
+        fields: Sequence[str] | None = None,
+        with_text: bool = True,
+        with_vectors: bool = False,
+    ) -> Records:
+        """Fetch points in the order of `ids`: `films.get([1, 2]).missing`."""
+        return await self._client._call(
+            requests.get(
+                self.name, ids, fields=fields, with_text=with_text, with_vectors=with_vectors
+            )
+        )
+
+    async def count(self, filter: FilterLike | None = None) -> int:
+        """Count the points that pass a filter, exactly: `films.count(F("year") >= 2000)`."""
+        return await self._client._call(requests.count(self.name, filter))
+
+    async def scroll(
+        self,
+        filter: FilterLike | None = None,
+        *,
+        page_size: int = 500,
+        fields: Sequence[str] | None = None,
+        with_text: bool = True,
+        with_vectors: bool = False,
+    ) -> AsyncIterator[Record]:
+        """Iterate over all points that pass, by id: `async for record in films.scroll(): …`.
+
+        page_size   points fetched at a time; one page is in memory
+        """
+        cursor: str | None = None
+        while True:
+            page = await self._client._call(
+                requests.scroll(
+                    self.name,
+                    filter=filter,
+                    page_size=page_size,
+                    cursor=cursor,
+                    fields=fields,
+                    with_text=with_text,
+                    with_vectors=with_vectors,
+                )
+            )
+            for record in page.records:
+                yield record
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def query(
+        self,
+        text: str | None = None,
+        *,
+        vector: Vector | None = None,
+        id: PointId | None = None,
+        using: str | None = None,
+        filter: FilterLike | None = None,
+        k: int = 10,
+        offset: int = 0,
+        score_threshold: float | None = None,
+        fields: Sequence[str] | None = None,
+        with_text: bool = True,
+        with_vectors: bool = False,
+        ef: int | None = None,
+        exact: bool = False,
+        explain: bool = False,
+    ) -> QueryResult:
+        """Find the nearest points that pass a filter: `films.query("a shark", k=3)[0].id`.
+
+        The parameters are those of `Query`.
+        """
+        return await self._client._call(
+            requests.query(
+                self.name,
+                Query(
+                    text,
+                    vector=vector,
+                    id=id,
+                    using=using,
+                    filter=filter,
+                    k=k,
+                    offset=offset,
+                    score_threshold=score_threshold,
+                    fields=fields,
+                    with_text=with_text,
+                    with_vectors=with_vectors,
+                    ef=ef,
+                    exact=exact,
+                    explain=explain,
+                ),
+            )
+        )
+
+    async def query_batch(self, queries: Iterable[QueryLike]) -> list[QueryResult]:
+        """Ask several queries of one state at once: `films.query_batch([Query("a"), Query("b")])`.
+
+        Each has its own filter; one bad query fails the batch, with its place in the pointer.
+        """
+        return await self._client._call(requests.query_batch(self.name, queries))

@@ -1,0 +1,161 @@
+"""What a client does beyond one exchange, without doing any of it: sans-IO generators.
+
+A flow yields steps and is sent their outcomes: a `Request` is answered with a `Response` or a
+`TransportError`, a `Sleep` with None. What it returns is the caller's result, what it raises the
+caller's error. `Client` and `AsyncClient` each have one loop that performs steps; retries,
+batching and limits are written once, here, and are tested by hand-feeding outcomes: no socket, no
+clock.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from itertools import count
+from typing import Literal, TypeAlias, TypeVar
+
+from . import _requests as requests
+from ._errors import ApiError, LikewiseError, TransportError
+from ._points import PointLike, batches
+from ._requests import Call, Request, Response
+from ._results import Embeddings, Limits
+from ._retry import Failure, Retries, wait_before_retry
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Do nothing for a while."""
+
+    seconds: float
+
+
+Outcome: TypeAlias = "Response | TransportError | None"
+Flow: TypeAlias = "Generator[Request | Sleep, Outcome, T]"
+
+# A request of a few hundred texts takes an encoder on two cores a few seconds: long enough that
+# the exchange costs nothing beside it, short enough for progress bars and time-outs.
+DEFAULT_BATCH_POINTS = 512
+# Far below the service's usual limit of 64 MiB: what matters is memory, on both sides.
+DEFAULT_BATCH_BYTES = 8 << 20
+
+
+@dataclass(slots=True)
+class Session:
+    """What calls of one client share.
+
+    jitter   uniform in [0, 1)
+    limits   fetched once, when a flow first needs them; two threads may both fetch, harmlessly
+    """
+
+    retries: Retries = field(default_factory=Retries)
+    jitter: Callable[[], float] = random.random
+    limits: Limits | None = None
+
+
+def exchange(session: Session, call: Call[T]) -> Flow[T]:
+    """Make one call, repeated as `wait_before_retry` allows."""
+    for attempt in count():
+        outcome = yield call.request
+        if isinstance(outcome, Response):
+            if call.accepts(outcome.status):
+                return requests.result_from_response(call, outcome)
+            error = requests.error_from_response(call.request, outcome)
+        else:
+            assert isinstance(outcome, TransportError), outcome
+            error = outcome
+        wait = wait_before_retry(
+            session.retries,
+            Failure.FINAL if call.probing else _failure_of(error),
+            attempt=attempt,
+            repeatable=call.repeatable,
+            retry_after_s=error.retry_after_s if isinstance(error, ApiError) else None,
+            jitter=session.jitter(),
+        )
+        if wait is None:
+            raise error
+        yield Sleep(wait)
+    raise AssertionError("count() does not end")
+
+
+def _failure_of(error: LikewiseError) -> Failure:
+    if isinstance(error, TransportError):
+        if not error.reached:
+            return Failure.UNREACHED
+        return Failure.FINAL if error.timed_out else Failure.BROKEN
+    if isinstance(error, ApiError):
+        if error.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+            return Failure.REFUSED
+        if error.status == HTTPStatus.BAD_GATEWAY:
+            return Failure.BROKEN
+    return Failure.FINAL
+
+
+def limits(session: Session) -> Flow[Limits]:
+    """Return the service's limits, asked for once per client."""
+    if session.limits is None:
+        session.limits = yield from exchange(session, requests.limits())
+    return session.limits
+
+
+def upsert(
+    session: Session,
+    collection: str,
+    points: Iterable[PointLike],
+    *,
+    batch_size: int | None,
+    progress: Callable[[int], object] | None,
+) -> Flow[int]:
+    """Write points in batches, one after the other, so that the count of an error is certain."""
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"expected a batch_size of 1 or more, received {batch_size}")
+    published = yield from limits(session)
+    written = 0
+    for batch in batches(
+        points,
+        most_points=min(batch_size or DEFAULT_BATCH_POINTS, published.max_batch),
+        most_bytes=min(DEFAULT_BATCH_BYTES, published.max_body_bytes),
+    ):
+        try:
+            written += yield from exchange(session, requests.upsert(collection, batch))
+        except ApiError as error:
+            raise requests.counted_from(written, error) from None
+        except LikewiseError as error:
+            error.points_written = written
+            raise
+        if progress is not None:
+            progress(written)
+    return written
+
+
+def embed(
+    session: Session,
+    texts: Sequence[str],
+    *,
+    model: str | None,
+    input_type: Literal["query", "document"] | None,
+    dimensions: int | None,
+) -> Flow[Embeddings]:
+    """Encode texts, in as many requests as the service's limit on inputs asks for."""
+    if isinstance(texts, str):
+        raise TypeError("expected a list of texts; a string would be taken letter by letter")
+    published = yield from limits(session)
+    size = min(DEFAULT_BATCH_POINTS, published.max_inputs)
+    parts: list[Embeddings] = []
+    # No text at all still makes one request: whether that is a mistake, the service says.
+    for start in range(0, max(1, len(texts)), size):
+        call = requests.embed(
+            texts[start : start + size],
+            model=model,
+            input_type=input_type,
+            dimensions=dimensions,
+        )
+        parts.append((yield from exchange(session, call)))
+    return Embeddings(
+        vectors=tuple(vector for part in parts for vector in part),
+        model=parts[0].model,
+        tokens=sum(part.tokens for part in parts),
+    )

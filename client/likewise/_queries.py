@@ -1,0 +1,93 @@
+"""A nearest-neighbour question as a value, so that one can be asked alone or many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, TypeAlias
+
+from ._filters import FilterLike
+from ._points import PointId
+from ._vectors import Vector, vector_to_base64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """What to search for and what to return; give exactly one of `text`, `vector` and `id`.
+
+    id               a stored point, whose neighbours are wanted; it is left out of the answer
+    using            the vector to search, needed only where the collection has several
+    score_threshold  hits below it are left out
+    fields           attributes to return; None for all
+    ef               search width of graphs; None lets the service choose
+    exact            whether approximation is forbidden
+
+    >>> Query("a white whale", filter={"year": {"$lt": 1900}}, k=3).k
+    3
+    """
+
+    text: str | None = None
+    _: KW_ONLY
+    vector: Vector | None = None
+    id: PointId | None = None
+    using: str | None = None
+    filter: FilterLike | None = None
+    k: int = 10
+    offset: int = 0
+    score_threshold: float | None = None
+    fields: Sequence[str] | None = None
+    with_text: bool = True
+    with_vectors: bool = False
+    ef: int | None = None
+    exact: bool = False
+    explain: bool = False
+
+
+QueryLike: TypeAlias = "Query | Mapping[str, Any]"
+"""A `Query`, or a dict with the same keys."""
+
+
+def query_to_wire(query: QueryLike) -> dict[str, object]:
+    """Return the query as the service reads it; raises TypeError for unknown keys of a dict."""
+    if isinstance(query, Mapping):
+        query = Query(**query)
+    params: dict[str, object] = {}
+    if query.ef is not None:
+        params["ef"] = query.ef
+    if query.exact:
+        params["exact"] = True
+    wire = {
+        "text": query.text,
+        "vector": vector_to_base64(query.vector) if query.vector is not None else None,
+        "id": query.id,
+        "using": query.using,
+        "filter": query.filter,
+        "k": query.k,
+        "offset": query.offset or None,
+        "score_threshold": query.score_threshold,
+        "params": params or None,
+        "explain": query.explain or None,
+        **projection_to_wire(query.fields, query.with_text, query.with_vectors),
+    }
+    return given(wire)
+
+
+def projection_to_wire(
+    fields: Sequence[str] | None, with_text: bool, with_vectors: bool
+) -> dict[str, object]:
+    """Return which parts of a point to send back; vectors always as base64."""
+    if isinstance(fields, str):
+        raise TypeError("expected a list of field names, received one string")
+    return given(
+        {
+            "fields": list(fields) if fields is not None else None,
+            "with_text": with_text,
+            "with_vectors": with_vectors,
+            "encoding_format": "base64" if with_vectors else None,
+        }
+    )
+
+
+def given(wire: Mapping[str, object]) -> dict[str, object]:
+    """Drop what was left out: None is "not given" in every body the SDK sends."""
+    return {key: value for key, value in wire.items() if value is not None}

@@ -1,0 +1,454 @@
+"""Every endpoint as a pure pair: arguments to a request, a response to a result or an error.
+
+Nothing here opens a connection, waits or remembers. A `Call` holds the request and the function
+that reads its answer; `_flows` decides what to do with failures; `_sync` and `_async` move bytes.
+A new endpoint is a function here, and one line in each client.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Generic, Literal, TypedDict, TypeVar
+from urllib.parse import quote
+
+from ._errors import (
+    ApiError,
+    ConflictError,
+    LikewiseError,
+    Problem,
+    VersionError,
+    error_from_problem,
+)
+from ._filters import FilterLike
+from ._json import to_json
+from ._points import Batch, PointId
+from ._queries import QueryLike, given, projection_to_wire, query_to_wire
+from ._results import (
+    CollectionInfo,
+    Embeddings,
+    Info,
+    Json,
+    Limits,
+    Model,
+    Page,
+    QueryResult,
+    Readiness,
+    Records,
+    collection_from_json,
+    collections_from_json,
+    embeddings_from_json,
+    info_from_json,
+    limits_from_json,
+    models_from_json,
+    page_from_json,
+    query_result_from_json,
+    query_results_from_json,
+    readiness_from_json,
+    records_from_json,
+)
+from ._version import API_VERSION
+
+T = TypeVar("T")
+
+Metric = Literal["cosine", "ip", "l2"]
+Kind = Literal["keyword", "integer", "float", "bool", "datetime"]
+
+
+class VectorDefinition(TypedDict, total=False):
+    """One named vector: an encoder, or a dimension for vectors that callers bring."""
+
+    dimension: int
+    metric: Metric
+    encoder: str
+
+
+class IndexDefinition(TypedDict, total=False):
+    """How graphs are built: links per row, and the width of the search that finds them."""
+
+    m: int
+    ef_construction: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to send. The path is percent-encoded and relative to the base URL."""
+
+    method: str
+    path: str
+    content: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request and the meaning of its answer.
+
+    read        called for 2xx and for `also_read`
+    repeatable  whether a second execution gives an answer as good as the first: see `_retry`
+    probing     whether the caller wants to know the state now, so that nothing is retried
+    """
+
+    request: Request
+    read: Callable[[Response], T]
+    repeatable: bool = True
+    probing: bool = False
+    also_read: frozenset[int] = frozenset()
+
+    def accepts(self, status: int) -> bool:
+        return 200 <= status < 300 or status in self.also_read
+
+
+# ── the service ──────────────────────────────────────────────────────────────────────────────
+
+
+def health() -> Call[None]:
+    return Call(Request("GET", "/healthz"), _nothing, probing=True)
+
+
+def ready() -> Call[Readiness]:
+    return Call(
+        Request("GET", "/readyz"),
+        _body(readiness_from_json),
+        probing=True,
+        also_read=frozenset({HTTPStatus.SERVICE_UNAVAILABLE}),
+    )
+
+
+def info() -> Call[Info]:
+    def read(body: Json) -> Info:
+        found = info_from_json(body)
+        if found.name != "likewise" or found.api != API_VERSION:
+            raise VersionError(
+                f"expected a likewise service that speaks API {API_VERSION}, "
+                f"found {found.name} {found.version} that speaks {found.api}"
+            )
+        return found
+
+    return Call(Request("GET", "/v1/info"), _body(read))
+
+
+def limits() -> Call[Limits]:
+    return Call(Request("GET", "/v1/limits"), _body(limits_from_json))
+
+
+def models() -> Call[list[Model]]:
+    return Call(Request("GET", "/v1/models"), _body(models_from_json))
+
+
+def embed(
+    texts: Sequence[str],
+    *,
+    model: str | None,
+    input_type: Literal["query", "document"] | None,
+    dimensions: int | None,
+) -> Call[Embeddings]:
+    body = {
+        "input": list(texts),
+        "model": model,
+        "input_type": input_type,
+        "dimensions": dimensions,
+        "encoding_format": "base64",
+    }
+    return Call(_post("/v1/embeddings", body), _body(embeddings_from_json))
+
+
+# ── collections ──────────────────────────────────────────────────────────────────────────────
+
+
+def create_collection(
+    name: str,
+    *,
+    vectors: Mapping[str, VectorDefinition] | None,
+    dimension: int | None,
+    metric: Metric | None,
+    encoder: str | None,
+    schema: Mapping[str, Kind] | None,
+    index: IndexDefinition | None,
+    exist_ok: bool,
+) -> Call[CollectionInfo]:
+    body = {
+        "vectors": vectors,
+        "dimension": dimension,
+        "metric": metric,
+        "encoder": encoder,
+        "schema": schema,
+        "index": index,
+    }
+
+    def read(response: Response) -> CollectionInfo:
+        if response.status == HTTPStatus.OK and not exist_ok:
+            raise ConflictError(
+                Problem(
+                    status=HTTPStatus.CONFLICT,
+                    code="collection-exists",
+                    title="Collection exists",
+                    detail=f"a collection named {name!r} exists already, with this definition",
+                    request_id=response.headers.get("x-request-id"),
+                )
+            )
+        return _body(collection_from_json)(response)
+
+    # Created and then told that it exists is the wrong answer for whoever forbade existing ones.
+    request = Request("PUT", _collection_path(name), to_json(given(body)))
+    return Call(request, read, repeatable=exist_ok)
+
+
+def collections() -> Call[list[CollectionInfo]]:
+    return Call(Request("GET", "/v1/collections"), _body(collections_from_json))
+
+
+def describe(name: str) -> Call[CollectionInfo]:
+    return Call(Request("GET", _collection_path(name)), _body(collection_from_json))
+
+
+def alter(
+    name: str,
+    *,
+    schema: Mapping[str, Kind | None] | None,
+    index: IndexDefinition | None,
+) -> Call[CollectionInfo]:
+    body = to_json(given({"schema": schema, "index": index}))
+    return Call(Request("PATCH", _collection_path(name), body), _body(collection_from_json))
+
+
+def drop(name: str) -> Call[None]:
+    # Dropped and then told that there is none is the wrong answer.
+    return Call(Request("DELETE", _collection_path(name)), _nothing, repeatable=False)
+
+
+# ── points ───────────────────────────────────────────────────────────────────────────────────
+
+
+def upsert(collection: str, batch: Batch) -> Call[int]:
+    request = Request("PUT", _points_path(collection), batch.body)
+    return Call(request, _body(lambda body: int(body["upserted"])))
+
+
+def patch(
+    collection: str,
+    *,
+    ids: Iterable[PointId] | None,
+    filter: FilterLike | None,
+    set: Mapping[str, object] | None,
+    unset: Sequence[str] | None,
+) -> Call[int]:
+    changes = given({"set": set, "unset": list(unset) if unset is not None else None})
+    body = to_json({**_selection(ids, filter), **changes})
+    request = Request("PATCH", _points_path(collection), body)
+    return Call(request, _body(lambda answer: int(answer["updated"])))
+
+
+def get(
+    collection: str,
+    ids: Iterable[PointId],
+    *,
+    fields: Sequence[str] | None,
+    with_text: bool,
+    with_vectors: bool,
+) -> Call[Records]:
+    body = {"ids": _ids(ids), **projection_to_wire(fields, with_text, with_vectors)}
+    return Call(_post(_points_path(collection, "/get"), body), _body(records_from_json))
+
+
+def delete(
+    collection: str, *, ids: Iterable[PointId] | None, filter: FilterLike | None
+) -> Call[int]:
+    request = _post(_points_path(collection, "/delete"), _selection(ids, filter))
+    return Call(request, _body(lambda body: int(body["deleted"])))
+
+
+def count(collection: str, filter: FilterLike | None) -> Call[int]:
+    request = _post(_points_path(collection, "/count"), {"filter": filter})
+    return Call(request, _body(lambda body: int(body["count"])))
+
+
+def scroll(
+    collection: str,
+    *,
+    filter: FilterLike | None,
+    page_size: int,
+    cursor: str | None,
+    fields: Sequence[str] | None,
+    with_text: bool,
+    with_vectors: bool,
+) -> Call[Page]:
+    body = {
+        "filter": filter,
+        "limit": page_size,
+        "cursor": cursor,
+        **projection_to_wire(fields, with_text, with_vectors),
+    }
+    return Call(_post(_points_path(collection, "/scroll"), body), _body(page_from_json))
+
+
+def query(collection: str, query: QueryLike) -> Call[QueryResult]:
+    request = _post(f"{_collection_path(collection)}/query", query_to_wire(query))
+    return Call(request, _body(query_result_from_json))
+
+
+def query_batch(collection: str, queries: Iterable[QueryLike]) -> Call[list[QueryResult]]:
+    body = {"queries": [query_to_wire(query) for query in queries]}
+    request = _post(f"{_collection_path(collection)}/query:batch", body)
+    return Call(request, _body(query_results_from_json))
+
+
+def _selection(ids: Iterable[PointId] | None, filter: FilterLike | None) -> dict[str, object]:
+    if (ids is None) == (filter is None):
+        raise TypeError("give either ids or filter, and not both")
+    return {"ids": _ids(ids)} if ids is not None else {"filter": filter}
+
+
+def _ids(ids: Iterable[PointId]) -> list[PointId]:
+    if isinstance(ids, (str, bytes)):
+        raise TypeError("expected a list of ids; a string would be taken letter by letter")
+    return list(ids)
+
+
+def _collection_path(name: str) -> str:
+    # "", "." and ".." would name another endpoint once the path is normalized.
+    if not name.strip("."):
+        raise ValueError("a collection's name starts with a letter or a digit")
+    return f"/v1/collections/{quote(name, safe='')}"
+
+
+def _points_path(collection: str, suffix: str = "") -> str:
+    return f"{_collection_path(collection)}/points{suffix}"
+
+
+def _post(path: str, body: Mapping[str, object]) -> Request:
+    return Request("POST", path, to_json(given(body)))
+
+
+# ── answers ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _nothing(response: Response) -> None:
+    return None
+
+
+def _body(read: Callable[[Json], T]) -> Callable[[Response], T]:
+    return lambda response: read(json.loads(response.content))
+
+
+def result_from_response(call: Call[T], response: Response) -> T:
+    """Read an accepted answer; raises VersionError if it is not what API v1 promises."""
+    try:
+        return call.read(response)
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise VersionError(
+            f"{call.request.method} {call.request.path} answered {response.status} with a body "
+            f"that API {API_VERSION} does not know ({type(exc).__name__}: {exc})"
+        ) from exc
+
+
+_OTHER_API = frozenset({"route-not-found", "method-not-allowed"})
+
+
+def error_from_response(request: Request, response: Response) -> LikewiseError:
+    """Rebuild the error that a refusing answer stands for.
+
+    A route that the service does not have becomes VersionError: the SDK asks for none that API v1
+    lacks. An answer that is no problem document (from a proxy, say) gets the code "http-<status>".
+    """
+    problem = _problem_from_response(response)
+    if problem is None:
+        if response.status == HTTPStatus.NOT_FOUND:
+            return _no_such_route(request)
+        problem = Problem(
+            status=response.status,
+            code=f"http-{response.status}",
+            title=_phrase(response.status),
+            detail=f"{request.method} {request.path} was answered without a problem document: "
+            "by a proxy in between, or by another service than Likewise",
+            request_id=response.headers.get("x-request-id"),
+            retry_after_s=retry_after_from_headers(response.headers),
+        )
+    if problem.code in _OTHER_API:
+        return _no_such_route(request)
+    return error_from_problem(problem)
+
+
+def _no_such_route(request: Request) -> VersionError:
+    return VersionError(
+        f"the service has no {request.method} {request.path}: it is older than this SDK, "
+        "or base_url points elsewhere"
+    )
+
+
+def _problem_from_response(response: Response) -> Problem | None:
+    prefix = "urn:likewise:problem:"
+    try:
+        body = json.loads(response.content)
+        if not body["type"].startswith(prefix):
+            return None
+        return Problem(
+            status=response.status,
+            code=body["type"].removeprefix(prefix),
+            title=str(body["title"]),
+            detail=str(body["detail"]),
+            pointer=body.get("pointer"),
+            errors=tuple((fault["pointer"], fault["detail"]) for fault in body.get("errors", ())),
+            context=dict(body.get("context", {})),
+            request_id=body.get("request_id") or response.headers.get("x-request-id"),
+            retry_after_s=retry_after_from_headers(response.headers),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"Status {status}"
+
+
+def retry_after_from_headers(headers: Mapping[str, str]) -> float | None:
+    """Seconds that Retry-After asks for, or None (RFC 9110, 10.2.3).
+
+    A date is read against the answer's own Date, which needs no clock and forgives a wrong one.
+
+    >>> retry_after_from_headers({"retry-after": "7"})
+    7.0
+    """
+    value = headers.get("retry-after", "")
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        then, now = (
+            email.utils.parsedate_to_datetime(text) for text in (value, headers.get("date", ""))
+        )
+        return max(0.0, (then - now).total_seconds())
+    except (TypeError, ValueError):  # no date, an odd one, or one with a zone and one without
+        return None
+
+
+_POINT = re.compile(r"^/points/(\d+)")
+
+
+def counted_from(first: int, error: ApiError) -> ApiError:
+    """Return the error of a batch with pointers that count from the caller's first point."""
+
+    def moved(pointer: str) -> str:
+        return _POINT.sub(lambda found: f"/points/{int(found[1]) + first}", pointer)
+
+    problem = error.problem
+    if problem.pointer is not None:
+        problem = replace(problem, pointer=moved(problem.pointer))
+    problem = replace(problem, errors=tuple((moved(p), detail) for p, detail in problem.errors))
+    counted = type(error)(problem)
+    counted.points_written = first
+    return counted

@@ -1,0 +1,357 @@
+"""What the service answers, as frozen values.
+
+Field names are the wire's own. Every `…_from_json` takes the parsed body, ignores fields it does
+not know (v1 may grow), and lets KeyError, TypeError or ValueError escape where one it needs is
+missing or of another kind: `_flows.exchange` turns those into one VersionError.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from ._points import PointId
+from ._vectors import to_numpy, vector_from_base64
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Json = Mapping[str, Any]
+Item = TypeVar("Item", covariant=True)
+
+
+class _Listed(Sequence[Item], Generic[Item]):
+    """Makes an answer behave as the sequence of what it mainly holds, `_items`."""
+
+    __slots__ = ()
+
+    @property
+    def _items(self) -> tuple[Item, ...]:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
+    def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+# ── points ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored point. Vectors are float32 as they were given; None where not asked for."""
+
+    id: PointId
+    attributes: dict[str, Any]
+    text: str | None = None
+    vectors: dict[str, array[float]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result of a query. The score is higher for better in every metric."""
+
+    id: PointId
+    score: float
+    attributes: dict[str, Any]
+    text: str | None = None
+    vectors: dict[str, array[float]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult(_Listed[Hit]):
+    """The hits of a query, best first; iterate or index it as a list.
+
+    matches   points that passed the filter, counted exactly
+    plan      how the search ran: "empty", "exact", "graph" or "mixed"
+    exact     whether these are certainly the nearest points
+    took_ms   milliseconds inside the service
+    explain   the plan in full, if the query asked for it
+    """
+
+    hits: tuple[Hit, ...]
+    matches: int
+    plan: str
+    exact: bool
+    took_ms: float
+    explain: dict[str, Any] | None = None
+
+    @property
+    def _items(self) -> tuple[Hit, ...]:
+        return self.hits
+
+
+@dataclass(frozen=True, slots=True)
+class Records(_Listed[Record]):
+    """The points found, in the order asked for; `missing` lists the ids that do not exist."""
+
+    records: tuple[Record, ...]
+    missing: tuple[PointId, ...]
+
+    @property
+    def _items(self) -> tuple[Record, ...]:
+        return self.records
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a scroll; `next_cursor` continues it, None ends it."""
+
+    records: tuple[Record, ...]
+    next_cursor: str | None
+
+
+def record_from_json(body: Json) -> Record:
+    return Record(body["id"], dict(body["attributes"]), body.get("text"), _vectors(body))
+
+
+def hit_from_json(body: Json) -> Hit:
+    return Hit(
+        body["id"],
+        float(body["score"]),
+        dict(body["attributes"]),
+        body.get("text"),
+        _vectors(body),
+    )
+
+
+def query_result_from_json(body: Json) -> QueryResult:
+    return QueryResult(
+        hits=tuple(hit_from_json(point) for point in body["points"]),
+        matches=body["matches"],
+        plan=body["plan"],
+        exact=body["exact"],
+        took_ms=body["took_ms"],
+        explain=body.get("explain"),
+    )
+
+
+def query_results_from_json(body: Json) -> list[QueryResult]:
+    return [query_result_from_json(result) for result in body["results"]]
+
+
+def records_from_json(body: Json) -> Records:
+    return Records(
+        records=tuple(record_from_json(point) for point in body["points"]),
+        missing=tuple(body["missing"]),
+    )
+
+
+def page_from_json(body: Json) -> Page:
+    return Page(
+        records=tuple(record_from_json(point) for point in body["points"]),
+        next_cursor=body["next_cursor"],
+    )
+
+
+def _vectors(body: Json) -> dict[str, array[float]] | None:
+    vectors = body.get("vectors")
+    if vectors is None:
+        return None
+    return {name: vector_from_base64(vector) for name, vector in vectors.items()}
+
+
+# ── collections ──────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class VectorInfo:
+    """One named vector of a collection; `encoder` is None where callers bring vectors."""
+
+    dimension: int
+    metric: str
+    encoder: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """How graphs are built."""
+
+    m: int
+    ef_construction: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentInfo:
+    """One searchable piece of a collection: the "head" of newest points, or a "graph"."""
+
+    kind: str
+    points: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection's definition and state.
+
+    schema      declared kinds of attribute fields
+    points      live points
+    building    whether a background build is running or waiting
+    created_at  RFC 3339
+    """
+
+    name: str
+    vectors: dict[str, VectorInfo]
+    schema: dict[str, str]
+    index: IndexInfo
+    points: int
+    segments: tuple[SegmentInfo, ...]
+    building: bool
+    created_at: str
+
+
+def collection_from_json(body: Json) -> CollectionInfo:
+    return CollectionInfo(
+        name=body["name"],
+        vectors={name: _vector_info(vector) for name, vector in body["vectors"].items()},
+        schema=dict(body["schema"]),
+        index=IndexInfo(body["index"]["m"], body["index"]["ef_construction"]),
+        points=body["points"],
+        segments=tuple(_segment_info(segment) for segment in body["segments"]),
+        building=body["building"],
+        created_at=body["created_at"],
+    )
+
+
+def collections_from_json(body: Json) -> list[CollectionInfo]:
+    return [collection_from_json(collection) for collection in body["collections"]]
+
+
+def _vector_info(body: Json) -> VectorInfo:
+    return VectorInfo(body["dimension"], body["metric"], body["encoder"])
+
+
+def _segment_info(body: Json) -> SegmentInfo:
+    return SegmentInfo(body["kind"], body["points"], body["deleted"])
+
+
+# ── the service ──────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An encoder of the service; status is "ready", "loading" or "unavailable"."""
+
+    id: str
+    dimension: int
+    max_tokens: int
+    modality: str
+    status: str
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings(_Listed["array[float]"]):
+    """The vectors of some texts, in their order; iterate or index it as a list.
+
+    tokens   how many tokens the encoder read
+    """
+
+    vectors: tuple[array[float], ...]
+    model: str
+    tokens: int
+
+    @property
+    def _items(self) -> tuple[array[float], ...]:
+        return self.vectors
+
+    def to_numpy(self) -> NDArray[np.float32]:
+        """Return the vectors as float32 `[text, dim]`. Raises ImportError without numpy."""
+        return to_numpy(self.vectors)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the service can work, and which part cannot.
+
+    status      "ready", "degraded", "starting" or "stopping"
+    components  facts by part, each with a "status" of its own
+    """
+
+    status: str
+    components: dict[str, dict[str, Any]]
+
+    @property
+    def can_serve(self) -> bool:
+        """Whether requests are taken: "degraded" is, with some part out of order."""
+        return self.status in ("ready", "degraded")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the service takes in one request."""
+
+    max_body_bytes: int
+    max_batch: int
+    max_queries: int
+    max_k: int
+    max_inputs: int
+    max_text_chars: int
+    max_filter_nodes: int
+    max_attributes_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """Which service answered: its name, its version and the API it speaks."""
+
+    name: str
+    version: str
+    api: str
+
+
+def models_from_json(body: Json) -> list[Model]:
+    return [_model(model) for model in body["data"]]
+
+
+def _model(body: Json) -> Model:
+    return Model(
+        id=body["id"],
+        dimension=body["dimension"],
+        max_tokens=body["max_tokens"],
+        modality=body["modality"],
+        status=body["status"],
+        detail=body.get("detail"),
+    )
+
+
+def embeddings_from_json(body: Json) -> Embeddings:
+    in_order = sorted(body["data"], key=lambda entry: int(entry["index"]))
+    return Embeddings(
+        vectors=tuple(vector_from_base64(entry["embedding"]) for entry in in_order),
+        model=body["model"],
+        tokens=body["usage"]["total_tokens"],
+    )
+
+
+def readiness_from_json(body: Json) -> Readiness:
+    return Readiness(
+        status=body["status"],
+        components={name: dict(facts) for name, facts in body.get("components", {}).items()},
+    )
+
+
+def limits_from_json(body: Json) -> Limits:
+    return Limits(
+        max_body_bytes=body["max_body_bytes"],
+        max_batch=body["max_batch"],
+        max_queries=body["max_queries"],
+        max_k=body["max_k"],
+        max_inputs=body["max_inputs"],
+        max_text_chars=body["max_text_chars"],
+        max_filter_nodes=body["max_filter_nodes"],
+        max_attributes_bytes=body["max_attributes_bytes"],
+    )
+
+
+def info_from_json(body: Json) -> Info:
+    return Info(body["name"], body["version"], body["api"])

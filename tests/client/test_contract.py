@@ -1,0 +1,428 @@
+"""The SDK and the server's OpenAPI document say the same, field by field.
+
+Every request builder is called with everything it can be given, and its body is held against the
+server's schema. Every result is read from a sample made of the schema of the answer: once with all
+members, where nothing may come out empty or of another type than declared, and once with only the
+required ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import re
+import struct
+import types
+import typing
+from array import array
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from likewise import (
+    ConflictError,
+    F,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    Point,
+    Problem,
+    Query,
+    ServerError,
+    UnavailableError,
+)
+from likewise import _requests as requests
+from likewise import _results as results
+from likewise._errors import error_from_problem
+from likewise._points import batches
+from likewise._requests import Call, Response
+
+from app import errors as server_errors
+from app.api.app import create_app
+from app.api.problems import STATUS
+from app.attributes.filter import parse_filter
+from app.config import Settings
+
+from .test_filters import Pair, filters
+
+Schema = dict[str, Any]
+
+EVERY_QUERY_OPTION: dict[str, Any] = {
+    "using": "title",
+    "filter": F("year") >= 2000,
+    "k": 5,
+    "offset": 1,
+    "score_threshold": 0.5,
+    "fields": ["year"],
+    "with_text": False,
+    "with_vectors": True,
+    "ef": 64,
+    "exact": True,
+    "explain": True,
+}
+EVERY_QUERY = [
+    Query("text", **EVERY_QUERY_OPTION),
+    Query(vector=[1.0], **EVERY_QUERY_OPTION),
+    Query(id="a", **EVERY_QUERY_OPTION),
+]
+WHOLE_POINT = Point(
+    "a", text="t", vector=[1.0], vectors={"title": [1.0]}, attributes={"a": 1, "b": ["x"]}
+)
+(WHOLE_BATCH,) = batches([WHOLE_POINT], most_points=1, most_bytes=1000)
+PROJECTION: dict[str, Any] = {"fields": ["year"], "with_text": True, "with_vectors": True}
+DEFINITION: dict[str, Any] = {
+    "vectors": {"title": {"dimension": 2, "metric": "ip", "encoder": "tiny"}},
+    "dimension": 2,
+    "metric": "l2",
+    "encoder": "tiny",
+    "schema": {"year": "integer"},
+    "index": {"m": 8, "ef_construction": 64},
+}
+
+# Every endpoint that the SDK speaks, with everything it can say there, and what it makes of it.
+CALLS: dict[str, tuple[list[Call[Any]], object]] = {
+    "GET /healthz": ([requests.health()], None),
+    "GET /readyz": ([requests.ready()], results.Readiness),
+    "GET /v1/info": ([requests.info()], results.Info),
+    "GET /v1/limits": ([requests.limits()], results.Limits),
+    "GET /v1/models": ([requests.models()], list[results.Model]),
+    "POST /v1/embeddings": (
+        [requests.embed(["a"], model="tiny", input_type="query", dimensions=2)],
+        results.Embeddings,
+    ),
+    "GET /v1/collections": ([requests.collections()], list[results.CollectionInfo]),
+    "PUT /v1/collections/{name}": (
+        [requests.create_collection("c", **DEFINITION, exist_ok=True)],
+        results.CollectionInfo,
+    ),
+    "GET /v1/collections/{name}": ([requests.describe("c")], results.CollectionInfo),
+    "PATCH /v1/collections/{name}": (
+        [
+            requests.alter(
+                "c", schema={"a": "keyword", "b": None}, index={"m": 8, "ef_construction": 64}
+            )
+        ],
+        results.CollectionInfo,
+    ),
+    "DELETE /v1/collections/{name}": ([requests.drop("c")], None),
+    "PUT /v1/collections/{name}/points": ([requests.upsert("c", WHOLE_BATCH)], int),
+    "PATCH /v1/collections/{name}/points": (
+        [
+            requests.patch("c", ids=[1, "a"], filter=None, set={"a": 1}, unset=["b"]),
+            requests.patch("c", ids=None, filter=F("a") == 1, set={"a": 1}, unset=["b"]),
+        ],
+        int,
+    ),
+    "POST /v1/collections/{name}/points/get": (
+        [requests.get("c", [1, "a"], **PROJECTION)],
+        results.Records,
+    ),
+    "POST /v1/collections/{name}/points/delete": (
+        [
+            requests.delete("c", ids=[1, "a"], filter=None),
+            requests.delete("c", ids=None, filter=F("a") == 1),
+        ],
+        int,
+    ),
+    "POST /v1/collections/{name}/points/count": ([requests.count("c", F("a") == 1)], int),
+    "POST /v1/collections/{name}/points/scroll": (
+        [requests.scroll("c", filter=F("a") == 1, page_size=5, cursor="x", **PROJECTION)],
+        results.Page,
+    ),
+    "POST /v1/collections/{name}/query": (
+        [requests.query("c", query) for query in EVERY_QUERY],
+        results.QueryResult,
+    ),
+    "POST /v1/collections/{name}/query:batch": (
+        [requests.query_batch("c", EVERY_QUERY)],
+        list[results.QueryResult],
+    ),
+}
+
+# What the server offers and the SDK leaves alone, each with its reason.
+NOT_SPOKEN = {"GET /"}  # the same answer as /v1/info
+NOT_SENT = {"POST /v1/embeddings": {"user"}}  # OpenAI's field, which the service ignores
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> Schema:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("data"), models_dir=Path("models"))
+    built: Schema = create_app(settings).openapi()
+    return built
+
+
+def _operation(document: Schema, name: str) -> Schema:
+    method, path = name.split(" ")
+    found: dict[tuple[str, str], Schema] = {
+        (verb.upper(), re.sub(r"\{\w+\}", "{name}", template)): operation
+        for template, operations in document["paths"].items()
+        for verb, operation in operations.items()
+    }
+    return found[method, path]
+
+
+def _resolved(document: Schema, schema: Schema) -> Schema:
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def _request_schema(document: Schema, name: str) -> Schema | None:
+    body = _operation(document, name).get("requestBody")
+    return None if body is None else body["content"]["application/json"]["schema"]
+
+
+def _answer_schemas(document: Schema, name: str) -> dict[int, Schema | None]:
+    """Schemas by status, of the answers that carry a result; None for an empty one."""
+    found = {}
+    for status, response in _operation(document, name)["responses"].items():
+        content = response.get("content", {})
+        if status.startswith("2") or (name == "GET /readyz" and status == "503"):
+            found[int(status)] = content["application/json"]["schema"] if content else None
+    assert found
+    return found
+
+
+# ── endpoints ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_sdk_speaks_every_endpoint(document: Schema) -> None:
+    offered = {
+        f"{verb.upper()} {re.sub(r'{[a-z_]+}', '{name}', path)}"
+        for path, operations in document["paths"].items()
+        for verb in operations
+    }
+    assert offered - NOT_SPOKEN == set(CALLS)
+
+
+def test_every_request_builder_is_checked_here() -> None:
+    builders = {
+        name
+        for name, value in vars(requests).items()
+        if isinstance(value, types.FunctionType)
+        and value.__module__ == requests.__name__
+        and str(value.__annotations__.get("return", "")).startswith("Call[")
+    }
+    assert len(builders) == len(CALLS)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_goes_to_its_endpoint(name: str) -> None:
+    for call in CALLS[name][0]:
+        path = re.sub(r"/collections/c\b", "/collections/{name}", call.request.path)
+        assert f"{call.request.method} {path}" == name
+
+
+# ── requests ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_field_sent_exists_and_has_a_fitting_type(name: str, document: Schema) -> None:
+    schema = _request_schema(document, name)
+    for call in CALLS[name][0]:
+        if schema is None:
+            assert call.request.content is None
+            continue
+        assert call.request.content is not None
+        body = json.loads(call.request.content)
+        jsonschema.validate(body, {**schema, "components": document["components"]})
+        # A schema that tolerates unknown members would not have noticed them.
+        assert set(body) <= set(_resolved(document, schema)["properties"])
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_field_offered_can_be_sent(name: str, document: Schema) -> None:
+    schema = _request_schema(document, name)
+    if schema is None:
+        return
+    bodies = [json.loads(call.request.content or b"") for call in CALLS[name][0]]
+    _assert_all_sent(document, schema, bodies, NOT_SENT.get(name, set()))
+
+
+def _assert_all_sent(
+    document: Schema, schema: Schema, bodies: list[Any], left_out: set[str]
+) -> None:
+    """Every property of the schema, at every depth, is in at least one of the bodies."""
+    schema = _resolved(document, schema)
+    for choice in schema.get("anyOf", ()):
+        _assert_all_sent(document, choice, bodies, left_out)
+    if "properties" in schema:
+        objects = [body for body in bodies if isinstance(body, dict)]
+        for field, inner in schema["properties"].items():
+            sent = [body[field] for body in objects if field in body]
+            assert bool(sent) is (field not in left_out), field
+            if sent:
+                _assert_all_sent(document, inner, sent, set())
+    elif isinstance(schema.get("additionalProperties"), dict):
+        objects = [body for body in bodies if isinstance(body, dict)]
+        inner_bodies = [inner for body in objects for inner in body.values()]
+        _assert_all_sent(document, schema["additionalProperties"], inner_bodies, set())
+    elif "items" in schema:
+        items = [item for body in bodies if isinstance(body, list) for item in body]
+        _assert_all_sent(document, schema["items"], items, set())
+
+
+@given(filters)
+def test_the_server_reads_every_filter_expression(pair: Pair) -> None:
+    expression, plain = pair
+    try:
+        parsed = parse_filter(plain)
+    except server_errors.InvalidFilter:
+        return  # a bool is no bound: the expression may say what the language refuses
+    assert parse_filter(expression.to_dict()) == parsed
+
+
+# ── answers ──────────────────────────────────────────────────────────────────────────────────
+
+VECTOR = base64.b64encode(struct.pack("<2f", 1.0, 2.0)).decode()
+
+
+def _sample(document: Schema, schema: Schema, *, whole: bool) -> Any:
+    """Make a value of a schema: with all members of every object, or only the required ones."""
+    schema = _resolved(document, schema)
+    inner: Callable[[Schema], Any] = lambda part: _sample(document, part, whole=whole)  # noqa: E731
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    choices = schema.get("oneOf") or schema.get("anyOf")
+    if choices:
+        # The SDK asks for vectors in base64, and null is the sample of an optional member left out.
+        encoded = [choice for choice in choices if choice.get("format") == "byte"]
+        by_presence = sorted(choices, key=lambda choice: (choice.get("type") == "null") is whole)
+        return VECTOR if encoded else inner(by_presence[0])
+    kind: Any = schema.get("type")
+    if kind == "object":
+        properties = schema.get("properties", {})
+        wanted = properties if whole else schema.get("required", ())
+        value = {field: inner(properties[field]) for field in wanted}
+        if isinstance(schema.get("additionalProperties"), dict) and not properties:
+            value["some"] = inner(schema["additionalProperties"])
+        elif not properties:
+            value["some"] = 1
+        return value
+    if kind == "array":
+        return [inner(schema["items"])]
+    if isinstance(kind, list):
+        kind = kind[0]
+    leaves = {"string": "text", "integer": 3, "number": 0.5, "boolean": True, "null": None}
+    return leaves[kind]  # KeyError: a schema without a type, which says nothing to hold on to
+
+
+def _read(name: str, status: int, body: Any) -> Any:
+    content = b"" if body is None else json.dumps(body).encode()
+    return CALLS[name][0][0].read(Response(status, {}, content))
+
+
+def _assert_fits(value: Any, hint: Any) -> None:
+    """Check a value against its annotation, down to the leaves."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return
+    if origin in (typing.Union, types.UnionType):
+        hints = [part for part in parts if part is not types.NoneType]
+        if value is None:
+            assert types.NoneType in parts
+        elif len(hints) == 1:
+            _assert_fits(value, hints[0])
+        else:
+            assert isinstance(value, tuple(hints))
+    elif origin in (list, tuple):
+        assert isinstance(value, origin)
+        for item in value:
+            _assert_fits(item, parts[0])
+    elif origin is dict:
+        assert isinstance(value, dict)
+        for key, item in value.items():
+            _assert_fits(key, parts[0])
+            _assert_fits(item, parts[1])
+    elif origin is array or hint is array:
+        assert isinstance(value, array)
+    elif dataclasses.is_dataclass(hint):
+        assert type(value) is hint
+        for field, field_hint in _hints(hint).items():
+            _assert_fits(getattr(value, field), field_hint)
+    else:
+        assert type(value) is (hint or types.NoneType), hint
+
+
+def _hints(cls: Any) -> Mapping[str, Any]:
+    return typing.get_type_hints(cls, {**vars(results), "array": _Array, "PointId": str | int})
+
+
+class _Array:
+    """Stands for `array[float]`, which Python 3.10 cannot subscript at run time."""
+
+    def __class_getitem__(cls, item: object) -> type[array[float]]:
+        return array
+
+
+def _assert_no_gaps(value: Any, where: str) -> None:
+    """Nothing is None or empty: what was read was there to be read."""
+    assert value not in (None, (), {}, []), where
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _assert_no_gaps(getattr(value, field.name), f"{where}.{field.name}")
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _assert_no_gaps(item, where)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _assert_no_gaps(item, f"{where}[{key}]")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_field_read_exists_and_has_the_declared_type(name: str, document: Schema) -> None:
+    for status, schema in _answer_schemas(document, name).items():
+        body = None if schema is None else _sample(document, schema, whole=True)
+        result = _read(name, status, body)
+        _assert_fits(result, CALLS[name][1])
+        if CALLS[name][1] is not None:
+            _assert_no_gaps(result, name)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_fields_that_may_be_left_out_are_not_needed(name: str, document: Schema) -> None:
+    for status, schema in _answer_schemas(document, name).items():
+        body = None if schema is None else _sample(document, schema, whole=False)
+        _assert_fits(_read(name, status, body), CALLS[name][1])
+
+
+# ── errors ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_problem_documents_have_the_fields_that_errors_are_rebuilt_from(document: Schema) -> None:
+    schema = document["components"]["schemas"]["Problem"]
+    body = {**_sample(document, schema, whole=True), "type": "urn:likewise:problem:some-code"}
+    answer = Response(422, {"retry-after": "1"}, json.dumps(body).encode())
+    error = requests.error_from_response(requests.Request("GET", "/"), answer)
+    assert isinstance(error, InvalidRequestError)
+    _assert_no_gaps(error.problem, "problem")
+    assert set(schema["properties"]) - {"type"} <= {
+        field.name for field in dataclasses.fields(Problem)
+    }
+
+
+FAMILIES = {
+    server_errors.InvalidRequest: InvalidRequestError,
+    server_errors.NotFound: NotFoundError,
+    server_errors.Conflict: ConflictError,
+    server_errors.Overloaded: OverloadedError,
+    server_errors.Unavailable: UnavailableError,
+    server_errors.LikewiseError: ServerError,
+}
+
+
+@pytest.mark.parametrize("raised", STATUS, ids=lambda raised: raised.__name__)
+def test_every_error_of_the_server_arrives_as_its_twin(
+    raised: type[server_errors.LikewiseError],
+) -> None:
+    if raised is server_errors.MethodNotAllowed:
+        return  # arrives as VersionError, like an unknown route: tests/client/test_errors.py
+    family = next(ours for theirs, ours in FAMILIES.items() if issubclass(raised, theirs))
+    problem = Problem(status=STATUS[raised], code="c", title="t", detail="d")
+    assert type(error_from_problem(problem)) is family
