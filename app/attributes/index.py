@@ -1,0 +1,187 @@
+"""The immutable attribute index of one segment: value → slots, sorted, in one file.
+
+Theory of operation
+-------------------
+Elements are filed by what they compare as, because that is how filters ask for them:
+
+    strings   distinct strings of a field, in order of (CRC-32, bytes)
+    ints      distinct numbers that are integers of 64 bits (3.0 is filed as 3)
+    floats    all other distinct numbers
+    instants  microseconds of the strings that are RFC 3339 (which are under `strings` as well)
+    flags     five lists a field: present, missing, null, false, true
+
+Each of these is a *filing*: keys in groups, one group a field, ascending within the group, and the
+slots that hold each key. All fields share the arrays, so a thousand fields cost no more than one:
+
+    keys      [keys]             by field, then ascending
+    groups    int64[fields + 1]  field f has keys groups[f] … groups[f + 1] − 1
+    offsets   [keys + 1]         key i is held by slots[offsets[i] : offsets[i + 1]]
+    slots     uint32[postings]   ascending within a key, each slot once
+
+so equality is one binary search, and a range is two of them plus one slice. Strings are kept as
+CRC-32s that are searched, and as UTF-8 bytes that decide. Equal CRCs are common enough (one pair
+is expected among 93,000 strings) and easy to make on purpose: they are told apart by bisection on
+the bytes, never by a walk. Nothing is a Python object per key.
+
+Of `present` and `missing` only the shorter list is kept: present only if it is not empty.
+
+Files of this part: `filing` looks keys up, `building` sorts attributes into the arrays,
+`index_file` writes and maps them; what changes the arrays changes all three, and raises
+`index_file.FORMAT`. The builder runs in a small worker process, so none of them may import the
+kernels: loading those costs more than many a build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.attributes import index_file
+from app.attributes.building import (
+    FALSE,
+    FLAGS,
+    MISSING,
+    NULL,
+    PRESENT,
+    TRUE,
+    build_arrays,
+)
+from app.attributes.filing import NO_SLOTS, Filing, TextFiling
+from app.attributes.filter import Range, Values
+from app.types import I64, U32, Attributes
+
+FILE_NAME = "attributes.bin"
+MANY = 17  # values from which one vectorised search beats single ones, at 200,000 distinct values
+
+
+class AttributeIndex:
+    """Which slots of one segment hold which values. Immutable; any number of threads may read.
+
+    Slots are 0 … `slots` − 1. What the lookups return may be views into the index, read-only,
+    valid as long as the index is.
+    """
+
+    def __init__(
+        self, slots: int, fields: Sequence[str], arrays: Mapping[str, NDArray[Any]]
+    ) -> None:
+        self.slots = slots
+        self._names = tuple(fields)
+        self._arrays = dict(arrays)
+        self._fields = {name: i for i, name in enumerate(fields)}
+        self._flag_slots: U32 = arrays["flags.slots"]
+        self._flag_offsets = arrays["flags.offsets"].data
+        self._texts = TextFiling(
+            *_parts(arrays, "strings"), arrays["strings.text"], arrays["strings.bounds"]
+        )
+        self._ints = Filing(*_parts(arrays, "ints"))
+        self._floats = Filing(*_parts(arrays, "floats"))
+        self._instants = Filing(*_parts(arrays, "instants"))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in self._arrays.values())
+
+    def slots_equal(self, field: str, values: Values) -> U32:
+        """Find the slots with an element of `field` among `values`: any order, with repeats."""
+        f = self._fields.get(field)
+        if f is None:
+            return NO_SLOTS
+        parts: list[U32] = []
+        if values.strings:
+            parts.extend(self._with_texts(f, values.strings))
+        if values.numbers:
+            parts.extend(self._with_numbers(f, values.numbers))
+        if values.bools:
+            parts.extend(self._flagged(f, TRUE if value else FALSE) for value in values.bools)
+        if values.null:
+            parts.append(self._flagged(f, NULL))
+        return _joined(parts)
+
+    def slots_in_range(self, range: Range) -> U32:
+        """Find the slots with an element inside the range: any order, with repeats."""
+        f = self._fields.get(range.field)
+        if f is None:
+            return NO_SLOTS
+        if range.over == "instants":
+            return self._instants.of_range(f, range)
+        return _joined([self._ints.of_range(f, range), self._floats.of_range(f, range)])
+
+    def slots_present(self, field: str) -> U32:
+        """Find the slots that have `field`, ascending."""
+        f = self._fields.get(field)
+        if f is None:
+            return NO_SLOTS
+        present = self._flagged(f, PRESENT)
+        if present.shape[0]:
+            return present
+        held = np.ones(self.slots, np.bool_)
+        held[self._flagged(f, MISSING)] = False
+        return np.flatnonzero(held).astype(np.uint32)
+
+    def _flagged(self, field: int, flag: int) -> U32:
+        place = field * FLAGS + flag
+        return self._flag_slots[self._flag_offsets[place] : self._flag_offsets[place + 1]]
+
+    def _with_texts(self, field: int, strings: Collection[str]) -> list[U32]:
+        if len(strings) < MANY:
+            return [self._texts.of_text(field, string.encode()) for string in strings]
+        return [self._texts.of_texts(field, [string.encode() for string in strings])]
+
+    def _with_numbers(self, field: int, numbers: Collection[int | float]) -> list[U32]:
+        if len(numbers) < MANY:
+            return [
+                (self._ints if isinstance(number, int) else self._floats).of_key(field, number)
+                for number in numbers
+            ]
+        ints = [number for number in numbers if isinstance(number, int)]
+        floats = [number for number in numbers if isinstance(number, float)]
+        return [self._ints.of_keys(field, ints), self._floats.of_keys(field, floats)]
+
+    # ── build, save, open ────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def build(cls, attributes: Iterable[Attributes]) -> AttributeIndex:
+        """Index the attributes (as `check_attributes` returned them) of slots 0, 1, 2, …"""
+        return cls(*build_arrays(attributes))
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write the index into `folder`; return the new files. Syncing them is the caller's.
+
+        Raises FileExistsError rather than replace a file.
+        """
+        path = folder / FILE_NAME
+        index_file.write(path, self.slots, self._names, self._arrays)
+        return [path]
+
+    @classmethod
+    def open(cls, folder: Path) -> AttributeIndex:
+        """Map the index that `save` wrote into `folder`.
+
+        Raises CorruptFile if the file is missing or contradicts itself, IncompatibleFormat if
+        another version wrote it.
+        """
+        return cls(*index_file.read(folder / FILE_NAME))
+
+
+def _parts(
+    arrays: Mapping[str, NDArray[Any]], name: str
+) -> tuple[NDArray[Any], I64, NDArray[Any], U32]:
+    return (
+        arrays[f"{name}.keys"],
+        arrays[f"{name}.groups"],
+        arrays[f"{name}.offsets"],
+        arrays[f"{name}.slots"],
+    )
+
+
+def _joined(parts: list[U32]) -> U32:
+    """Concatenate, without a copy where there is at most one part to copy."""
+    filled = [part for part in parts if part.shape[0]]
+    if len(filled) > 1:
+        return np.concatenate(filled)
+    return filled[0] if filled else NO_SLOTS

@@ -1,0 +1,70 @@
+"""Whether one point passes a filter: the definition of what filters mean.
+
+It looks at one point at a time and takes every condition at its word. The indexes answer the same
+question for a million points at once; tests hold them to this file.
+"""
+
+from __future__ import annotations
+
+from app.attributes.filter import (
+    And,
+    AnyOf,
+    Everything,
+    Exists,
+    Filter,
+    Ids,
+    Not,
+    Or,
+    Range,
+    Values,
+)
+from app.attributes.values import elements, instant_us
+from app.types import Attributes, AttributeScalar, PointId
+
+
+def matches(filter: Filter, id: PointId, attributes: Attributes) -> bool:
+    """Decide whether the point `id` with these attributes passes the filter."""
+    if isinstance(filter, Everything):
+        return True
+    if isinstance(filter, And):
+        return all(matches(child, id, attributes) for child in filter.children)
+    if isinstance(filter, Or):
+        return any(matches(child, id, attributes) for child in filter.children)
+    if isinstance(filter, Not):
+        return not matches(filter.child, id, attributes)
+    if isinstance(filter, Ids):
+        return id in filter.ids
+    if filter.field not in attributes:
+        return False
+    if isinstance(filter, Exists):
+        return True
+    found = elements(attributes[filter.field])
+    if isinstance(filter, AnyOf):
+        return any(_is_among(element, filter.values) for element in found)
+    return any(_is_inside(element, filter) for element in found)
+
+
+def _is_among(element: AttributeScalar, values: Values) -> bool:
+    if element is None:
+        return values.null
+    if isinstance(element, bool):
+        return element in values.bools
+    if isinstance(element, str):
+        return element in values.strings
+    # Python compares an int with a float exactly, and hashes equal numbers alike.
+    return element in values.numbers
+
+
+def _is_inside(element: AttributeScalar, range: Range) -> bool:
+    value: int | float | None = None
+    if range.over == "instants":
+        value = instant_us(element) if isinstance(element, str) else None
+    elif isinstance(element, int | float) and not isinstance(element, bool):
+        value = element
+    if value is None:
+        return False
+    if range.low is not None and not (value > range.low if range.low_open else value >= range.low):
+        return False
+    if range.high is None:
+        return True
+    return value < range.high if range.high_open else value <= range.high

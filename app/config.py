@@ -1,0 +1,156 @@
+"""Settings, read once from `LIKEWISE_…` environment variables; the only reader of the environment.
+
+The table in `docs/settings.md` is generated from this class (`likewise settings --markdown`) and a
+test holds the two together.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Sizes are bytes, times are seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LIKEWISE_", extra="forbid", frozen=True, validate_by_name=True
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
+    )
+    data_dir: Path = Field(default=Path("data"), description="Where collections are kept.")
+    models_dir: Path = Field(default=Path("models"), description="Where encoder folders are.")
+    default_encoder: str = Field(
+        default="all-MiniLM-L6-v2",
+        description="Encoder of collections that name none, and of `model` left out.",
+    )
+    encoders: str = Field(
+        default="",
+        description="Comma-separated encoders to load at start; empty loads the default one.",
+    )
+    hub_endpoint: str = Field(
+        default="https://huggingface.co",
+        # The name that the hub's own tools read is honoured too.
+        validation_alias=AliasChoices("LIKEWISE_HUB_ENDPOINT", "HF_ENDPOINT"),
+        description="Hub that encoders are obtained from; `HF_ENDPOINT` is read as well.",
+    )
+    model_source: Path | None = Field(
+        default=None,
+        description="Folder with already downloaded models, looked into before the hub.",
+    )
+    encoder_threads: int = Field(
+        default_factory=lambda: max(1, os.cpu_count() or 1),
+        ge=1,
+        description="ONNX Runtime threads of each encoder; by default one for each CPU.",
+    )
+    encoder_queue: int = Field(
+        default=4096,
+        ge=1,
+        description="Texts that may wait for one encoder before requests get 429.",
+    )
+    batch_tokens: int = Field(
+        default=4096, ge=1, description="Most tokens of one encoder batch, padding included."
+    )
+    search_threads: int = Field(
+        default_factory=lambda: max(1, os.cpu_count() or 1),
+        ge=1,
+        description="Threads that answer queries; by default one for each CPU.",
+    )
+    search_queue: int = Field(
+        default=1024,
+        ge=1,
+        description="Queries that may wait for a thread before requests get 429.",
+    )
+    write_queue: int = Field(
+        default=256, ge=1, description="Writes that may wait for a thread before requests get 429."
+    )
+    build_threads: int = Field(
+        default_factory=lambda: max(1, (os.cpu_count() or 1) - 1),
+        ge=1,
+        description="Threads of the background graph builder; one CPU is left by default.",
+    )
+    head_points: int = Field(
+        default=4096,
+        ge=1,
+        description="New points that are searched exactly before a graph build starts.",
+    )
+    sync: bool = Field(
+        default=True,
+        description="Whether an acknowledged write survives a power cut (fsync on each commit); "
+        "without it, it survives a crash of the process only.",
+    )
+    max_body_bytes: int = Field(default=64 << 20, ge=1, description="Longest request body.")
+    max_batch: int = Field(default=10_000, ge=1, description="Most points or ids in one request.")
+    max_queries: int = Field(default=1_000, ge=1, description="Most queries in one `query:batch`.")
+    max_k: int = Field(
+        default=10_000, ge=1, description="Largest `offset + k`, and page of a scroll."
+    )
+    max_inputs: int = Field(
+        default=2_048, ge=1, description="Most texts in one `/v1/embeddings` request."
+    )
+    max_text_chars: int = Field(default=100_000, ge=1, description="Longest text, in characters.")
+    max_filter_nodes: int = Field(default=1_000, ge=1, description="Most conditions in one filter.")
+    max_attributes_bytes: int = Field(
+        default=65_536, ge=1, description="Most bytes of one point's attributes as JSON."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least important level that is logged."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="JSON lines, text, or auto: text on a terminal."
+    )
+
+
+class WrongSetting(ValueError):
+    """A variable whose value cannot be used; `lines` has one for each of them."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = lines
+
+
+def read_settings(**instead: Any) -> Settings:
+    """Read the environment; `instead` goes before it. Raises WrongSetting."""
+    try:
+        return Settings(**instead)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        raise WrongSetting(
+            [f"{_variable(fault['loc'])}: {fault['msg']}" for fault in faults]
+        ) from None
+
+
+def settings_table() -> str:
+    """Render all settings as a Markdown table: variable, type, default, meaning."""
+    lines = ["| variable | type | default | meaning |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "from CPUs" if field.default_factory else _shown(field.default)
+        kind = _kind(field.annotation)
+        lines.append(f"| `LIKEWISE_{name.upper()}` | {kind} | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _variable(loc: tuple[int | str, ...]) -> str:
+    name = str(loc[0]).upper() if loc else ""
+    # A field with an alias is named by the variable itself.
+    return name if name.startswith(("LIKEWISE_", "HF_")) else f"LIKEWISE_{name}"
+
+
+def _shown(default: object) -> str:
+    if default is None or default == "":
+        return "none"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _kind(annotation: object) -> str:
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(annotation))
+    names = {bool: "true or false", int: "integer", str: "text"}
+    return names.get(annotation, "path") if isinstance(annotation, type) else "path"

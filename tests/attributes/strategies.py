@@ -1,0 +1,93 @@
+"""Generated attributes and filters, drawn from few fields and values so that they meet often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+FIELDS = ("a", "b", "c~/", "é")
+
+STRINGS = ("", "x", "X", "é", "1", "true", "a longer string", "2024-05-01", "2024-05-01T00:00:00Z",
+           "2024-05-01T02:00:00+02:00", "2024-05-01T00:00:00.000001Z", "1969-12-31T23:59:59.5Z",
+           "2016-12-31T23:59:60Z", "2017-01-01", "0000-01-01T00:00:00+23:59", "9999-12-31",
+           "2024-13-01", "2024-05-01T00:00:00")  # fmt: skip
+INSTANTS = tuple(s for s in STRINGS if s[4:5] == "-" and s not in STRINGS[-2:])
+INTS = (0, 1, -1, 2, 2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1, 2**63 - 2, -(2**63), -(2**63) + 1)
+FLOATS = (0.0, -0.0, 1.0, 0.5, -0.5, 2.0**53, 2.0**63, -(2.0**63), 2.0**64, 1e300, -1e300, 5e-324)
+# Two strings of one CRC-32: they are told apart by their bytes (a test asserts it).
+TWINS = ("plumless", "buckeroo")
+
+numbers = st.sampled_from(INTS + FLOATS) | st.integers(-4, 4)
+scalars = st.sampled_from((*STRINGS, *TWINS)) | numbers | st.booleans() | st.none()
+values = scalars | st.lists(scalars, max_size=4)
+attributes = st.dictionaries(st.sampled_from(FIELDS), values, max_size=4)
+ids = st.sampled_from((0, 1, 2, 3, 2**64 - 1, "0", "1", "2", "é"))
+
+
+def _ranges(operands: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(
+        st.sampled_from(("$gt", "$gte", "$lt", "$lte")), operands, min_size=1, max_size=4
+    )
+
+
+_lists = st.lists(scalars, max_size=5) | st.lists(scalars, min_size=25, max_size=40)
+_operators = st.fixed_dictionaries(
+    {},
+    optional={
+        "$eq": scalars,
+        "$ne": scalars,
+        "$contains": scalars,
+        "$in": _lists,
+        "$nin": _lists,
+        "$containsAny": _lists,
+        "$containsAll": st.lists(scalars, max_size=3),
+        "$exists": st.booleans(),
+    },
+).filter(len)
+_conditions = st.one_of(
+    scalars,
+    scalars.map(lambda operand: {"$ne": operand}),
+    _lists.map(lambda operand: {"$in": operand}),
+    _lists.map(lambda operand: {"$nin": operand}),
+    st.lists(scalars, max_size=3).map(lambda operand: {"$containsAll": operand}),
+    st.booleans().map(lambda operand: {"$exists": operand}),
+    _operators,
+    _ranges(numbers),
+    _ranges(st.sampled_from(INSTANTS)),
+    _ranges(numbers).map(lambda operators: {"$not": operators}),
+)
+_ids = st.one_of(
+    ids,
+    st.lists(ids, max_size=3),
+    st.dictionaries(st.sampled_from(("$eq", "$ne")), ids, min_size=1),
+    st.dictionaries(st.sampled_from(("$in", "$nin")), st.lists(ids, max_size=3), min_size=1),
+)
+_leaves = st.dictionaries(st.sampled_from(FIELDS), _conditions, max_size=2) | st.fixed_dictionaries(
+    {"$id": _ids}
+)
+filters: st.SearchStrategy[dict[str, Any]] = st.recursive(
+    _leaves,
+    lambda inner: st.one_of(
+        st.fixed_dictionaries({"$and": st.lists(inner, min_size=1, max_size=4)}),
+        st.fixed_dictionaries({"$or": st.lists(inner, min_size=1, max_size=4)}),
+        st.fixed_dictionaries({"$not": inner}),
+    ),
+    max_leaves=8,
+)
+"""Filters as JSON, all of them valid."""
+
+_words = st.sampled_from(
+    ("$and", "$or", "$not", "$id", "$eq", "$in", "$gt", "$lte", "$containsAll", "$exists", "$x",
+     "a", "", "\ud800", "2024-05-01", "x" * 300)
+)  # fmt: skip
+_anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | _words
+any_json: st.SearchStrategy[Any] = st.recursive(
+    _anything,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(_words | st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+"""Whatever JSON can hold, made of words that filters are made of, and NaN, which Python reads."""
