@@ -76,7 +76,8 @@ def _imports(path: Path) -> Iterator[str]:
             assert node.level == 0, f"{path}: imports are absolute"
             module = node.module or ""
             if module == "app":
-                yield from (f"app.{alias.name}" for alias in node.names)
+                names = (alias.name for alias in node.names if alias.name != "__version__")
+                yield from (f"app.{name}" for name in names)
             else:
                 yield module
 

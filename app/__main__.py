@@ -1,0 +1,175 @@
+"""The command line: `likewise …`, or `python -m app …`."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from app import __version__, log
+from app.config import WrongSetting, read_settings, settings_table
+from app.errors import LikewiseError
+
+cli = typer.Typer(
+    name="likewise",
+    help="Vector search in one container.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+models_cli = typer.Typer(
+    help="Encoders: which there are, and how to get them.", no_args_is_help=True
+)
+cli.add_typer(models_cli, name="models")
+
+logger = logging.getLogger("likewise")
+
+GRACE_S = 30
+"""How long requests in flight may take after SIGTERM before their connections are cut."""
+
+
+def main() -> None:
+    """Run the command line; errors an operator can act on end with one line and status 1."""
+    try:
+        cli()
+    except WrongSetting as error:
+        for line in error.lines:
+            _complain(line)
+        sys.exit(2)
+    except LikewiseError as error:
+        _complain(error.detail)
+        sys.exit(1)
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Instead of LIKEWISE_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Instead of LIKEWISE_PORT.")] = None,
+) -> None:
+    """Serve the HTTP API until SIGINT or SIGTERM, then finish what was accepted."""
+    from app.api.app import create_app, open_backend, open_encoders
+
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = read_settings(**given)
+    log.set_up(settings.log_level, settings.log_format)
+    # Opened here, so that a directory in use or a damaged file is one line and not a traceback.
+    encoders = open_encoders(settings)
+    app = create_app(settings, backend=open_backend(settings), encoders=encoders)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    _Server(config).run()
+
+
+@models_cli.command("list")
+def list_models() -> None:
+    """List the encoders that are known here."""
+    from app.api.app import open_encoders
+
+    table = Table("name", "dimension", "max tokens", "status", "detail", box=None)
+    registry = open_encoders(read_settings())
+    try:
+        for info in registry.describe_all():
+            table.add_row(
+                info.name, str(info.dimension), str(info.max_tokens), info.status, info.detail
+            )
+    finally:
+        registry.close()
+    Console().print(table)
+
+
+@models_cli.command()
+def obtain(
+    name: Annotated[str | None, typer.Argument(help="Default: LIKEWISE_DEFAULT_ENCODER.")] = None,
+) -> None:
+    """Download, verify and build an encoder, and load it once to prove that it works."""
+    from app.api.app import open_encoders
+
+    settings = read_settings()
+    wanted = name or settings.default_encoder
+    registry = open_encoders(settings)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as shown:
+            tasks: dict[str, TaskID] = {}
+
+            def progress(what: str, done_bytes: int, total_bytes: int) -> None:
+                if what not in tasks:
+                    tasks[what] = shown.add_task(what, total=None)
+                shown.update(tasks[what], completed=done_bytes, total=total_bytes or None)
+
+            info = registry.load(wanted, progress=progress)
+    finally:
+        registry.close()
+    typer.echo(f"{info.name}: ready, {info.dimension} numbers a vector")
+
+
+@cli.command("settings")
+def show_settings(
+    markdown: Annotated[bool, typer.Option(help="All settings as docs/settings.md.")] = False,
+) -> None:
+    """Print the settings in force, or their documentation."""
+    if markdown:
+        typer.echo(settings_table(), nl=False)
+        return
+    for name, value in read_settings():
+        typer.echo(f"LIKEWISE_{name.upper()}={'' if value is None else value}")
+
+
+@cli.command()
+def warm() -> None:
+    """Compile the kernels once, so that a later start finds them compiled."""
+    from app.kernels import warm as warm_kernels
+
+    with Console(stderr=True).status("compiling kernels"):
+        warm_kernels()
+    typer.echo("kernels are compiled")
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    import orjson
+
+    from app.api.app import create_app
+
+    document = create_app(read_settings()).openapi()
+    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, saying in one line of ours where it listens."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        for server in self.servers:
+            for listener in server.sockets:
+                host, port = listener.getsockname()[:2]
+                shown = f"[{host}]" if ":" in host else host
+                logger.info("likewise %s listens on http://%s:%d", __version__, shown, port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        logger.info("stopping: requests in flight have %d seconds", GRACE_S)
+        await super().shutdown(sockets=sockets)
+
+
+def _complain(message: str) -> None:
+    typer.echo(f"likewise: {message}", err=True)
+
+
+if __name__ == "__main__":
+    main()

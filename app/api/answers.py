@@ -1,0 +1,33 @@
+"""Writing answers: JSON straight from plain values, long ones on a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from fastapi import Response
+from starlette.concurrency import run_in_threadpool
+
+INLINE_PARTS = 256
+"""Records that are written on the event loop: below a millisecond without vectors."""
+
+PARTS_OF_A_VECTOR = 16
+"""What writing one vector costs, in records without one."""
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """Send a small JSON value."""
+    return Response(orjson.dumps(value, option=_OPTIONS), status, media_type="application/json")
+
+
+async def long_answer(
+    build: Callable[[], Any], *, records: int, with_vectors: bool = False
+) -> Response:
+    """Send what `build` returns; build and write it on a thread if it is long."""
+    parts = records * (PARTS_OF_A_VECTOR if with_vectors else 1)
+    if parts <= INLINE_PARTS:
+        return answer(build())
+    return await run_in_threadpool(lambda: answer(build()))

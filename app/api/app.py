@@ -1,0 +1,107 @@
+"""The application: settings in, FastAPI out. There is no module-level app."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from app import __version__
+from app.api import openapi, problems
+from app.api.middleware import RequestFrame
+from app.api.routes import collections, embeddings, points, queries, status
+from app.backends.base import Backend
+from app.config import Settings
+from app.encoders.registry import EncoderRegistry
+from app.errors import LikewiseError
+from app.service.service import Service
+
+log = logging.getLogger(__name__)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    backend: Backend | None = None,
+    encoders: EncoderRegistry | None = None,
+) -> FastAPI:
+    """Build the application; the lifespan opens what is not given, and closes all of it.
+
+    The data directory is opened before the first request; encoders load in the background.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        installed = open_encoders(settings) if encoders is None else encoders
+        opened = await asyncio.to_thread(open_backend, settings) if backend is None else backend
+        service = Service(settings, opened, installed)
+        app.state.service = service
+        service.start()
+        try:
+            yield
+        finally:
+            await service.close()
+
+    app = FastAPI(
+        title="Likewise",
+        version=__version__,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.settings = settings
+    app.state.service = None
+    app.add_middleware(RequestFrame)
+    app.add_exception_handler(LikewiseError, problems.on_error)
+    app.add_exception_handler(HTTPException, problems.on_http_exception)
+    # Routes are tried in order; their paths are disjoint, so the busiest come first.
+    for routes in (queries, points, embeddings, collections, status):
+        app.include_router(routes.router)
+    _describe(app)
+    return app
+
+
+def open_backend(settings: Settings) -> Backend:
+    """Open the embedded engine on the data directory. Raises StoredDataError."""
+    from app.backends.local import LocalBackend  # compiled kernels: load them when needed
+
+    return LocalBackend(
+        settings.data_dir,
+        sync=settings.sync,
+        head_points=settings.head_points,
+        build_threads=settings.build_threads,
+    )
+
+
+def open_encoders(settings: Settings) -> EncoderRegistry:
+    """Look at the models directory; nothing is loaded yet."""
+    return EncoderRegistry(
+        settings.models_dir,
+        threads=settings.encoder_threads,
+        queue=settings.encoder_queue,
+        batch_tokens=settings.batch_tokens,
+        hub_endpoint=settings.hub_endpoint,
+        local_source=settings.model_source,
+    )
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _describe(app: FastAPI) -> None:
+    """Have FastAPI serve our OpenAPI document, built once."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = openapi.document(app)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend it

@@ -1,0 +1,172 @@
+"""Between wire models and the service's vocabulary: pure functions, no rules."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app.backends.base import Answer, CollectionInfo
+from app.encoders.base import EncoderInfo
+from app.service.checks import place
+from app.service.requests import NewCollection, NewIndex, NewPoint, NewVector, Query
+from app.types import F32, Hit, Projection, Record
+from app.wire.base import EncodingFormat
+from app.wire.collections import CreateCollection, IndexSpec, VectorSpec
+from app.wire.points import GetPoints, ScrollPoints, UpsertPoints
+from app.wire.queries import Query as WireQuery
+from app.wire.queries import QueryBatch
+
+Json = dict[str, Any]
+
+_SHORTHAND = frozenset({"dimension", "metric", "encoder"})
+
+
+def collection_from_wire(body: CreateCollection) -> NewCollection:
+    """A collection to be."""
+    short = NewVector(body.dimension, body.metric, body.encoder)
+    return NewCollection(
+        vectors=None if body.vectors is None else _vectors_from_wire(body.vectors),
+        shorthand=short if _SHORTHAND & body.model_fields_set else None,
+        schema=body.schema_,
+        index=index_from_wire(body.index) or NewIndex(),
+    )
+
+
+def index_from_wire(index: IndexSpec | None) -> NewIndex | None:
+    """Index settings to change."""
+    return None if index is None else NewIndex(index.m, index.ef_construction)
+
+
+def points_from_wire(body: UpsertPoints) -> list[NewPoint]:
+    """Points to write."""
+    return [
+        NewPoint(point.id, point.text, point.vector, point.vectors, point.attributes)
+        for point in body.points
+    ]
+
+
+def query_from_wire(query: WireQuery, at: str = "") -> Query:
+    """A query that stands at `at` in the body."""
+    params = query.params
+    return Query(
+        text=query.text,
+        vector=query.vector,
+        id=query.id,
+        using=query.using,
+        filter=query.filter,
+        k=query.k,
+        offset=query.offset,
+        score_threshold=query.score_threshold,
+        ef=None if params is None else params.ef,
+        exact=params is not None and params.exact,
+        projection=projection_from_wire(query),
+        explain=query.explain,
+        at=at,
+    )
+
+
+def queries_from_wire(body: QueryBatch) -> list[Query]:
+    """The queries of a batch, each with its place in the body."""
+    return [query_from_wire(query, place("/queries", i)) for i, query in enumerate(body.queries)]
+
+
+def projection_from_wire(body: WireQuery | GetPoints | ScrollPoints) -> Projection:
+    """Which parts of points an answer carries."""
+    fields = body.fields_
+    return Projection(
+        fields=None if fields is None else frozenset(fields),
+        with_text=body.with_text,
+        with_vectors=body.with_vectors,
+    )
+
+
+def json_from_collection(info: CollectionInfo) -> Json:
+    """`app.wire.collections.Collection`"""
+    definition = info.definition
+    return {
+        "name": info.name,
+        "vectors": {
+            name: {
+                "dimension": vector.dimension,
+                "metric": vector.metric.value,
+                "encoder": vector.encoder,
+            }
+            for name, vector in definition.vectors.items()
+        },
+        "schema": dict(definition.schema),
+        "index": {
+            "m": definition.index.m,
+            "ef_construction": definition.index.ef_construction,
+        },
+        "points": info.points,
+        "segments": info.segments,
+        "building": info.building,
+        "created_at": info.created_at,
+    }
+
+
+def json_from_records(records: Sequence[Record], encoding: EncodingFormat) -> list[Json]:
+    """`app.wire.points.Record`, each"""
+    return [_json_from_record(record, encoding) for record in records]
+
+
+def json_from_answer(answer: Answer, encoding: EncodingFormat, took_ms: float) -> Json:
+    """`app.wire.queries.QueryAnswer`"""
+    found: Json = {
+        "points": [_json_from_hit(hit, encoding) for hit in answer.hits],
+        "matches": answer.matches,
+        "plan": answer.plan,
+        "exact": answer.exact,
+        "took_ms": round(took_ms, 3),
+    }
+    if answer.explanation is not None:
+        found["explain"] = answer.explanation
+    return found
+
+
+def json_from_vector(vector: F32, encoding: EncodingFormat) -> Any:
+    """A vector as the caller wants it. Arrays are left to the JSON writer, which is faster."""
+    if encoding == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+    return np.ascontiguousarray(vector)
+
+
+def json_from_encoder(info: EncoderInfo) -> Json:
+    """`app.wire.embeddings.Model`"""
+    model: Json = {
+        "id": info.name,
+        "object": "model",
+        "created": info.created,
+        "owned_by": info.owned_by,
+        "dimension": info.dimension,
+        "max_tokens": info.max_tokens,
+        "modality": info.modality,
+        "status": info.status,
+    }
+    if info.detail:
+        model["detail"] = info.detail
+    return model
+
+
+def _vectors_from_wire(vectors: dict[str, VectorSpec]) -> dict[str, NewVector]:
+    return {name: NewVector(v.dimension, v.metric, v.encoder) for name, v in vectors.items()}
+
+
+def _json_from_hit(hit: Hit, encoding: EncodingFormat) -> Json:
+    record = _json_from_record(hit.record, encoding)
+    record["score"] = hit.score
+    return record
+
+
+def _json_from_record(record: Record, encoding: EncodingFormat) -> Json:
+    found: Json = {"id": record.id, "attributes": record.attributes}
+    if record.text is not None:
+        found["text"] = record.text
+    if record.vectors is not None:
+        found["vectors"] = {
+            name: json_from_vector(vector, encoding) for name, vector in record.vectors.items()
+        }
+    return found

@@ -1,0 +1,113 @@
+"""The OpenAPI document: what FastAPI knows of the routes, with bodies and problems added.
+
+Routes read their bodies themselves, so each says by `body_of(Model)` what it reads; the models'
+schemas are added here, and so are the problem documents that every endpoint can answer with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from app import __version__
+from app.api.problems import MEDIA_TYPE
+from app.wire.base import WireModel
+from app.wire.collections import AlterCollection, CreateCollection
+from app.wire.embeddings import CreateEmbeddings
+from app.wire.points import (
+    CountPoints,
+    DeletePoints,
+    GetPoints,
+    PatchPoints,
+    ScrollPoints,
+    UpsertPoints,
+)
+from app.wire.queries import Query, QueryBatch
+from app.wire.status import Problem
+
+REQUESTS: tuple[type[WireModel], ...] = (
+    CreateCollection,
+    AlterCollection,
+    UpsertPoints,
+    PatchPoints,
+    GetPoints,
+    DeletePoints,
+    CountPoints,
+    ScrollPoints,
+    Query,
+    QueryBatch,
+    CreateEmbeddings,
+)
+
+_REF = "#/components/schemas/{model}"
+
+_OF_ALL = {"500": "The service failed"}
+_OF_V1 = {
+    "429": "Too many requests wait; see Retry-After",
+    "503": "Not available now; see Retry-After",
+}
+_OF_PATHS = {"404": "Something named does not exist", "422": "The request is wrong"}
+_OF_BODIES = {
+    "400": "The body is not JSON",
+    "413": "The body is too long",
+    "415": "The body is not declared as JSON",
+    "422": "The request is wrong",
+}
+_OF_WRITES = {"409": "It contradicts what is stored", "507": "The disk is full"}
+_WRITES = {
+    "create_collection",
+    "alter_collection",
+    "drop_collection",
+    "upsert_points",
+    "patch_points",
+    "delete_points",
+}
+
+
+def body_of(model: type[WireModel]) -> dict[str, Any]:
+    """Say that a route reads `model`, for `openapi_extra`."""
+    schema = {"$ref": _REF.format(model=model.__name__)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Build the document of all routes of `app`."""
+    built = get_openapi(
+        title="Likewise",
+        version=__version__,
+        summary="Vector search: encoders, a durable store and filtered nearest neighbours.",
+        routes=app.routes,
+    )
+    models: list[type[BaseModel]] = [*REQUESTS, Problem]
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template=_REF
+    )
+    schemas = built.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(definitions["$defs"])
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    for path, operations in built["paths"].items():
+        for operation in operations.values():
+            _declare_problems(path, operation)
+    return built
+
+
+def _declare_problems(path: str, operation: dict[str, Any]) -> None:
+    kinds = dict(_OF_ALL)
+    if path.startswith("/v1/"):
+        kinds |= _OF_V1
+    if "{" in path:
+        kinds |= _OF_PATHS
+    if "requestBody" in operation:
+        kinds |= _OF_BODIES
+    if operation["operationId"] in _WRITES:
+        kinds |= _OF_WRITES
+    if operation["operationId"] == "create_embeddings":
+        kinds |= {"404": "Something named does not exist"}
+    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
+    for status, description in sorted(kinds.items()):
+        operation["responses"][status] = {"description": description, "content": content}

@@ -1,0 +1,169 @@
+"""Errors as problem documents (RFC 9457). The one table from error class to HTTP status.
+
+Whatever goes wrong ends here: errors of the tree, JSON that pydantic refuses, paths and methods
+that no route takes, and anything nobody expected, which becomes a 500 that tells the caller
+nothing but the id under which the log has the whole story.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from app import errors
+from app.errors import InvalidField, LikewiseError, MalformedBody
+from app.log import request_id
+from app.service.checks import place
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[LikewiseError], int] = {
+    errors.LikewiseError: 500,
+    errors.InvalidRequest: 422,
+    errors.MalformedBody: 400,
+    errors.UnsupportedContentType: 415,
+    errors.BodyTooLarge: 413,
+    errors.LimitExceeded: 422,
+    errors.InvalidField: 422,
+    errors.InvalidName: 422,
+    errors.InvalidId: 422,
+    errors.DuplicateId: 422,
+    errors.InvalidText: 422,
+    errors.UnknownVector: 422,
+    errors.InvalidVector: 422,
+    errors.DimensionMismatch: 422,
+    errors.VectorNotFinite: 422,
+    errors.ZeroVector: 422,
+    errors.InvalidAttributes: 422,
+    errors.SchemaViolation: 422,
+    errors.InvalidFilter: 422,
+    errors.InvalidQuery: 422,
+    errors.InvalidDefinition: 422,
+    errors.InvalidCursor: 422,
+    errors.NotFound: 404,
+    errors.RouteNotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.CollectionNotFound: 404,
+    errors.PointNotFound: 404,
+    errors.EncoderNotFound: 404,
+    errors.Conflict: 409,
+    errors.DefinitionDiffers: 409,
+    errors.SchemaConflict: 409,
+    errors.Unavailable: 503,
+    errors.Overloaded: 429,
+    errors.EncoderUnavailable: 503,
+    errors.StorageFull: 507,
+    errors.ShuttingDown: 503,
+    errors.ServerFault: 500,
+    errors.EncodingFailed: 500,
+    errors.StoredDataError: 500,
+    errors.CorruptFile: 500,
+    errors.IncompatibleFormat: 500,
+    errors.DirectoryInUse: 500,
+}
+
+MEDIA_TYPE = "application/problem+json"
+
+_MOST_FAULTS = 32  # more help nobody, and a body can be made to hold millions
+_MOST_POINTER_CHARS = 1024
+_MOST_INTEGER = 2**63 - 1
+
+
+def error_from_validation(error: ValidationError) -> LikewiseError:
+    """Translate what pydantic found into MalformedBody or InvalidField, with JSON pointers."""
+    if error.error_count() > _MOST_FAULTS:
+        return InvalidField(f"the body has {error.error_count()} faults", pointer="")
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    if found[0]["type"] == "json_invalid":
+        return MalformedBody(_lower(found[0]["msg"]), pointer="")
+    faults = [(_pointer(fault["loc"]), _detail(fault)) for fault in found]
+    pointer, detail = faults[0]
+    return InvalidField(detail, pointer=pointer, faults=faults if len(faults) > 1 else ())
+
+
+def response_to(error: LikewiseError) -> Response:
+    """Build the problem document of an error."""
+    status = STATUS[type(error)]
+    problem: dict[str, Any] = {
+        "type": f"urn:likewise:problem:{error.code}",
+        "title": error.title,
+        "status": status,
+        "detail": error.detail,
+        "request_id": request_id.get(),
+    }
+    if error.pointer is not None:
+        problem["pointer"] = _short(error.pointer)
+    if isinstance(error, InvalidField) and error.faults:
+        problem["errors"] = [
+            {"pointer": _short(pointer), "detail": detail} for pointer, detail in error.faults
+        ]
+    if error.context:
+        problem["context"] = {key: _sendable(value) for key, value in error.context.items()}
+    response = Response(orjson.dumps(problem), status, media_type=MEDIA_TYPE)
+    if isinstance(error, errors.Unavailable):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+async def on_error(_: Request, error: Exception) -> Response:
+    """Answer an error of the tree; one that is ours to mend is logged as well."""
+    assert isinstance(error, LikewiseError)
+    if STATUS[type(error)] == 500:
+        log.error("%s: %s", error.code, error.detail, exc_info=error)
+    return response_to(error)
+
+
+async def on_http_exception(_: Request, error: Exception) -> Response:
+    """Answer what the router itself refuses: unknown paths and methods."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        response = response_to(
+            errors.MethodNotAllowed("the endpoint takes other methods: see the header Allow")
+        )
+    elif error.status_code == 404:
+        response = response_to(errors.RouteNotFound("no endpoint has this path: see /docs"))
+    else:
+        response = response_to(errors.InvalidRequest("the request could not be read"))
+    response.headers.update(error.headers or {})
+    return response
+
+
+def unexpected() -> Response:
+    """The answer to an exception that nobody foresaw."""
+    return response_to(
+        LikewiseError("something failed that should not have; the log has it under this request id")
+    )
+
+
+def _pointer(loc: tuple[int | str, ...]) -> str:
+    # pydantic marks a bad member name by "[key]" behind the name: no place of its own.
+    return place("", *loc[:-1]) if loc and loc[-1] == "[key]" else place("", *loc)
+
+
+def _detail(fault: Any) -> str:
+    if fault["type"] == "missing":
+        return "the member is required"
+    if fault["type"] == "extra_forbidden":
+        return "unknown member"
+    return _lower(fault["msg"])
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _short(pointer: str) -> str:
+    """Cut a pointer that runs through a very long member name back to that member's parent."""
+    while len(pointer) > _MOST_POINTER_CHARS:
+        pointer = pointer.rpartition("/")[0]
+    return pointer
+
+
+def _sendable(value: errors.Scalar) -> errors.Scalar:
+    """Integers beyond 64 bits travel as strings."""
+    return str(value) if isinstance(value, int) and abs(value) > _MOST_INTEGER else value

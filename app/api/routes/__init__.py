@@ -1,0 +1,1 @@
+"""The endpoints. Each converts, calls the service, and converts back."""

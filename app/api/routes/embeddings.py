@@ -1,0 +1,45 @@
+"""Encoders and embeddings, in the shapes that OpenAI clients speak."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.api.answers import answer, long_answer
+from app.api.body import read
+from app.api.convert import json_from_encoder, json_from_vector
+from app.api.openapi import body_of
+from app.api.service import service_of
+from app.service.requests import ToEmbed
+from app.wire.embeddings import CreateEmbeddings, Embeddings, Models
+
+router = APIRouter(prefix="/v1", tags=["encoders"])
+
+
+@router.get("/models", response_model=Models)
+async def list_models(request: Request) -> Response:
+    """List the installed encoders and whether they can be used now."""
+    models = await service_of(request).models()
+    return answer({"object": "list", "data": [json_from_encoder(model) for model in models]})
+
+
+@router.post("/embeddings", response_model=Embeddings, openapi_extra=body_of(CreateEmbeddings))
+async def create_embeddings(request: Request) -> Response:
+    """Encode texts without storing them."""
+    body = await read(request, CreateEmbeddings)
+    embedded = await service_of(request).embed(
+        ToEmbed(body.input, body.model, body.dimensions, body.input_type or "document")
+    )
+    encoding = body.encoding_format or "float"
+    return await long_answer(
+        lambda: {
+            "object": "list",
+            "data": [
+                {"object": "embedding", "index": i, "embedding": json_from_vector(vector, encoding)}
+                for i, vector in enumerate(embedded.vectors)
+            ],
+            "model": embedded.model,
+            "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
+        },
+        records=len(embedded.vectors),
+        with_vectors=True,
+    )

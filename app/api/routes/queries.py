@@ -1,0 +1,51 @@
+"""Queries: the nearest points that pass a filter."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, Request, Response
+
+from app.api.answers import long_answer
+from app.api.body import read, read_as
+from app.api.convert import json_from_answer, queries_from_wire, query_from_wire
+from app.api.openapi import body_of
+from app.api.service import service_of
+from app.wire.queries import Query, QueryAnswer, QueryBatch, QueryBatchAnswer
+
+router = APIRouter(prefix="/v1/collections/{name}", tags=["queries"])
+
+
+@router.post("/query", response_model=QueryAnswer, openapi_extra=body_of(Query))
+async def query_points(name: str, request: Request) -> Response:
+    """Find the nearest points to a text, a vector or another point."""
+    started = time.perf_counter()
+    body = await read(request, Query)
+    (found,) = await service_of(request).query(name, [query_from_wire(body)])
+    took_ms = (time.perf_counter() - started) * 1e3
+    return await long_answer(
+        lambda: json_from_answer(found, body.encoding_format, took_ms),
+        records=len(found.hits),
+        with_vectors=body.with_vectors,
+    )
+
+
+@router.post("/query:batch", response_model=QueryBatchAnswer, openapi_extra=body_of(QueryBatch))
+async def query_points_batch(name: str, request: Request) -> Response:
+    """Answer several queries on one state of the collection; `took_ms` is that of the batch."""
+    started = time.perf_counter()
+    body, queries = await read_as(request, QueryBatch, lambda body: (body, queries_from_wire(body)))
+    service = service_of(request)
+    service.check_queries(len(queries))
+    found = await service.query(name, queries)
+    took_ms = (time.perf_counter() - started) * 1e3
+    return await long_answer(
+        lambda: {
+            "results": [
+                json_from_answer(answer, query.encoding_format, took_ms)
+                for answer, query in zip(found, body.queries, strict=True)
+            ]
+        },
+        records=sum(len(answer.hits) for answer in found),
+        with_vectors=any(query.with_vectors for query in body.queries),
+    )

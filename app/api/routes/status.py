@@ -1,0 +1,46 @@
+"""The service about itself."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app import __version__
+from app.api.answers import answer
+from app.api.service import service_of
+from app.wire.status import Health, Info, Limits, Readiness
+
+router = APIRouter(tags=["status"])
+
+
+@router.get("/healthz", response_model=Health)
+async def healthz() -> Response:
+    """Tell that the process answers."""
+    return answer({"status": "ok"})
+
+
+@router.get(
+    "/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": ""}}
+)
+async def readyz(request: Request) -> Response:
+    """Tell whether to send requests here: 200 if ready or degraded, 503 at start and end."""
+    service = request.app.state.service
+    if service is None:
+        return answer({"status": "starting", "components": {}}, 503)
+    health = await service.health()
+    serving = health.status in ("ready", "degraded")
+    body = {"status": health.status, "components": health.components}
+    return answer(body, 200 if serving else 503)
+
+
+@router.get("/", response_model=Info, include_in_schema=False)
+@router.get("/v1/info", response_model=Info)
+async def info() -> Response:
+    """Tell what answers here."""
+    return answer({"name": "likewise", "version": __version__, "api": "v1"})
+
+
+@router.get("/v1/limits", response_model=Limits)
+async def limits(request: Request) -> Response:
+    """Tell the limits that requests are held to."""
+    settings = service_of(request).settings
+    return answer({name: getattr(settings, name) for name in Limits.model_fields})

@@ -1,0 +1,200 @@
+"""Checks of single values. Each returns the value in the form the layers below take, or raises
+the error that names its place. Plain functions of their arguments, safe on any thread.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from app.errors import (
+    DimensionMismatch,
+    DuplicateId,
+    InvalidField,
+    InvalidId,
+    InvalidName,
+    InvalidText,
+    InvalidVector,
+    LimitExceeded,
+    VectorNotFinite,
+    ZeroVector,
+)
+from app.types import F32, Metric, PointId, VectorField
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_ID_BYTES = 512
+_NUMBERS = {float, int}
+
+# A squared length must leave room for the squared distance of two such vectors, at most four
+# times as large, in float32; and it must not vanish when the vector is divided by its length.
+_MOST_SQUARED = float(np.finfo(np.float32).max) / 4
+_LEAST_SQUARED = float(np.finfo(np.float32).tiny)
+
+
+def place(at: str, *parts: str | int) -> str:
+    """Extend an RFC 6901 pointer by members and indices."""
+    escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    return "/".join((at, *escaped))
+
+
+def check_name(name: str, what: str, pointer: str | None = None) -> str:
+    """Return a collection's or vector's name; raise InvalidName."""
+    if _NAME.fullmatch(name):
+        return name
+    raise InvalidName(
+        f"a {what} name is 1-64 characters of A-Z a-z 0-9 _ . - and starts with a letter or digit",
+        pointer=pointer,
+    )
+
+
+def check_id(raw: object, pointer: str) -> PointId:
+    """Return a point id; raise InvalidId. A bool is no integer, 1.0 neither."""
+    if type(raw) is str:
+        if raw and len(raw) <= _ID_BYTES and (raw.isascii() or len(raw.encode()) <= _ID_BYTES):
+            return raw
+        raise InvalidId(f"a string id has 1-{_ID_BYTES} bytes of UTF-8", pointer=pointer)
+    if type(raw) is int:
+        if 0 <= raw < 2**64:
+            return raw
+        raise InvalidId("an integer id is at least 0 and below 2^64", pointer=pointer)
+    raise InvalidId("an id is a string or an integer", pointer=pointer)
+
+
+def check_ids(raw: Sequence[object], *, limit: int, pointer: str) -> tuple[PointId, ...]:
+    """Return the ids without repetitions, in order; raise if there are none or too many."""
+    check_batch(len(raw), what="ids", limit=limit, pointer=pointer)
+    return tuple(
+        dict.fromkeys(check_id(one, place(pointer, index)) for index, one in enumerate(raw))
+    )
+
+
+def check_batch(length: int, *, what: str, limit: int, pointer: str) -> None:
+    """Raise InvalidField for an empty list, LimitExceeded for one above `limit`."""
+    if length == 0:
+        raise InvalidField(f"expected at least one of {what}, received none", pointer=pointer)
+    if length > limit:
+        raise LimitExceeded(
+            f"at most {limit} {what} in one request, received {length}",
+            pointer=pointer,
+            limit=limit,
+            received=length,
+        )
+
+
+def check_unique(ids: Iterable[PointId], at: str) -> None:
+    """Raise DuplicateId at the second point of the same id."""
+    first: dict[PointId, int] = {}
+    for index, point_id in enumerate(ids):
+        earlier = first.setdefault(point_id, index)
+        if earlier != index:
+            raise DuplicateId(
+                f"the same id as point {earlier} of this request",
+                pointer=place(at, index, "id"),
+            )
+
+
+def check_text(text: str, *, limit: int, pointer: str) -> str:
+    """Return a text that an encoder can read; raise InvalidText if it is empty or too long."""
+    if not text:
+        raise InvalidText("a text has at least one character: leave it out", pointer=pointer)
+    if len(text) > limit:
+        raise InvalidText(
+            f"a text has at most {limit} characters, received {len(text)}",
+            pointer=pointer,
+            limit=limit,
+            received=len(text),
+        )
+    return text
+
+
+def check_inputs(raw: object, *, limit: int, max_chars: int) -> list[str]:
+    """Return the texts of an embeddings request, which stand at /input: one, or a list of them."""
+    if isinstance(raw, str):
+        return [check_text(raw, limit=max_chars, pointer="/input")]
+    if not isinstance(raw, list):
+        raise InvalidText("expected a text or a list of texts", pointer="/input")
+    check_batch(len(raw), what="texts", limit=limit, pointer="/input")
+    for index, text in enumerate(raw):
+        pointer = place("/input", index)
+        if not isinstance(text, str):
+            raise InvalidText("expected a text; tokens are not accepted", pointer=pointer)
+        check_text(text, limit=max_chars, pointer=pointer)
+    return raw
+
+
+def check_vector(raw: object, field: VectorField, pointer: str) -> F32:
+    """Turn a list of numbers, or base64 of little-endian float32, into a vector of `field`.
+
+    returns  float32[dimension], contiguous, finite, of a length between 1e-19 (for cosine) and
+             9e18, so that no distance of two vectors leaves float32
+
+    Raises InvalidVector, DimensionMismatch, VectorNotFinite or ZeroVector.
+    """
+    if type(raw) is list:
+        vector = _from_numbers(raw, field.dimension, pointer)
+    elif type(raw) is str:
+        vector = _from_base64(raw, field.dimension, pointer)
+    else:
+        raise InvalidVector(
+            "a vector is a list of numbers or base64 of little-endian float32", pointer=pointer
+        )
+    # A NaN or an infinity anywhere makes the sum one: no second pass over the vector is needed.
+    with np.errstate(over="ignore", invalid="ignore"):
+        squared = float(vector @ vector)
+    if not squared <= _MOST_SQUARED:
+        raise _not_finite(vector, raw, pointer)
+    if squared < _LEAST_SQUARED and field.metric is Metric.COSINE:
+        raise ZeroVector(
+            "a vector without length has no direction, so no cosine; leave the point out or use "
+            "the metric ip or l2",
+            pointer=pointer,
+        )
+    return vector
+
+
+def _from_numbers(raw: list[object], dimension: int, pointer: str) -> F32:
+    if len(raw) != dimension:
+        raise DimensionMismatch(expected=dimension, received=len(raw), pointer=pointer)
+    if not _NUMBERS.issuperset(map(type, raw)):
+        index = next(i for i, number in enumerate(raw) if type(number) not in _NUMBERS)
+        raise InvalidVector("expected a number", pointer=place(pointer, index))
+    try:
+        with np.errstate(over="ignore"):  # seen as infinity by the caller
+            return np.array(raw, dtype=np.float32)
+    except OverflowError:
+        raise VectorNotFinite("a number is outside float32", pointer=pointer) from None
+
+
+def _from_base64(raw: str, dimension: int, pointer: str) -> F32:
+    try:
+        octets = base64.b64decode(raw, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidVector("the string is not base64", pointer=pointer) from None
+    numbers, rest = divmod(len(octets), 4)
+    if rest:
+        raise InvalidVector(
+            "the base64 string does not hold whole float32 numbers of four bytes", pointer=pointer
+        )
+    if numbers != dimension:
+        raise DimensionMismatch(expected=dimension, received=numbers, pointer=pointer)
+    # A copy: compiled kernels take writable arrays only.
+    return np.frombuffer(octets, dtype="<f4").astype(np.float32)
+
+
+def _not_finite(vector: F32, raw: object, pointer: str) -> VectorNotFinite:
+    bad = np.flatnonzero(~np.isfinite(vector))
+    if not bad.size:
+        return VectorNotFinite(
+            "the vector is too long for arithmetic in float32: its length must stay below 9e18",
+            pointer=pointer,
+        )
+    index = int(bad[0])
+    return VectorNotFinite(
+        f"number {index} is NaN, infinite or outside float32",
+        pointer=place(pointer, index) if isinstance(raw, list) else pointer,
+        index=index,
+    )

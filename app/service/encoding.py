@@ -1,0 +1,155 @@
+"""Encoders as the service uses them: loaded in the background, awaited on the event loop.
+
+The service starts without waiting for any model, for a download may take minutes or fail for
+good: vectors that callers bring themselves work from the first moment, and a request with a text
+gets EncoderUnavailable until its encoder is ready. An encoder is loaded at start, when a
+collection names it, and when a text needs it; after a failure, not again for a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app.encoders.base import Encoded, EncoderInfo, Status, TextKind
+from app.encoders.registry import EncoderRegistry
+from app.errors import EncoderUnavailable, LikewiseError, ShuttingDown
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 60.0
+"""Least time between two attempts to load an encoder that failed: each may try a download."""
+
+CHUNK_TEXTS = 512
+"""Most texts submitted at once, so that one large request leaves room in the encoder's queue."""
+
+
+class Encoding:
+    """Encoders behind one awaitable call. All methods but `encode` are safe on any thread."""
+
+    def __init__(
+        self, registry: EncoderRegistry, *, default: str, at_start: Sequence[str], queue_texts: int
+    ) -> None:
+        self.default = default
+        self._registry = registry
+        self._at_start = tuple(at_start)
+        self._chunk = max(1, min(CHUNK_TEXTS, queue_texts // 2))
+        self._lock = threading.Lock()  # of the next two
+        self._pending: set[str] = set()
+        self._failed_at: dict[str, float] = {}
+        self._jobs: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        # A daemon: a download that hangs must not keep the process from ending.
+        self._loader = threading.Thread(target=self._load_wanted, name="loader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to load the encoders of the settings, in the background."""
+        self._loader.start()
+        for name in self._at_start:
+            self.want(name)
+
+    def want(self, name: str) -> None:
+        """Have an encoder loaded in the background, unless it is loaded or failed just now."""
+        with self._lock:
+            failed_at = self._failed_at.get(name)
+            lately = failed_at is not None and time.monotonic() - failed_at < RETRY_S
+            if name in self._pending or lately or self._status(name)[0] == "ready":
+                return
+            self._pending.add(name)
+        self._jobs.put(name)
+
+    def describe(self, name: str) -> EncoderInfo:
+        """Facts about one encoder. Raises EncoderNotFound."""
+        return self._registry.describe(name)
+
+    def describe_all(self) -> list[EncoderInfo]:
+        """Facts about every installed encoder."""
+        return self._registry.describe_all()
+
+    def usable(self, name: str) -> EncoderInfo:
+        """Facts about an encoder that is ready; raise EncoderUnavailable and want it otherwise."""
+        info = self._registry.describe(name)
+        if info.status == "ready":
+            return info
+        self.want(name)
+        with self._lock:
+            state = "is being loaded" if name in self._pending else f"is unavailable: {info.detail}"
+        raise EncoderUnavailable(
+            f"encoder {name!r} {state}; vectors that a request brings itself work meanwhile",
+            encoder=name,
+        )
+
+    async def encode(self, name: str, texts: Sequence[str], kind: TextKind) -> Encoded:
+        """Encode texts in order, in chunks so that nobody waits behind all of them.
+
+        Raises what `EncoderRegistry.submit` and its future raise.
+        """
+        parts: list[Encoded] = []
+        for start in range(0, len(texts), self._chunk):
+            chunk = list(texts[start : start + self._chunk])
+            parts.append(await asyncio.wrap_future(self._registry.submit(name, chunk, kind)))
+        if len(parts) == 1:
+            return parts[0]
+        return Encoded(
+            vectors=np.concatenate([part.vectors for part in parts]),
+            tokens=[count for part in parts for count in part.tokens],
+        )
+
+    def health(self) -> dict[str, Any]:
+        """Status and detail of the encoders wanted at start, for `/readyz`."""
+        with self._lock:
+            found = {name: self._status(name) for name in self._at_start}
+        statuses = {name: status for name, (status, _) in found.items()}
+        if all(status == "ready" for status in statuses.values()):
+            return {"status": "ok", "detail": "ready", "encoders": statuses}
+        reasons = [f"{name}: {why}" for name, (status, why) in found.items() if status != "ready"]
+        loading = "loading" in statuses.values()
+        return {
+            "status": "loading" if loading else "unavailable",
+            "detail": "; ".join(reasons),
+            "encoders": statuses,
+        }
+
+    def close(self) -> None:
+        """Stop loading and let go of the models."""
+        self._jobs.put(None)
+        self._registry.close()
+
+    def _status(self, name: str) -> tuple[Status, str]:
+        """Status of an encoder and why. Under the lock."""
+        if name in self._pending:
+            return "loading", "being loaded"
+        try:
+            info = self._registry.describe(name)
+        except LikewiseError as error:
+            return "unavailable", error.detail
+        return info.status, info.detail
+
+    def _load_wanted(self) -> None:
+        while (name := self._jobs.get()) is not None:
+            started = time.monotonic()
+            try:
+                info = self._registry.load(name)
+            except ShuttingDown:
+                return
+            except LikewiseError as error:
+                with self._lock:
+                    self._failed_at[name] = time.monotonic()
+                log.warning(
+                    "encoder %s is not available: %s. Requests that bring vectors work without it",
+                    name,
+                    error.detail,
+                )
+            else:
+                took_s = round(time.monotonic() - started, 1)
+                facts = {"seconds": took_s, "dimension": info.dimension}
+                log.info("encoder %s is ready", name, extra={"facts": facts})
+            finally:
+                with self._lock:
+                    self._pending.discard(name)

@@ -1,0 +1,93 @@
+"""What a caller asks for, free of any transport.
+
+Leaves that need checking (ids, vectors, attributes, filters) are as they came: the service checks
+them, and blames the JSON pointer that the same value has in the request body. `at` says where in
+the body a part stands ("" for the whole body).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from app.types import Projection
+
+
+@dataclass(frozen=True, slots=True)
+class NewVector:
+    """One vector of a collection to be; what is None comes from the encoder or a default."""
+
+    dimension: int | None = None
+    metric: str | None = None
+    encoder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewIndex:
+    """Index settings to change; None keeps the present one."""
+
+    m: int | None = None
+    ef_construction: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewCollection:
+    """A collection to be.
+
+    vectors    by name, or None where the shorthand was used
+    shorthand  the one vector named "default", or None
+    """
+
+    vectors: Mapping[str, NewVector] | None
+    shorthand: NewVector | None
+    schema: object
+    index: NewIndex
+
+
+@dataclass(frozen=True, slots=True)
+class NewPoint:
+    """A point to write."""
+
+    id: object
+    text: str | None = None
+    vector: object = None
+    vectors: Mapping[str, object] | None = None
+    attributes: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Points named by id or chosen by a filter; the service checks that it is one of the two."""
+
+    ids: Sequence[object] | None = None
+    filter: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One nearest-neighbour question: exactly one of `text`, `vector`, `id` is to be set."""
+
+    text: str | None = None
+    vector: object = None
+    id: object = None
+    using: str | None = None
+    filter: object = None
+    k: int = 10
+    offset: int = 0
+    score_threshold: float | None = None
+    ef: int | None = None
+    exact: bool = False
+    projection: Projection = field(default_factory=Projection)
+    explain: bool = False
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToEmbed:
+    """Texts to encode; `model` None is the default encoder."""
+
+    texts: object
+    model: str | None = None
+    dimensions: int | None = None
+    kind: Literal["query", "document"] = "document"

@@ -1,0 +1,367 @@
+"""The use cases, and the one place where asynchronous and synchronous code meet.
+
+What runs where: each method is awaited on the event loop and does nothing there but hand work on.
+Checks, parsing and every backend call run on a lane (`app.service.lanes`): searches and reads on
+one, writes on another, so that neither can starve the other; descriptions and health on a third,
+so that an overloaded service can still say so. Texts are encoded between two visits to a lane,
+on the encoder's own thread.
+
+Every check of a request comes before its first effect; a write is one backend call, and atomic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from app.attributes.filter import Filter
+from app.attributes.schema import check_schema_change
+from app.backends.base import Answer, Backend, CollectionInfo, Search, Selection
+from app.config import Settings
+from app.encoders.base import EncoderInfo
+from app.encoders.registry import EncoderRegistry
+from app.errors import (
+    InvalidField,
+    LikewiseError,
+    LimitExceeded,
+    SchemaViolation,
+    ShuttingDown,
+)
+from app.service.checks import check_batch, check_ids, check_inputs, check_name
+from app.service.cursor import cursor_after, id_from_cursor
+from app.service.definitions import changed_index, define
+from app.service.encoding import Encoding
+from app.service.lanes import Lane
+from app.service.requests import Chosen, NewCollection, NewIndex, NewPoint, Query, ToEmbed
+from app.service.searching import Question, ask, checked_filter, look_up
+from app.service.selecting import check_patch, select
+from app.service.writing import Draft, draft_points
+from app.types import F32, Definition, Projection, Record
+
+WRITE_THREADS = 4
+"""A backend takes one write per collection at a time; a few threads let collections overlap."""
+
+State = Literal["starting", "running", "stopping"]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors of texts: vectors[text, dimension], and the tokens that were read."""
+
+    model: str
+    vectors: F32
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether to send requests here, with the state of each component."""
+
+    status: Literal["ready", "degraded", "starting", "stopping"]
+    components: dict[str, dict[str, Any]]
+
+
+class Service:
+    """All use cases over one backend and one set of encoders, which it closes at the end."""
+
+    def __init__(self, settings: Settings, backend: Backend, encoders: EncoderRegistry) -> None:
+        self.settings = settings
+        self.state: State = "starting"
+        self._backend = backend
+        named = [name.strip() for name in settings.encoders.split(",") if name.strip()]
+        self._encoding = Encoding(
+            encoders,
+            default=settings.default_encoder,
+            at_start=named or [settings.default_encoder],
+            queue_texts=settings.encoder_queue,
+        )
+        self._search = Lane("search", threads=settings.search_threads, queue=settings.search_queue)
+        self._write = Lane("write", threads=WRITE_THREADS, queue=settings.write_queue)
+        self._control = Lane("control", threads=1, queue=settings.search_queue)
+
+    def start(self) -> None:
+        """Take requests, and begin to load encoders in the background."""
+        self._encoding.start()
+        self.state = "running"
+
+    async def close(self) -> None:
+        """Finish accepted work, then close encoders and backend. No request may come after."""
+        self.state = "stopping"
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with ExitStack() as last_first:  # each is closed whatever happens to the others
+            last_first.callback(self._backend.close)
+            last_first.callback(self._encoding.close)
+            for lane in (self._search, self._write, self._control):
+                last_first.callback(lane.close)
+
+    # ── collections ──────────────────────────────────────────────────────────────────────────
+
+    async def create(self, name: str, new: NewCollection) -> tuple[CollectionInfo, bool]:
+        """Create a collection; (info, False) if it exists with the same definition."""
+
+        def work() -> tuple[CollectionInfo, bool]:
+            check_name(name, "collection")
+            definition = define(
+                new,
+                default_encoder=self._encoding.default,
+                describe=self._encoding.describe,
+            )
+            created = self._backend.create(name, definition)
+            for field in definition.vectors.values():
+                if field.encoder is not None:
+                    self._encoding.want(field.encoder)
+            return created
+
+        return await self._write.run(work)
+
+    async def describe(self, name: str) -> CollectionInfo:
+        """Describe one collection."""
+        return await self._control.run(partial(self._described, name))
+
+    async def describe_all(self) -> list[CollectionInfo]:
+        """Describe all collections, by name."""
+        return await self._control.run(self._backend.describe_all)
+
+    async def alter(self, name: str, schema: object, index: NewIndex | None) -> CollectionInfo:
+        """Declare and forget schema fields, change settings of later index builds."""
+
+        def work() -> CollectionInfo:
+            present = self._described(name).definition
+            return self._backend.alter(
+                name,
+                schema=None if schema is None else check_schema_change(schema, "/schema"),
+                index=None if index is None else changed_index(present.index, index),
+            )
+
+        return await self._write.run(work)
+
+    async def drop(self, name: str) -> None:
+        """Delete a collection and its points."""
+        await self._write.run(lambda: self._backend.drop(check_name(name, "collection")))
+
+    # ── points ───────────────────────────────────────────────────────────────────────────────
+
+    async def upsert(self, name: str, points: Sequence[NewPoint]) -> int:
+        """Insert or replace points, all or none, encoding their texts where a vector is missing."""
+
+        def prepare() -> tuple[Draft, int | None]:
+            draft = draft_points(
+                self._definition(name),
+                points,
+                max_batch=self.settings.max_batch,
+                max_text_chars=self.settings.max_text_chars,
+                max_attributes_bytes=self.settings.max_attributes_bytes,
+            )
+            for encoder in draft.missing:
+                self._encoding.usable(encoder)
+            return draft, None if draft.missing else self._upserted(name, draft)
+
+        draft, upserted = await self._write.run(prepare)
+        if upserted is not None:
+            return upserted
+        for encoder in draft.missing:
+            encoded = await self._encoding.encode(encoder, draft.texts_for(encoder), "document")
+            draft.fill(encoder, encoded.vectors)
+        return await self._write.run(partial(self._upserted, name, draft))
+
+    async def patch(
+        self, name: str, chosen: Chosen, set_: object, unset: Sequence[str] | None
+    ) -> int:
+        """Set and remove attributes of the chosen points; returns how many were found."""
+
+        def work() -> int:
+            check_name(name, "collection")
+            selection = self._selected(chosen)
+            attributes = check_patch(
+                set_, unset, max_attributes_bytes=self.settings.max_attributes_bytes
+            )
+            return self._backend.patch(name, selection, set_=attributes, unset=unset or ())
+
+        return await self._write.run(work)
+
+    async def delete(self, name: str, chosen: Chosen) -> int:
+        """Delete the chosen points; returns how many went."""
+
+        def work() -> int:
+            check_name(name, "collection")
+            return self._backend.delete(name, self._selected(chosen))
+
+        return await self._write.run(work)
+
+    async def get(
+        self, name: str, ids: Sequence[object], projection: Projection
+    ) -> tuple[list[Record], list[Any]]:
+        """The points that exist, in order, and the ids that do not."""
+
+        def work() -> tuple[list[Record], list[Any]]:
+            check_name(name, "collection")
+            wanted = check_ids(ids, limit=self.settings.max_batch, pointer="/ids")
+            found = self._backend.get(name, wanted, projection)
+            present = {record.id for record in found}
+            return found, [one for one in wanted if one not in present]
+
+        return await self._search.run(work)
+
+    async def count(self, name: str, filter: object) -> int:
+        """Count the points that pass a filter; None is no filter."""
+
+        def work() -> int:
+            check_name(name, "collection")
+            return self._backend.count(name, self._filter(filter))
+
+        return await self._search.run(work)
+
+    async def scroll(
+        self, name: str, filter: object, limit: int, cursor: str | None, projection: Projection
+    ) -> tuple[list[Record], str | None]:
+        """One page of points in the order of their ids, and the cursor of the next."""
+
+        def work() -> tuple[list[Record], str | None]:
+            check_name(name, "collection")
+            most = self.settings.max_k
+            if limit > most:
+                raise LimitExceeded(
+                    f"a page has at most {most} points", pointer="/limit", limit=most
+                )
+            page = self._backend.scroll(
+                name,
+                filter=self._filter(filter),
+                limit=limit,
+                after=None if cursor is None else id_from_cursor(cursor),
+                projection=projection,
+            )
+            after = page.next_after
+            return page.records, None if after is None else cursor_after(after)
+
+        return await self._search.run(work)
+
+    # ── queries ──────────────────────────────────────────────────────────────────────────────
+
+    async def query(self, name: str, queries: Sequence[Query]) -> list[Answer]:
+        """Answer queries in order, all on one state of the collection.
+
+        Their number is the caller's to check (`check_queries`), as is `Query.at`.
+        """
+
+        def prepare() -> tuple[list[Question], list[Answer] | None]:
+            questions = self._asked(name, queries)
+            if any(question.vector is None for question in questions):
+                return questions, None
+            # Without texts there is nothing to wait for: one visit to the lane is enough.
+            return questions, self._answered(name, questions)
+
+        questions, answers = await self._search.run(prepare)
+        if answers is not None:
+            return answers
+        await self._encode(questions)
+        return await self._search.run(partial(self._answered, name, questions))
+
+    def check_queries(self, queries: int) -> None:
+        """Raise if a batch has no queries or too many."""
+        check_batch(queries, what="queries", limit=self.settings.max_queries, pointer="/queries")
+
+    async def _encode(self, questions: Sequence[Question]) -> None:
+        by_encoder: dict[str, list[Question]] = defaultdict(list)
+        for question in questions:
+            if question.vector is None and question.field.encoder is not None:
+                by_encoder[question.field.encoder].append(question)
+        for encoder, asking in by_encoder.items():
+            texts = [question.query.text or "" for question in asking]
+            encoded = await self._encoding.encode(encoder, texts, "query")
+            for question, vector in zip(asking, encoded.vectors, strict=True):
+                question.fill(vector)
+
+    def _asked(self, name: str, queries: Sequence[Query]) -> list[Question]:
+        settings = self.settings
+        fields = self._definition(name).vectors
+        questions = [
+            ask(
+                fields,
+                query,
+                max_k=settings.max_k,
+                max_text_chars=settings.max_text_chars,
+                max_filter_nodes=settings.max_filter_nodes,
+            )
+            for query in queries
+        ]
+        look_up(self._backend, name, questions)
+        for encoder in {q.field.encoder for q in questions if q.vector is None}:
+            assert encoder is not None
+            self._encoding.usable(encoder)
+        return questions
+
+    def _answered(self, name: str, questions: Sequence[Question]) -> list[Answer]:
+        searches: list[Search] = [question.search() for question in questions]
+        return self._backend.search(name, searches)
+
+    # ── encoders ─────────────────────────────────────────────────────────────────────────────
+
+    async def embed(self, wanted: ToEmbed) -> Embedded:
+        """Encode texts without storing them."""
+
+        def prepare() -> tuple[EncoderInfo, list[str]]:
+            try:
+                info = self._encoding.usable(wanted.model or self._encoding.default)
+            except LikewiseError as error:
+                error.pointer = "/model"
+                raise
+            if wanted.dimensions not in (None, info.dimension):
+                raise InvalidField(
+                    f"encoder {info.name!r} makes vectors of {info.dimension} numbers only",
+                    pointer="/dimensions",
+                )
+            settings = self.settings
+            return info, check_inputs(
+                wanted.texts, limit=settings.max_inputs, max_chars=settings.max_text_chars
+            )
+
+        info, texts = await self._control.run(prepare)
+        encoded = await self._encoding.encode(info.name, texts, wanted.kind)
+        return Embedded(info.name, encoded.vectors, sum(encoded.tokens))
+
+    async def models(self) -> list[EncoderInfo]:
+        """All installed encoders."""
+        return await self._control.run(self._encoding.describe_all)
+
+    async def health(self) -> Health:
+        """Ask every component how it is; one that is not well makes the service degraded."""
+        if self.state != "running":
+            return Health(self.state, {})
+
+        def work() -> dict[str, dict[str, Any]]:
+            return {"engine": self._backend.health(), "encoders": self._encoding.health()}
+
+        try:
+            components = await self._control.run(work)
+        except ShuttingDown:
+            return Health("stopping", {})
+        well = all(component["status"] == "ok" for component in components.values())
+        return Health("ready" if well else "degraded", components)
+
+    # ── parts of several use cases; all run on a lane ────────────────────────────────────────
+
+    def _described(self, name: str) -> CollectionInfo:
+        return self._backend.describe(check_name(name, "collection"))
+
+    def _definition(self, name: str) -> Definition:
+        return self._described(name).definition
+
+    def _upserted(self, name: str, draft: Draft) -> int:
+        try:
+            return self._backend.upsert(name, draft.points())
+        except SchemaViolation as error:
+            raise error.under("/points") from None
+
+    def _filter(self, raw: object) -> Filter | None:
+        return checked_filter(raw, self.settings.max_filter_nodes)
+
+    def _selected(self, chosen: Chosen) -> Selection:
+        settings = self.settings
+        return select(chosen, max_batch=settings.max_batch, max_nodes=settings.max_filter_nodes)

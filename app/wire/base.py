@@ -1,0 +1,107 @@
+"""What every wire model shares: the strict base, and the leaves that the service reads itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+
+class WireModel(BaseModel):
+    """A JSON object with known members only; nothing is coerced, nothing is echoed in errors."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        validate_default=False,
+    )
+
+
+_SCALAR = {"type": ["string", "integer", "number", "boolean", "null"]}
+
+Vector = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "Numbers, or base64 of little-endian float32.",
+            "oneOf": [
+                {"type": "array", "items": {"type": "number"}},
+                {"type": "string", "format": "byte"},
+            ],
+        }
+    ),
+]
+
+PointId = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": 'A string of 1-512 UTF-8 bytes or an integer below 2^64; 1 and "1" '
+            "differ.",
+            "oneOf": [
+                {"type": "string", "minLength": 1, "maxLength": 512},
+                {"type": "integer", "minimum": 0, "maximum": 2**64 - 1},
+            ],
+        }
+    ),
+]
+
+Attributes = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "Scalars or flat lists of scalars, by field name.",
+            "type": "object",
+            "additionalProperties": {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]},
+        }
+    ),
+]
+
+Filter = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "Conditions on attributes: {field: value}, {field: {$op: operand}}, "
+            "$and, $or, $not, $id.",
+            "type": "object",
+            "additionalProperties": True,
+        }
+    ),
+]
+
+_KINDS = ["keyword", "integer", "float", "bool", "datetime"]
+
+Schema = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "Declared kind of a field, by field name.",
+            "type": "object",
+            "additionalProperties": {"type": "string", "enum": _KINDS},
+        }
+    ),
+]
+
+SchemaChange = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "A kind to declare or null to forget, by field name.",
+            "type": "object",
+            "additionalProperties": {"enum": [*_KINDS, None]},
+        }
+    ),
+]
+
+Texts = Annotated[
+    Any,
+    WithJsonSchema({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+Names = Annotated[list[str], Field(fail_fast=True)]
+"""Names, of which the first bad one ends validation."""
+
+EncodingFormat = Literal["float", "base64"]
+"""How vectors travel in an answer: lists of numbers, or base64 of little-endian float32."""

@@ -1,0 +1,117 @@
+"""Points: writing, patching, reading and removing them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import FailFast, Field
+
+from app.wire.base import Attributes, EncodingFormat, Filter, Names, PointId, Vector, WireModel
+
+
+class NewPoint(WireModel):
+    """A point to write: `vector` for the only vector, `vectors` by name, `text` to encode."""
+
+    id: PointId
+    text: str | None = None
+    vector: Vector = None
+    vectors: dict[str, Vector] | None = None
+    attributes: Attributes = None
+
+
+class UpsertPoints(WireModel):
+    """Points to insert or replace, all or none of them."""
+
+    # Stop at the first bad point: a body of a million bad ones must not become a million errors.
+    points: Annotated[list[NewPoint], FailFast()]
+
+
+class PatchPoints(WireModel):
+    """Attributes to set and remove on the points named by `ids` or chosen by `filter`."""
+
+    ids: list[PointId] | None = None
+    filter: Filter = None
+    set_: Attributes = Field(None, alias="set")
+    unset: Names | None = None
+
+
+class GetPoints(WireModel):
+    """Points to read, and which parts of them."""
+
+    ids: list[PointId]
+    fields_: Names | None = Field(None, alias="fields")
+    with_text: bool = True
+    with_vectors: bool = False
+    encoding_format: EncodingFormat = "float"
+
+
+class DeletePoints(WireModel):
+    """Points to remove: named by `ids` or chosen by `filter`."""
+
+    ids: list[PointId] | None = None
+    filter: Filter = None
+
+
+class CountPoints(WireModel):
+    """Which points to count; all of them without a filter."""
+
+    filter: Filter = None
+
+
+class ScrollPoints(WireModel):
+    """One page of a walk through points in the order of their ids."""
+
+    filter: Filter = None
+    limit: int = Field(100, ge=1)
+    cursor: str | None = None
+    fields_: Names | None = Field(None, alias="fields")
+    with_text: bool = True
+    with_vectors: bool = False
+    encoding_format: EncodingFormat = "float"
+
+
+class Record(WireModel):
+    """A stored point; `text` and `vectors` only if asked for and stored."""
+
+    id: PointId
+    attributes: Attributes
+    text: str | None = None
+    vectors: dict[str, Vector] | None = None
+
+
+class Upserted(WireModel):
+    """How many points were written."""
+
+    upserted: int
+
+
+class Updated(WireModel):
+    """How many points were found and patched."""
+
+    updated: int
+
+
+class Deleted(WireModel):
+    """How many points were removed."""
+
+    deleted: int
+
+
+class Count(WireModel):
+    """How many points there are."""
+
+    count: int
+
+
+class FoundPoints(WireModel):
+    """The points that exist, in the order asked for, and the ids that do not."""
+
+    points: list[Record]
+    missing: list[PointId]
+
+
+class Page(WireModel):
+    """One page of a scroll; `next_cursor` is null on the last one."""
+
+    points: list[Record]
+    next_cursor: str | None

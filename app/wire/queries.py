@@ -1,0 +1,70 @@
+"""Queries: what to search for, and what was found."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import FailFast, Field
+
+from app.wire.base import EncodingFormat, Filter, Names, PointId, Vector, WireModel
+from app.wire.points import Record
+
+
+class Params(WireModel):
+    """How hard to search: `ef` is the width of a graph search, `exact` forbids approximation."""
+
+    ef: int | None = Field(None, ge=1)
+    exact: bool = False
+
+
+class Query(WireModel):
+    """The nearest points to exactly one of `text`, `vector` or the point `id`."""
+
+    text: str | None = None
+    vector: Vector = None
+    id: PointId = None
+    using: str | None = None
+    filter: Filter = None
+    k: int = Field(10, ge=1)
+    offset: int = Field(0, ge=0)
+    score_threshold: float | None = None
+    fields_: Names | None = Field(None, alias="fields")
+    with_text: bool = True
+    with_vectors: bool = False
+    params: Params | None = None
+    explain: bool = False
+    encoding_format: EncodingFormat = "float"
+
+
+class QueryBatch(WireModel):
+    """Several queries, answered on one state of the collection."""
+
+    queries: Annotated[list[Query], FailFast()]
+
+
+class ScoredRecord(Record):
+    """A point that was found; a higher score is better in every metric."""
+
+    score: float
+
+
+class QueryAnswer(WireModel):
+    """What a query found, and how.
+
+    matches  points that pass the filter and carry the searched vector
+    plan     "exact" compared every match, "graph" walked a graph for some of them
+    exact    whether the answer is certain to be the true one
+    """
+
+    points: list[ScoredRecord]
+    matches: int
+    plan: Literal["empty", "exact", "graph"]
+    exact: bool
+    took_ms: float
+    explain: dict[str, Any] | None = None
+
+
+class QueryBatchAnswer(WireModel):
+    """One answer for each query, in order."""
+
+    results: list[QueryAnswer]

@@ -1,0 +1,40 @@
+"""Whether an answer is what the OpenAPI document promises for its path, method and status."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+
+from app.wire import collections, embeddings, points, queries, status
+from app.wire.base import WireModel
+
+MODELS: dict[str, type[WireModel]] = {
+    name: model
+    for module in (collections, embeddings, points, queries, status)
+    for name, model in vars(module).items()
+    if isinstance(model, type) and issubclass(model, WireModel)
+}
+
+
+def check(document: dict[str, Any], answer: httpx.Response) -> None:
+    """Fail if the answer's status is not declared or its body is not of the declared model."""
+    operation = _operation(document, answer.request)
+    if operation is None:
+        return
+    declared = operation["responses"].get(str(answer.status_code))
+    assert declared is not None, f"{answer.request.url.path}: {answer.status_code} undeclared"
+    if answer.status_code == 204:
+        return
+    content = declared["content"][answer.headers["content-type"]]
+    model = MODELS[content["schema"]["$ref"].rpartition("/")[2]]
+    model.model_validate_json(answer.content)
+
+
+def _operation(document: dict[str, Any], request: httpx.Request) -> Any:
+    for template, operations in document["paths"].items():
+        pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template))
+        if re.fullmatch(pattern, request.url.path) and request.method.lower() in operations:
+            return operations[request.method.lower()]
+    return None

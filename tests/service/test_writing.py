@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.errors import EncodingFailed, InvalidText
+from app.service.requests import NewPoint
+from app.service.writing import Draft, draft_points
+from app.types import Definition, Metric, VectorField
+
+TWO_ENCODERS = Definition(
+    {
+        "a": VectorField("a", 2, Metric.COSINE, "one"),
+        "b": VectorField("b", 2, Metric.L2, "one"),
+        "c": VectorField("c", 3, Metric.IP, "two"),
+    }
+)
+
+
+def draft(*points: NewPoint) -> Draft:
+    return draft_points(
+        TWO_ENCODERS, points, max_batch=10, max_text_chars=10, max_attributes_bytes=100
+    )
+
+
+def test_a_text_is_encoded_once_by_each_encoder_that_has_a_vector_to_make() -> None:
+    drafted = draft(
+        NewPoint(1, text="x"),
+        NewPoint(2, vectors={"c": [1, 2, 3]}),
+        NewPoint(3, text="y", vectors={"c": [1, 2, 3], "a": [5, 5]}),
+        NewPoint(4, text="z", vectors={"a": [1, 1], "b": [0, 0]}),
+    )
+    assert drafted.missing == {"one": [0, 2], "two": [0, 3]}
+    assert drafted.texts_for("one") == ["x", "y"]
+    drafted.fill("one", np.array([[1, 2], [3, 4]], dtype=np.float32))
+    drafted.fill("two", np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32))
+    points = drafted.points()
+    assert [sorted(point.vectors) for point in points] == [
+        ["a", "b", "c"],
+        ["c"],
+        ["a", "b", "c"],
+        ["a", "b", "c"],
+    ]
+    assert points[2].vectors["a"].tolist() == [5, 5], "what was given is not overwritten"
+    assert points[2].vectors["b"].tolist() == [3, 4]
+    assert points[3].vectors["c"].tolist() == [4, 5, 6]
+
+
+def test_an_encoder_of_another_dimension_is_a_fault_of_the_service() -> None:
+    drafted = draft(NewPoint(1, text="x", vectors={"c": [1, 2, 3]}))
+    with pytest.raises(EncodingFailed):
+        drafted.fill("one", np.zeros((1, 5), dtype=np.float32))
+
+
+def test_a_text_has_a_longest_length() -> None:
+    draft(NewPoint(1, text="x" * 10))
+    with pytest.raises(InvalidText) as caught:
+        draft(NewPoint(1, text="x" * 11))
+    assert caught.value.pointer == "/points/0/text"
