@@ -56,7 +56,7 @@ class Settings(BaseSettings):
         description="Texts that may wait for one encoder before requests get 429.",
     )
     batch_tokens: int = Field(
-        default=4096, ge=1, description="Most tokens of one encoder batch, padding included."
+        default=1024, ge=1, description="Most tokens of one encoder batch, padding included."
     )
     search_threads: int = Field(
         default_factory=lambda: max(1, os.cpu_count() or 1),

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from app.encoders.base import Encoded
 from app.encoders.registry import EncoderRegistry
 
-LONG_TOKENS = 180  # about an abstract
-RUNS = 3
+LONG_TEXTS, LONG_SENTENCES = 80, 12  # a dozen sentences are about an abstract
+RUNS = 5
 
 
 def main() -> None:
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2")
     parser.add_argument("--batch-tokens", type=int, nargs="+", default=[1024, 4096])
+    parser.add_argument("--variants", nargs="+", default=["fp32", "int8", "int8-together"])
     arguments = parser.parse_args()
     with arguments.data.open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
@@ -42,7 +43,7 @@ def main() -> None:
     print(
         "variant        budget threads  Spearman  short/s  long/s  cosine alone·batched (min mean)"
     )
-    for variant in ("fp32", "int8", "int8-together"):
+    for variant in arguments.variants:
         with tempfile.TemporaryDirectory() as scratch:
             write_variant(source, Path(scratch), variant)
             for budget in arguments.batch_tokens:
@@ -88,12 +89,12 @@ def measure(registry: EncoderRegistry, name: str, rows: list[dict[str, object]])
     alone = np.concatenate([encode(registry, name, [text]).vectors for text in firsts[:300]])
     agreement = np.einsum("nd,nd->n", alone, encoded.vectors[:300])
     short = list(dict.fromkeys(firsts))[:600]
-    per_text = sum(encoded.tokens) / len(firsts) - 2
-    joined = int(LONG_TOKENS / per_text)
-    long = [" ".join(firsts[at : at + joined]) for at in range(0, 80 * joined // 2, joined // 2)]
+    long = [" ".join(firsts[text * 6 : text * 6 + LONG_SENTENCES]) for text in range(LONG_TEXTS)]
+    tokens = [sum(encode(registry, name, texts).tokens) / len(texts) for texts in (short, long)]
     return (
         f"{spearman(cosines, people):8.4f}  {rate(registry, name, short):7.0f} "
-        f"{rate(registry, name, long):7.0f}  {agreement.min():.6f} {agreement.mean():.6f}"
+        f"{rate(registry, name, long):7.0f}  {agreement.min():.4f} {agreement.mean():.4f}"
+        f"  ({tokens[0]:.0f} and {tokens[1]:.0f} tokens)"
     )
 
 

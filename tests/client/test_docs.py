@@ -15,6 +15,7 @@ from likewise import Client
 
 REPOSITORY = Path(__file__).parents[2]
 GUIDE = REPOSITORY / "docs" / "sdk.md"
+FRONT = REPOSITORY / "README.md"
 README = REPOSITORY / "client" / "README.md"
 DEMO = REPOSITORY / "client" / "examples" / "stdlib_demo.py"
 ADDRESS = "http://127.0.0.1:8000"
@@ -26,7 +27,9 @@ def _examples(page: Path, address: str) -> str:
     return "\n".join(blocks).replace(ADDRESS, address)
 
 
-@pytest.mark.parametrize("page", [README, GUIDE], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [README, GUIDE, FRONT], ids=lambda page: page.relative_to(REPOSITORY).as_posix()
+)
 def test_the_examples_run(page: Path, service: str) -> None:
     names: dict[str, Any] = {}
     try:

@@ -1,0 +1,219 @@
+"""Batch the texts of all callers: one queue and one worker thread for each encoder.
+
+Theory of operation. `submit` puts a job (some texts, one future) into a bounded queue and returns.
+The worker takes a **round** from the front of the queue as soon as it is idle; it never waits for
+more texts to come. Of a round, equal texts count once; the rest is tokenised, sorted by length and
+cut into **batches** within the token budget, which run one after the other. A job may span rounds;
+its future is completed when its last text is done.
+
+Guarantees, whatever happens:
+
+- Every future that `submit` returned is completed: with vectors in the order of the texts, with
+  EncodingFailed if a batch with one of its texts failed, or with ShuttingDown.
+- A batch that fails touches only the jobs with texts in it, and the worker lives on. So a text that
+  the tokenizer cannot take is refused by `submit`, before it meets the texts of others.
+- Memory is bounded: texts by the queue, activations by the token budget.
+- A future stays cancellable until its result is there. What is cancelled is not run, except for
+  the batch that is running.
+
+Only `_draw` decides who is next: another order (lanes, fairness) is a change there and in the type
+of `_waiting`, nowhere else. All shared state is guarded by `_changed`; jobs are written by the
+worker alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.encoders.base import Encoded, StagedEncoder
+from app.encoders.packing import count_round, pack
+from app.errors import EncodingFailed, InvalidText, LikewiseError, Overloaded, ShuttingDown
+from app.types import F32
+
+ROUND_BATCHES = 4  # enough texts to sort by length; a newcomer waits for no more than these
+CHARS_PER_TOKEN = 4  # English word pieces; with other scripts a round is a few batches more
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One submission. `missing` counts the texts without a vector."""
+
+    texts: Sequence[str]
+    vectors: F32
+    tokens: list[int]
+    missing: int
+    future: Future[Encoded] = field(default_factory=Future)
+
+    def put(self, text: int, vector: F32, tokens: int) -> None:
+        self.vectors[text] = vector
+        self.tokens[text] = tokens
+        self.missing -= 1
+        # A caller may cancel at any moment before this call; after it, no more.
+        if self.missing == 0 and self.future.set_running_or_notify_cancel():
+            self.future.set_result(Encoded(self.vectors, self.tokens))
+
+    def fail(self, error: LikewiseError) -> None:
+        if not self.future.done() and self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+_Place = tuple[_Job, int]  # a text of a job
+
+
+class Batcher:
+    """The queue of one encoder.
+
+    queue         most texts that may wait; a single larger submission is taken if nothing waits
+    batch_tokens  most tokens of one batch, padding included
+    """
+
+    def __init__(self, encoder: StagedEncoder, *, queue: int, batch_tokens: int) -> None:
+        self._encoder = encoder
+        self._queue = queue
+        self._batch_tokens = batch_tokens
+        self._waiting: deque[_Place] = deque()
+        self._changed = threading.Condition()
+        self._closing_at: float | None = None
+        self._worker = threading.Thread(
+            target=self._work, name=f"batcher-{encoder.name}", daemon=True
+        )
+        self._worker.start()
+
+    def submit(self, texts: Sequence[str]) -> Future[Encoded]:
+        """Put texts, prompts already before them, into the queue.
+
+        Raises Overloaded if they have no room, InvalidText (pointer `/i`) for a text that is not
+        Unicode, and ShuttingDown after `close`.
+        """
+        _check_unicode(texts)
+        count = len(texts)
+        vectors = np.zeros((count, self._encoder.dimension), np.float32)
+        job = _Job(tuple(texts), vectors, [0] * count, count)
+        with self._changed:
+            if self._closing_at is not None:
+                raise ShuttingDown("the encoder is stopping and takes no new texts")
+            if self._waiting and len(self._waiting) + count > self._queue:
+                raise Overloaded(
+                    f"{len(self._waiting)} texts wait for {self._encoder.name} and at most "
+                    f"{self._queue} may; send the request again later",
+                    encoder=self._encoder.name,
+                )
+            if count:
+                self._waiting.extend((job, text) for text in range(count))
+                self._changed.notify()
+            else:
+                job.future.set_result(Encoded(vectors, []))
+        return job.future
+
+    def close(self, grace_s: float = 5.0) -> None:
+        """Take no more texts, work for at most `grace_s` on what waits, fail the rest.
+
+        Returns when the worker has ended: after the batch that was running at the end of the grace.
+        """
+        with self._changed:
+            if self._closing_at is None:
+                self._closing_at = time.monotonic() + grace_s
+            self._changed.notify()
+        self._worker.join()
+
+    # ── the worker thread ────────────────────────────────────────────────────────────────────
+
+    def _work(self) -> None:
+        while drawn := self._draw():
+            try:
+                self._run_round(drawn)
+            except Exception as exc:
+                self._fail(drawn, exc)
+
+    def _draw(self) -> list[_Place]:
+        """Wait for texts and take the next round; empty when the worker shall end."""
+        with self._changed:
+            while True:
+                if self._out_of_time():
+                    self._shut_out(self._waiting)
+                    self._waiting.clear()
+                # Jobs that were cancelled or have failed need no more work.
+                while self._waiting and self._waiting[0][0].future.done():
+                    self._waiting.popleft()
+                if self._waiting:
+                    lengths = (len(job.texts[text]) for job, text in self._waiting)
+                    budget_chars = ROUND_BATCHES * self._batch_tokens * CHARS_PER_TOKEN
+                    count = count_round(lengths, budget_chars)
+                    return [self._waiting.popleft() for _ in range(count)]
+                if self._closing_at is not None:
+                    return []
+                self._changed.wait()
+
+    def _run_round(self, drawn: list[_Place]) -> None:
+        places: dict[str, list[_Place]] = {}
+        for job, text in drawn:
+            if not job.future.done():
+                places.setdefault(job.texts[text], []).append((job, text))
+        texts = list(places)
+        tokens = self._encoder.tokenize(texts)
+        for batch in pack([len(ids) for ids in tokens], self._batch_tokens):
+            if self._out_of_time():
+                self._shut_out(drawn)
+                return
+            self._run_batch([(places[texts[text]], tokens[text]) for text in batch])
+
+    def _run_batch(self, batch: list[tuple[list[_Place], list[int]]]) -> None:
+        batch = [
+            (places, ids)
+            for places, ids in batch
+            if not all(job.future.done() for job, _ in places)
+        ]
+        if not batch:
+            return
+        try:
+            vectors = self._encoder.run([ids for _, ids in batch])
+            expected = (len(batch), self._encoder.dimension)
+            if vectors.shape != expected:
+                raise ValueError(f"expected vectors of shape {expected}, got {vectors.shape}")
+        except Exception as exc:
+            self._fail([place for places, _ in batch for place in places], exc)
+            return
+        for (places, ids), vector in zip(batch, vectors, strict=True):
+            for job, text in places:
+                job.put(text, vector, len(ids))
+
+    def _fail(self, places: Sequence[_Place], exc: Exception) -> None:
+        name = self._encoder.name
+        logger.error("%s failed on %d texts", name, len(places), exc_info=exc)
+        # One error for each job: a raised exception collects the traceback of whoever raises it.
+        for job in {id(job): job for job, _ in places}.values():
+            error = EncodingFailed(
+                f"{name} failed on a batch of {len(places)} texts: {type(exc).__name__}",
+                encoder=name,
+            )
+            error.__cause__ = exc
+            job.fail(error)
+
+    def _out_of_time(self) -> bool:
+        return self._closing_at is not None and time.monotonic() >= self._closing_at
+
+    def _shut_out(self, places: Sequence[_Place] | deque[_Place]) -> None:
+        for job, _ in places:
+            job.fail(ShuttingDown("the service stopped before the text was encoded"))
+
+
+def _check_unicode(texts: Sequence[str]) -> None:
+    """Refuse lone surrogates, which JSON can spell and no tokenizer can read."""
+    for place, text in enumerate(texts):
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise InvalidText(
+                "expected a text of Unicode characters, found half of a surrogate pair",
+                pointer=f"/{place}",
+            ) from exc

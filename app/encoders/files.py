@@ -1,0 +1,47 @@
+"""Write a model's files whole or not at all, and know them by their sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+CHUNK_BYTES = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """The lower-case hex sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def is_whole(path: Path, sha256: str, size_bytes: int | None = None) -> bool:
+    """Whether a file is there and is the one that is meant. Looks at the length first."""
+    if not path.is_file() or size_bytes not in (None, path.stat().st_size):
+        return False
+    return sha256_of(path) == sha256
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write beside `path`, and put it in place only if the block ends without an error.
+
+    Two processes may do this at once: each writes its own file, and the last to end wins.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,222 @@
+"""The installed encoders by name: what they are, whether they are loaded, and the way to use them.
+
+An encoder is a folder below `models/` with an `encoder.toml`. The registry reads manifests only;
+`load` obtains, builds and opens a model, and `submit` hands texts to its batcher. Thread-safe:
+loading one encoder blocks nobody but other loads of the same one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.encoders import obtain as obtaining
+from app.encoders.base import Encoded, EncoderInfo, Progress, Status, TextKind, no_progress
+from app.encoders.batcher import Batcher
+from app.encoders.build import graph_path, is_built
+from app.encoders.manifest import FILE_NAME, BertGraph, Manifest, read_manifest
+from app.encoders.text import TextEncoder
+from app.errors import EncoderNotFound, EncoderUnavailable, LikewiseError, ShuttingDown
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    encoder: TextEncoder
+    batcher: Batcher
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One installed encoder. `state` is replaced as a whole, so readers need no lock."""
+
+    manifest: Manifest
+    folder: Path
+    state: tuple[Status, str] = ("unavailable", "not loaded")
+    loaded: _Loaded | None = None
+    loading: threading.Lock = field(default_factory=threading.Lock)
+
+
+class EncoderRegistry:
+    """All encoders below a folder.
+
+    threads       how many cores one batch of one encoder may use
+    queue         texts that may wait for one encoder
+    batch_tokens  most tokens of one batch, padding included
+    hub_endpoint  base address of the model hub
+    local_source  a folder to take model files from before any other source
+
+    Raises StoredDataError if a manifest cannot be read: an operator put it there.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        *,
+        threads: int,
+        queue: int,
+        batch_tokens: int,
+        hub_endpoint: str = obtaining.HUB_ENDPOINT,
+        local_source: Path | None = None,
+    ) -> None:
+        self._threads = threads
+        self._queue = queue
+        self._batch_tokens = batch_tokens
+        self._hub_endpoint = hub_endpoint
+        self._local_source = local_source
+        self._closed = False
+        self._publishing = threading.Lock()
+        folders = sorted(path.parent for path in models_dir.glob(f"*/{FILE_NAME}"))
+        self._entries = {folder.name: _Entry(read_manifest(folder), folder) for folder in folders}
+
+    def describe_all(self) -> list[EncoderInfo]:
+        """Every installed encoder, by name."""
+        return [_info(entry) for entry in self._entries.values()]
+
+    def describe(self, name: str) -> EncoderInfo:
+        """One encoder. Raises EncoderNotFound, which names the closest installed ones."""
+        return _info(self._entry(name))
+
+    def load(
+        self, name: str, *, obtain: bool = True, progress: Progress = no_progress
+    ) -> EncoderInfo:
+        """Make an encoder ready; returns at once if it is.
+
+        obtain  whether missing files may be fetched and the graph built
+
+        Takes from under a second to minutes, on the caller's thread. Raises EncoderNotFound;
+        EncoderUnavailable if the model cannot be had or opened, and the status says why from then
+        on; ShuttingDown if the registry was closed meanwhile.
+        """
+        entry = self._entry(name)
+        with entry.loading:
+            if entry.loaded is not None:
+                return _info(entry)
+            entry.state = ("loading", "")
+            try:
+                self._publish(entry, self._open(entry, obtain, progress))
+            except LikewiseError as exc:
+                entry.state = ("unavailable", exc.detail)
+                if isinstance(exc, (EncoderUnavailable, ShuttingDown)):
+                    raise
+                raise EncoderUnavailable(exc.detail, encoder=name) from exc
+            except Exception as exc:
+                # The runtimes raise types of their own for files they cannot use.
+                detail = f"{name} cannot be opened: {type(exc).__name__}: {exc}"
+                entry.state = ("unavailable", detail)
+                raise EncoderUnavailable(detail, encoder=name) from exc
+            except BaseException:
+                entry.state = ("unavailable", "loading was interrupted")
+                raise
+        return _info(entry)
+
+    def submit(self, name: str, texts: Sequence[str], kind: TextKind) -> Future[Encoded]:
+        """Encode texts soon; returns at once.
+
+        Raises EncoderNotFound; EncoderUnavailable if the encoder is not loaded; Overloaded if its
+        queue has no room; InvalidText (pointer `/i`) for a text that is not Unicode; ShuttingDown.
+        The future completes with vectors in the order of the texts, EncodingFailed or ShuttingDown.
+        """
+        entry = self._entry(name)
+        loaded = entry.loaded
+        if loaded is None:
+            status, detail = entry.state
+            reason = "is being loaded" if status == "loading" else f"is unavailable: {detail}"
+            raise EncoderUnavailable(f"{name} {reason}", encoder=name)
+        return loaded.batcher.submit(loaded.encoder.prompted(texts, kind))
+
+    def close(self, grace_s: float = 5.0) -> None:
+        """End all encoders: for at most `grace_s` they work on what was accepted, then fail it.
+
+        A load that is under way ends with ShuttingDown.
+        """
+        with self._publishing:
+            self._closed = True
+        for entry in self._entries.values():
+            if entry.loaded is not None:
+                entry.loaded.batcher.close(grace_s)
+                entry.loaded.encoder.close()
+
+    def _entry(self, name: str) -> _Entry:
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise _not_found(name, list(self._entries)) from None
+
+    def _open(self, entry: _Entry, may_obtain: bool, progress: Progress) -> TextEncoder:
+        manifest, folder = entry.manifest, entry.folder
+
+        def watched(what: str, done_bytes: int, total_bytes: int) -> None:
+            if self._closed:
+                raise ShuttingDown("the service stopped while the encoder was loading")
+            progress(what, done_bytes, total_bytes)
+
+        if may_obtain:
+            obtaining.obtain(
+                manifest,
+                folder,
+                local_source=self._local_source,
+                hub_endpoint=self._hub_endpoint,
+                progress=watched,
+            )
+        else:
+            _require(manifest, folder)
+        encoder = TextEncoder(
+            manifest,
+            folder,
+            graph_path(manifest, folder),
+            threads=self._threads,
+            batch_tokens=self._batch_tokens,
+        )
+        try:
+            # The first run allocates, and shows whether the graph fits its manifest.
+            encoder.encode(["warm up"], "document")
+        except BaseException:
+            encoder.close()
+            raise
+        return encoder
+
+    def _publish(self, entry: _Entry, encoder: TextEncoder) -> None:
+        with self._publishing:
+            if self._closed:
+                encoder.close()
+                raise ShuttingDown("the service stopped while the encoder was loading")
+            batcher = Batcher(encoder, queue=self._queue, batch_tokens=self._batch_tokens)
+            entry.loaded = _Loaded(encoder, batcher)
+            entry.state = ("ready", "")
+
+
+def _require(manifest: Manifest, folder: Path) -> None:
+    """Raise EncoderUnavailable unless everything is there and whole, without fetching."""
+    missing = [file.path for file in obtaining.missing_files(manifest, folder)]
+    if isinstance(manifest.graph, BertGraph) and not is_built(manifest, folder):
+        missing.append(graph_path(manifest, folder).name)
+    if missing:
+        raise EncoderUnavailable(
+            f"{manifest.name} lacks {', '.join(missing)} in {folder}; obtain it first",
+            encoder=manifest.name,
+        )
+
+
+def _info(entry: _Entry) -> EncoderInfo:
+    manifest, (status, detail) = entry.manifest, entry.state
+    return EncoderInfo(
+        name=manifest.name,
+        dimension=manifest.dimension,
+        max_tokens=manifest.text.max_tokens,
+        modality=manifest.modality,
+        status=status,
+        detail=detail,
+        created=manifest.released,
+        owned_by=manifest.owned_by,
+        space=manifest.space,
+    )
+
+
+def _not_found(name: str, installed: list[str]) -> EncoderNotFound:
+    closest = difflib.get_close_matches(name, installed, n=3, cutoff=0.4) or installed[:3]
+    hint = f"the closest installed: {', '.join(closest)}" if closest else "none is installed"
+    return EncoderNotFound(f"there is no encoder named {name!r}; {hint}", encoder=name)

@@ -1,0 +1,67 @@
+"""Read a safetensors file: 8 bytes of header length, a JSON header, raw little-endian arrays.
+
+The header maps a tensor's name to `dtype`, `shape` and `data_offsets` (begin and end, counted from
+the byte after the header). Format: https://github.com/huggingface/safetensors, "Format".
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import CorruptFile
+
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
+"""The dtypes that text encoders are published in; bfloat16 has no numpy twin and is refused."""
+
+LONGEST_HEADER = 100_000_000  # the limit that the format's own implementation sets
+
+
+def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+    """Map the tensors of a file by name.
+
+    returns  read-only views into the mapped file; they keep it open
+
+    Raises CorruptFile if the header is not what the format promises, a tensor leaves the file, or
+    its dtype is not one of `DTYPES`.
+    """
+    size_bytes = path.stat().st_size
+    if size_bytes < 8:
+        raise _corrupt(path, f"{size_bytes} bytes are too few for a header")
+    raw = np.memmap(path, dtype=np.uint8, mode="r")
+    header_bytes = int.from_bytes(raw[:8].tobytes(), "little")
+    if header_bytes > min(LONGEST_HEADER, size_bytes - 8):
+        raise _corrupt(path, f"a header of {header_bytes} bytes leaves the file")
+    try:
+        header = json.loads(raw[8 : 8 + header_bytes].tobytes())
+    except ValueError as exc:
+        raise _corrupt(path, "the header is not JSON") from exc
+    if not isinstance(header, dict):
+        raise _corrupt(path, "the header is not a JSON object")
+    body = raw[8 + header_bytes :]
+    return {
+        name: _tensor(path, name, entry, body)
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+def _tensor(path: Path, name: str, entry: Any, body: NDArray[np.uint8]) -> NDArray[Any]:
+    try:
+        dtype = np.dtype(DTYPES[entry["dtype"]])
+        shape = tuple(int(axis) for axis in entry["shape"])
+        begin, end = (int(offset) for offset in entry["data_offsets"])
+    except (KeyError, TypeError, ValueError) as exc:
+        raise _corrupt(path, f"tensor {name!r} has no known dtype, shape or offsets") from exc
+    wanted = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if min(shape, default=0) < 0 or not 0 <= begin <= end <= len(body) or end - begin != wanted:
+        raise _corrupt(path, f"tensor {name!r} of shape {list(shape)} does not fit its offsets")
+    return body[begin:end].view(dtype).reshape(shape)
+
+
+def _corrupt(path: Path, reason: str) -> CorruptFile:
+    return CorruptFile(f"{path} is not a safetensors file: {reason}", path=str(path))

@@ -1,0 +1,189 @@
+"""What every encoder promises: one suite for a float32, a quantised and the default model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from app.encoders.build import graph_path, is_built
+from app.encoders.manifest import BertGraph, read_manifest
+from app.encoders.obtain import missing_files, obtain
+from app.encoders.safetensors import read_safetensors
+from app.encoders.text import TextEncoder
+from tests.encoders.models import ROOT, TINY, small_files, small_manifest, write_model
+from tests.encoders.reference import bert_vector
+
+DEFAULT = ROOT / "models" / "all-MiniLM-L6-v2"
+TEXTS = [
+    "",
+    "cat",
+    "The quick brown fox jumps over the lazy dog.",
+    "Wie geht's? 你好, мир! 👍",
+    "a b c " * 200,
+    "1234567890" * 30,
+    "tea with the old man by the sea " * 4,
+]
+
+
+def need_default() -> None:
+    manifest = read_manifest(DEFAULT)
+    if missing_files(manifest, DEFAULT) or not is_built(manifest, DEFAULT):
+        pytest.skip("the default encoder is not in models/: `make models` obtains it")
+
+
+@pytest.fixture(
+    scope="module", params=["tiny", "small", pytest.param("default", marks=pytest.mark.model)]
+)
+def encoder(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TextEncoder]:
+    folder = {"tiny": TINY, "default": DEFAULT}.get(request.param)
+    if request.param == "default":
+        need_default()
+    if folder is None:
+        folder = write_model(tmp_path_factory.mktemp("models") / "small", small_files())
+        obtain(read_manifest(folder), folder)
+    manifest = read_manifest(folder)
+    encoder = TextEncoder(
+        manifest, folder, graph_path(manifest, folder), threads=2, batch_tokens=400
+    )
+    yield encoder
+    encoder.close()
+
+
+def test_vectors_are_unit_float32_of_the_stated_dimension(encoder: TextEncoder) -> None:
+    encoded = encoder.encode(TEXTS, "document")
+    assert encoded.vectors.shape == (len(TEXTS), encoder.dimension)
+    assert encoded.vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(encoded.vectors, axis=1), 1, atol=1e-5)
+
+
+def test_a_vector_does_not_depend_on_the_texts_beside_it(encoder: TextEncoder) -> None:
+    together = encoder.encode(TEXTS, "document").vectors
+    for text, vector in zip(TEXTS, together, strict=True):
+        alone = encoder.encode([text], "document").vectors[0]
+        # Other shapes take other orders of summation in float32.
+        np.testing.assert_allclose(alone, vector, atol=5e-6)
+
+
+def test_the_same_call_gives_the_same_numbers(encoder: TextEncoder) -> None:
+    one, other = (encoder.encode(TEXTS, "query").vectors for _ in range(2))
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_token_counts_are_those_after_truncation(encoder: TextEncoder) -> None:
+    counts = encoder.encode(TEXTS, "document").tokens
+    assert counts[0] == 2
+    assert max(counts) == counts[4]
+    assert counts[4] in (40, 64, 256)
+
+
+def test_no_text_gives_no_vector(encoder: TextEncoder) -> None:
+    assert encoder.encode([], "document").vectors.shape == (0, encoder.dimension)
+
+
+def test_a_quantised_vector_is_the_same_to_the_last_bit_in_any_company(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "small", small_files())
+    manifest = read_manifest(folder)
+    obtain(manifest, folder)
+    encoder = TextEncoder(
+        manifest, folder, graph_path(manifest, folder), threads=2, batch_tokens=400
+    )
+    together = encoder.encode(TEXTS, "document").vectors
+    alone = np.concatenate([encoder.encode([text], "document").vectors for text in TEXTS])
+    np.testing.assert_array_equal(together, alone)
+    encoder.close()
+
+
+WORDS = np.random.default_rng(11).standard_normal((400, 8)).astype(np.float32)
+
+
+def published_graph() -> bytes:
+    """A graph in the form models are published in: three inputs, token vectors as output."""
+    axes = ["text", "token"]
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    graph = helper.make_graph(
+        [
+            helper.make_node("Add", ["input_ids", "token_type_ids"], ["typed"]),
+            helper.make_node("Gather", ["words", "typed"], ["last_hidden_state"]),
+            helper.make_node("ReduceMax", ["last_hidden_state"], ["pooler_output"]),
+        ],
+        "published",
+        [helper.make_tensor_value_info(name, TensorProto.INT64, axes) for name in names],
+        [
+            helper.make_tensor_value_info("pooler_output", TensorProto.FLOAT, None),
+            helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, [*axes, 8]),
+        ],
+        [numpy_helper.from_array(WORDS, "words")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    content: bytes = model.SerializeToString()
+    return content
+
+
+@pytest.mark.parametrize("pool", ["mean", "cls"])
+@pytest.mark.parametrize("unit", [True, False])
+def test_a_published_graph_is_pooled_and_normalised_outside(
+    tmp_path: Path, pool: str, unit: bool
+) -> None:
+    files = {"tokenizer.json": small_files()["tokenizer.json"], "model.onnx": published_graph()}
+    built = small_manifest(files)
+    graph = '[graph]\nfile = "model.onnx"\noutput = "last_hidden_state"\nbatch = "together"\n'
+    output = f'[output]\npool = "{pool}"\nnormalise = {str(unit).lower()}\n'
+    manifest = built[: built.index("[graph]")] + graph + output + built[built.index("[[files]]") :]
+    manifest = manifest.replace("dimension = 16", "dimension = 8")
+    folder = write_model(tmp_path / "small", files, manifest)
+    encoder = TextEncoder(
+        read_manifest(folder), folder, folder / "model.onnx", threads=1, batch_tokens=400
+    )
+    tokens = encoder.tokenize(TEXTS)
+    expected = [WORDS[ids[0]] if pool == "cls" else WORDS[ids].mean(axis=0) for ids in tokens]
+    lengths = [np.linalg.norm(vector) if unit else 1.0 for vector in expected]
+    np.testing.assert_allclose(
+        encoder.encode(TEXTS, "document").vectors,
+        np.stack(expected) / np.array(lengths)[:, None],
+        atol=1e-6,
+    )
+
+
+@pytest.mark.model
+def test_the_default_encoder_agrees_with_the_plain_reference_on_its_own_weights(
+    tmp_path: Path,
+) -> None:
+    need_default()
+    weights = DEFAULT / "model.safetensors"
+    if not weights.exists():
+        pytest.skip("the weights were deleted after the build")
+    manifest = read_manifest(DEFAULT)
+    assert isinstance(manifest.graph, BertGraph)
+    encoder = TextEncoder(
+        manifest, DEFAULT, graph_path(manifest, DEFAULT), threads=1, batch_tokens=400
+    )
+    text = "The quick brown fox jumps over the lazy dog."
+    (ids,) = encoder.tokenize([text])
+    expected = bert_vector(read_safetensors(weights), ids, manifest.graph.heads, "mean")
+    # int8 against float64; the graph in float32 is within 1e-5 (docs/encoders.md)
+    assert encoder.encode([text], "document").vectors[0] @ expected > 0.98
+    encoder.close()
+
+
+@pytest.mark.model
+def test_the_default_encoder_knows_what_sentences_mean() -> None:
+    need_default()
+    manifest = read_manifest(DEFAULT)
+    encoder = TextEncoder(
+        manifest, DEFAULT, graph_path(manifest, DEFAULT), threads=1, batch_tokens=400
+    )
+    texts = [
+        "A doctor examines a patient.",
+        "The physician sees someone ill.",
+        "Rain fell all day.",
+    ]
+    one, same, other = encoder.encode(texts, "document").vectors
+    assert one @ same > 0.5 > 0.3 > one @ other
+    encoder.close()
