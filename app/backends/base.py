@@ -56,7 +56,7 @@ class Backend(Protocol):
     def drop(self, name: str) -> None: ...
 
     def upsert(self, name: str, points: Sequence[Point]) -> int:
-        """Insert or replace whole points; returns their number.
+        """Insert or replace whole points, whose ids all differ; returns their number.
 
         Raises SchemaViolation with a pointer relative to the list ("/3/attributes/year").
         """
@@ -74,7 +74,10 @@ class Backend(Protocol):
         set_: Mapping[str, AttributeValue],
         unset: Sequence[str],
     ) -> int:
-        """Set and remove attributes of the selected points; returns how many were found."""
+        """Set and remove attributes of the selected points; returns how many were found.
+
+        May raise LimitExceeded where a filter selects more than it can change at once.
+        """
         ...
 
     def get(self, name: str, ids: Sequence[PointId], projection: Projection) -> list[Record]:

@@ -23,8 +23,8 @@ import orjson
 
 from app.segments.segment import Segment
 from app.segments.writer import write_segment
-from app.storage.store import Store
-from app.types import IndexSettings, Metric, VectorField
+from app.storage.store import StoreReader
+from app.types import I64, IndexSettings, Metric, VectorField
 
 _NICENESS = 10
 
@@ -37,7 +37,7 @@ class Order:
     folder   where the segment is to be; it must not exist
     fields   the collection's vector fields, in order: name, dimension, metric
     base     folder of the segment to extend, if any
-    rows     the store's rows to add to the base's
+    rows     int64[any], the store's rows to add to the base's
     """
 
     store: str
@@ -46,24 +46,30 @@ class Order:
     m: int
     ef_construction: int
     base: str | None
-    rows: list[int]
+    rows: I64
     threads: int
 
     def encode(self) -> bytes:
         """Write the order as one line."""
-        return orjson.dumps(asdict(self)) + b"\n"
+        return orjson.dumps(asdict(self), option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+
+    @classmethod
+    def decode(cls, line: bytes) -> Order:
+        """Read what `encode` wrote."""
+        raw = orjson.loads(line)
+        return cls(**raw | {"rows": np.array(raw["rows"], dtype=np.int64)})
 
 
 def build(order: Order) -> None:
     """Carry out an order. Raises what goes wrong; then `folder` does not exist."""
     fields = [VectorField(f["name"], f["dimension"], Metric(f["metric"])) for f in order.fields]
     base = Segment.open(Path(order.base)) if order.base is not None else None
-    store = Store(Path(order.store), fields=len(fields), sync=False)
+    store = StoreReader(Path(order.store), fields=len(fields))
     try:
         write_segment(
             Path(order.folder),
             store,
-            np.array(order.rows, dtype=np.int64),
+            order.rows,
             fields,
             IndexSettings(order.m, order.ef_construction),
             base=base,
@@ -89,7 +95,7 @@ def _leave_with_the_service() -> None:
 
 def main() -> None:
     """Read the order, watch the service, build."""
-    order = Order(**orjson.loads(sys.stdin.buffer.readline()))
+    order = Order.decode(sys.stdin.buffer.readline())
     threading.Thread(target=_leave_with_the_service, daemon=True).start()
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)

@@ -28,6 +28,8 @@ _IDLE_S = 5.0
 _FIRST_PAUSE_S = 2.0
 _LONGEST_PAUSE_S = 600.0
 
+_EXPECTED = (LikewiseError, OSError, subprocess.SubprocessError)
+
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from app.engine.build_process import main; main()"
 )
@@ -79,8 +81,7 @@ class Builder:
             for collection in collections:
                 if self._closing:
                     return
-                with contextlib.suppress(CollectionNotFound):  # dropped meanwhile
-                    self._build_if_due(collection)
+                self._build_if_due(collection)
 
     def _build_if_due(self, collection: Collection) -> None:
         now = time.monotonic()
@@ -91,26 +92,26 @@ class Builder:
         after, pause = self._retry.get(collection, (0.0, _FIRST_PAUSE_S))
         if now < after:
             return
-        build = collection.begin_build(idle=now - since >= _IDLE_S, threads=self._threads)
-        if build is None:
-            return
+        build = None
         started = time.perf_counter()
         try:
+            build = collection.begin_build(idle=now - since >= _IDLE_S, threads=self._threads)
+            if build is None:
+                return
             self._run(collection, build)
             collection.finish_build(build)
-        except CollectionNotFound:
-            raise
-        except (LikewiseError, OSError, subprocess.SubprocessError) as exc:
-            collection.abandon_build(build)
+        except CollectionNotFound:  # dropped meanwhile
+            return
+        except Exception as exc:
+            if build is not None:
+                collection.abandon_build(build)
             if not self._closing:
                 _log.warning(
-                    "collection %s: a build failed and is tried again in %.0f s: %s",
-                    collection.name, pause, exc,
+                    "%s: a build failed and is tried again in %.0f s: %s",
+                    collection.name, pause, exc, exc_info=not isinstance(exc, _EXPECTED),
                 )  # fmt: skip
-                self._retry[collection] = (
-                    time.monotonic() + pause,
-                    min(2 * pause, _LONGEST_PAUSE_S),
-                )
+                later = time.monotonic() + pause
+                self._retry[collection] = (later, min(2 * pause, _LONGEST_PAUSE_S))
             return
         self._retry.pop(collection, None)
         self._wake.set()  # more may have come meanwhile
@@ -127,6 +128,7 @@ class Builder:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the service, which ends its builds itself
         )
         with self._lock:
             self._running = (collection, process)

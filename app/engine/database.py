@@ -26,8 +26,15 @@ import orjson
 from app.attributes.filter import Filter
 from app.engine.builder import Builder
 from app.engine.collection import Collection
-from app.errors import CollectionNotFound, DefinitionDiffers, LikewiseError
+from app.errors import (
+    CollectionNotFound,
+    CorruptFile,
+    DefinitionDiffers,
+    LikewiseError,
+    StoredDataError,
+)
 from app.exchange import Answer, CollectionInfo, Page, Search, Selection
+from app.planner.costs import Costs
 from app.storage.catalog import Catalog, Entry
 from app.storage.files import lock_folder, sync_folder
 from app.types import (
@@ -44,24 +51,39 @@ from app.types import (
 
 _log = logging.getLogger(__name__)
 
+_NEW = ".new"
+_DROPPED = ".dropped"
+
 
 class Database:
     """All collections of one data directory. Every method is safe for any thread."""
 
     def __init__(
-        self, data_dir: Path, *, sync: bool = True, head_points: int = 4096, build_threads: int = 1
+        self,
+        data_dir: Path,
+        *,
+        sync: bool = True,
+        head_points: int = 4096,
+        build_threads: int = 1,
+        costs: Costs = Costs(),  # noqa: B008  # frozen
     ) -> None:
+        """Open a data directory, making it if there is none.
+
+        Raises DirectoryInUse, IncompatibleFormat or CorruptFile if it cannot be used as a whole; a
+        collection that cannot be opened is reported by `health` and by every call to it.
+        """
         data_dir.mkdir(parents=True, exist_ok=True)
         self._folder = data_dir / "collections"
         self._folder.mkdir(exist_ok=True)
         self._lock_file = lock_folder(data_dir)
         self._sync = sync
         self._head_points = head_points
+        self._costs = costs
         self._lock = threading.Lock()  # of the catalog and of changes to the two dictionaries
         self._open: dict[str, Collection] = {}
         self._broken: dict[str, LikewiseError] = {}
         try:
-            self._catalog = Catalog(data_dir / "catalog.sqlite", sync=sync)
+            self._catalog = self._opened_catalog(data_dir / "catalog.sqlite")
         except BaseException:
             self._lock_file.close()
             raise
@@ -71,16 +93,33 @@ class Database:
         for entry in entries:
             try:
                 self._open[entry.name] = self._opened(entry)
-            except LikewiseError as exc:
-                _log.error("collection %s cannot be opened: %s", entry.name, exc)
-                self._broken[entry.name] = exc
+            except Exception as exc:
+                _log.exception("collection %s cannot be opened", entry.name)
+                self._broken[entry.name] = (
+                    exc
+                    if isinstance(exc, LikewiseError)
+                    else StoredDataError(f"the collection cannot be opened: {exc}")
+                )
         self._builder = Builder(lambda: list(self._open.values()), threads=build_threads)
 
+    def _opened_catalog(self, path: Path) -> Catalog:
+        catalog = Catalog(path)
+        if catalog.new and any(self._folder.iterdir()):
+            catalog.close()
+            path.unlink()
+            raise CorruptFile(
+                "the catalog is missing, but there are collections: restore catalog.sqlite",
+                path=str(path),
+            )
+        return catalog
+
     def _sweep(self, used: set[str]) -> None:
-        """Remove folders of collections that were never quite created, or are dropped."""
+        """Remove what drops and failed creations left; what is merely unknown is kept."""
         for folder in self._folder.iterdir():
-            if folder.name not in used:
+            if folder.suffix in (_NEW, _DROPPED):
                 shutil.rmtree(folder, ignore_errors=True)
+            elif folder.name not in used:
+                _log.warning("%s belongs to no collection; it is left alone", folder)
 
     def _opened(self, entry: Entry) -> Collection:
         return Collection(
@@ -90,6 +129,7 @@ class Database:
             entry.created_at,
             sync=self._sync,
             head_points=self._head_points,
+            costs=self._costs,
             on_change=self._changed,
         )
 
@@ -101,9 +141,13 @@ class Database:
         collection = self._open.get(name)
         if collection is None:
             if name in self._broken:
-                raise self._broken[name]
+                raise self._broken[name].with_traceback(None)
             raise CollectionNotFound(name)
         return collection
+
+    def _collection_is(self, name: str, collection: Collection) -> None:
+        if self._open.get(name) is not collection:
+            raise CollectionNotFound(name)
 
     # ── collections ──────────────────────────────────────────────────────────────────────────
 
@@ -125,11 +169,23 @@ class Database:
                 _json_from_definition(definition),
                 now.replace("+00:00", "Z"),
             )
-            Collection.create(self._folder / entry.folder, definition)
-            sync_folder(self._folder / entry.folder)
-            sync_folder(self._folder)
-            collection = self._opened(entry)
-            self._catalog.add(entry)
+            folder = self._folder / entry.folder
+            making = folder.with_suffix(_NEW)
+            try:
+                Collection.create(making, definition)
+                sync_folder(making)
+                making.rename(folder)
+                sync_folder(self._folder)
+                collection = self._opened(entry)
+                try:
+                    self._catalog.add(entry)
+                except BaseException:
+                    collection.close()
+                    raise
+            except BaseException:
+                for left in (making, folder):
+                    shutil.rmtree(left, ignore_errors=True)
+                raise
             self._open = {**self._open, name: collection}
             return collection.describe(), True
 
@@ -156,11 +212,12 @@ class Database:
             return replace(definition, schema=kept, index=index or definition.index)
 
         def save(definition: Definition) -> None:
-            self._catalog.change(name, _json_from_definition(definition))
+            with self._lock:
+                self._collection_is(name, collection)
+                self._catalog.change(name, _json_from_definition(definition))
 
         collection = self._collection(name)
-        with self._lock:
-            collection.alter(change, save)
+        collection.alter(change, save)
         return collection.describe()
 
     def drop(self, name: str) -> None:
@@ -168,7 +225,11 @@ class Database:
         with self._lock:
             if name not in self._open and name not in self._broken:
                 raise CollectionNotFound(name)
-            folders = [entry.folder for entry in self._catalog.entries() if entry.name == name]
+            (folder,) = (
+                self._folder / entry.folder
+                for entry in self._catalog.entries()
+                if entry.name == name
+            )
             self._catalog.remove(name)
             collection = self._open.get(name)
             self._open = {other: c for other, c in self._open.items() if other != name}
@@ -177,8 +238,10 @@ class Database:
             if self._builder is not None:
                 self._builder.cancel(collection)
             collection.close()
-        for folder in folders:
-            shutil.rmtree(self._folder / folder, ignore_errors=True)
+        dropped = folder.with_suffix(_DROPPED)
+        with contextlib.suppress(OSError):
+            folder.rename(dropped)
+        shutil.rmtree(dropped, ignore_errors=True)
 
     # ── points ───────────────────────────────────────────────────────────────────────────────
 

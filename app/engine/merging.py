@@ -16,6 +16,9 @@ GROWTH = 20
 """A segment is merged with new rows if they are at least a 20th of it: copying a row that stays
 costs about a 100th of inserting one into the graph (measured at 384-d), so copies stay cheap."""
 
+IDLE_GROWTH = 10 * GROWTH
+"""The same when nothing is being written: a pause is no reason to copy a million rows for 500."""
+
 DEAD_SHARE = 0.2
 """Above this share of dead slots a segment is rebuilt: walks pay for every dead node they pass."""
 
@@ -60,21 +63,23 @@ def choose_merge(
     sick = {number for number, size in enumerate(segments) if size.sick}
     enough = head_points if not idle else min(head_points, IDLE_HEAD)
     due = head >= head_points or (idle and segments and head >= enough) or sick
-    untidy = idle and len(segments) > 1
-    if not due and not untidy:
+    if not due and not (idle and len(segments) > 1):
         return None
 
+    growth = IDLE_GROWTH if idle else GROWTH
     taken = set(sick)
     rows = head + sum(segments[number].live for number in sick)
     for number in sorted(range(len(segments)), key=lambda at: segments[at].slots):
         if number in taken:
             continue
-        if not idle and segments[number].slots > GROWTH * rows:
+        if (taken or rows) and segments[number].slots > growth * rows:
             break
         taken.add(number)
         rows += segments[number].live
     if rows == 0 and not taken:
         return None
+    if not due and len(taken) < 2:
+        return None  # tidying one segment into itself tidies nothing
     healthy = [number for number in taken if number not in sick]
     base = max(healthy, key=lambda at: segments[at].slots, default=None)
     return Merge(tuple(sorted(taken)), base)

@@ -19,10 +19,11 @@ from app.attributes.filter import Filter, canonical
 from app.engine.snapshot import LivePart, Snapshot
 from app.exchange import Search
 from app.kernels import bits as bitset
+from app.planner.costs import Costs
 from app.planner.plan import Empty, ExactScan, GraphWalk, Plan
 from app.planner.planner import choose
 from app.segments.segment import Segment
-from app.types import F32, I64, U32, Bits, Metric, VectorField
+from app.types import F32, F64, I64, U32, Bits, Metric, VectorField
 from app.vectors.metric import prepare, scores_from_distances
 from app.vectors.search import distances, walk
 
@@ -47,7 +48,9 @@ class Outcome:
     explanation: dict[str, Any] | None
 
 
-def run(search: Search, snapshot: Snapshot, field: VectorField, number: int) -> Outcome:
+def run(
+    search: Search, snapshot: Snapshot, field: VectorField, number: int, costs: Costs
+) -> Outcome:
     """Answer `search` over vector field `number` of the snapshot's parts."""
     started = time.perf_counter()
     query = prepare(field.metric, search.vector)
@@ -60,7 +63,7 @@ def run(search: Search, snapshot: Snapshot, field: VectorField, number: int) -> 
         allowed = _allowed(live, number, search)
         part = _PartSearch(live, allowed, bitset.count(allowed))
         part.filter_s = time.perf_counter() - begun
-        part.run(query, field, number, search, wanted)
+        part.run(query, field, number, search, wanted, costs)
         parts.append(part)
     page = _page(parts, field.metric, search)
 
@@ -121,7 +124,15 @@ class _PartSearch:
         self.filter_s = 0.0
         self.search_s = 0.0
 
-    def run(self, query: F32, field: VectorField, number: int, search: Search, wanted: int) -> None:
+    def run(
+        self,
+        query: F32,
+        field: VectorField,
+        number: int,
+        search: Search,
+        wanted: int,
+        costs: Costs,
+    ) -> None:
         begun = time.perf_counter()
         part = self.live.part
         graph = part.graph(number)
@@ -133,6 +144,7 @@ class _PartSearch:
             has_graph=graph is not None,
             ef=search.ef,
             exact=search.exact,
+            costs=costs,
         )
         if isinstance(self.plan, GraphWalk):
             assert graph is not None
@@ -181,22 +193,34 @@ class _PartSearch:
 
 def _page(parts: list[_PartSearch], metric: Metric, search: Search) -> list[Found]:
     """Merge the parts' candidates and cut the page out of them, best first, ties by id."""
-    if not parts:
-        return []
-    scores = scores_from_distances(metric, np.concatenate([part.distances for part in parts]))
-    slots = np.concatenate([part.slots for part in parts])
-    owners = np.repeat(np.arange(len(parts)), [part.slots.size for part in parts])
-    kept: I64 = np.arange(scores.shape[0])
     wanted = search.offset + search.k
-    if scores.shape[0] > wanted:
-        last = -np.partition(-scores, wanted - 1)[wanted - 1]
-        kept = np.flatnonzero(scores >= last)
+    scores = [scores_from_distances(metric, part.distances) for part in parts]
+    every = np.concatenate(scores) if parts else np.empty(0)
+    last = -np.inf
+    if every.shape[0] > wanted:
+        last = -np.partition(-every, wanted - 1)[wanted - 1]
     if search.score_threshold is not None:
-        kept = kept[scores[kept] >= search.score_threshold]
+        last = max(last, search.score_threshold)
     found = []
-    for at in kept.tolist():
-        part = parts[owners[at]].live.part
-        slot = int(slots[at])
-        found.append(Found(int(part.rows[slot]), part.key(slot), float(scores[at])))
+    for part, own in zip(parts, scores, strict=True):
+        kept = np.flatnonzero(own >= last)
+        if kept.shape[0] > wanted:
+            kept = _without_hopeless_ties(part, own, last, kept, wanted)
+        for at in kept.tolist():
+            slot = int(part.slots[at])
+            live = part.live.part
+            found.append(Found(int(live.rows[slot]), live.key(slot), float(own[at])))
     found.sort(key=lambda hit: (-hit.score, hit.key))
     return found[search.offset : wanted]
+
+
+def _without_hopeless_ties(
+    part: _PartSearch, scores: F64, last: float, kept: I64, wanted: int
+) -> I64:
+    """Leave out, of many slots that share the last score, all but the first `wanted` by id."""
+    tied = kept[scores[kept] == last]
+    bits = bitset.empty(part.live.part.slots)
+    bitset.set_slots(bits, part.slots[tied])
+    first = np.array(part.live.first_by_key(bits, wanted), dtype=np.uint32)
+    better = kept[scores[kept] > last]
+    return np.concatenate([better, tied[np.isin(part.slots[tied], first)]])

@@ -14,10 +14,11 @@ import numpy as np
 
 from app.kernels import bits as bitset
 from app.segments.part import Part
-from app.types import I64, Bits
+from app.segments.segment import Segment
+from app.types import I64, U32, Bits
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LivePart:
     """A part and which of its slots are alive (read-only bits, `count` of them set)."""
 
@@ -50,10 +51,14 @@ class LivePart:
         rows: I64 = self.part.rows[bitset.slots_of(self.live)]
         return rows
 
+    def first_by_key(self, bits: Bits, limit: int, after: bytes | None = None) -> list[int]:
+        """List the first `limit` slots of the bits in order of key, from just after a key."""
+        return _first(self.part.after(after), bits, limit)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """All parts of a collection at one moment; graph segments first, heads last."""
+    """All parts of a collection at one moment; the growing head last."""
 
     parts: tuple[LivePart, ...]
 
@@ -61,6 +66,18 @@ class Snapshot:
     def points(self) -> int:
         """Count the live points."""
         return sum(part.count for part in self.parts)
+
+    @property
+    def heads(self) -> list[LivePart]:
+        """Give the parts without graphs that hold anything."""
+        return [
+            live for live in self.parts if not isinstance(live.part, Segment) and live.part.slots
+        ]
+
+    @property
+    def segments(self) -> list[tuple[LivePart, Segment]]:
+        """Give the parts that are segments."""
+        return [(live, live.part) for live in self.parts if isinstance(live.part, Segment)]
 
     def without(self, rows: Sequence[int]) -> Snapshot:
         """Tombstone rows wherever they stand."""
@@ -76,3 +93,15 @@ def extended(live: Bits, slots: int, upto: int) -> Bits:
     grown[: live.shape[0]] = live
     bitset.set_slots(grown, np.arange(slots, upto, dtype=np.uint32))
     return grown
+
+
+def _first(slots: U32, bits: Bits, limit: int) -> list[int]:
+    """List the first `limit` of uint32[n] slots that are set in the bits, in their order."""
+    found: list[int] = []
+    start, step = 0, max(1024, 4 * limit)
+    while len(found) < limit and start < slots.shape[0]:
+        some = slots[start : start + step].astype(np.int64)
+        inside = (bits[some >> 6] >> (some & 63).astype(np.uint64)) & np.uint64(1)
+        found += some[inside.astype(np.bool_)].tolist()
+        start, step = start + step, 2 * step
+    return found[:limit]

@@ -1,14 +1,31 @@
 """Compiled loops over plain arrays: the only package that imports numba.
 
-Compiled code is cached beside the sources (or in `NUMBA_CACHE_DIR`) and is loaded, not compiled,
-by the next process. `warm` makes sure of it.
+Compiled code is cached in `NUMBA_CACHE_DIR`, or beside the sources, and is loaded, not compiled, by
+the next process; `warm` makes sure of it. numba asks for a kernel's own file only whether the cache
+is stale, not for the kernels that were inlined into it, so the cache has a folder for each state
+of the whole package.
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
+from pathlib import Path
+
+import numba
 import numpy as np
 
 from app.types import Bits
+
+
+def _cache_folder() -> Path:
+    """Name the cache of exactly these sources."""
+    here = Path(__file__).parent
+    sources = b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))
+    root = Path(numba.config.CACHE_DIR) if numba.config.CACHE_DIR else here / "__pycache__"
+    return root / f"kernels-{sha256(sources).hexdigest()[:16]}"
+
+
+numba.config.CACHE_DIR = str(_cache_folder())
 
 
 def warm() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from app.types import F32
 
 DOT = 0
-"""1 − q·x: cosine distance for unit vectors, and the order of inner products for any others."""
+"""−q·x: not 1 − q·x, which in float32 cannot tell small products apart."""
 SQUARED = 1
 """Σ (q − x)²: squared Euclidean distance."""
 
@@ -28,4 +28,4 @@ def distance(kind: int, query: F32, x: F32) -> np.float32:
         return total
     for i in range(query.shape[0]):
         total += query[i] * x[i]
-    return np.float32(1) - total
+    return -total

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from app.attributes.evaluate import AttributeReader
 from app.attributes.growing import GrowingIndex
+from app.kernels import bits as bitset
 from app.keys import key_from_id
 from app.segments.part import find_in_rows
 from app.types import F32, I64, U32, Attributes, Bits, PointId
@@ -101,7 +102,7 @@ class HeadView:
         self._keys = keys
         self._slots_by_key = slots_by_key
         self._vectors = [read_only(array[:slots]) for array in vectors]
-        self._absent = absent
+        self._present = [_all_but(lacking, slots) for lacking in absent]
         self._attributes = attributes
         self._sorted: U32 | None = None
 
@@ -116,14 +117,7 @@ class HeadView:
 
     def present(self, field: int) -> Bits | None:
         """Mark the slots that have a vector of this field; None means all."""
-        absent = [slot for slot in self._absent[field] if slot < self.slots]
-        if not absent:
-            return None
-        marks = np.zeros((self.slots + 63) // 64 * 64, dtype=bool)
-        marks[: self.slots] = True
-        marks[absent] = False
-        bits: Bits = np.packbits(marks, bitorder="little").view(np.uint64)
-        return bits
+        return self._present[field]
 
     def graph(self, field: int) -> Graph | None:
         """Give None: a head is scanned."""
@@ -163,6 +157,14 @@ class HeadView:
             else:
                 high = middle
         return self._sorted[low:]
+
+
+def _all_but(lacking: list[int], slots: int) -> Bits | None:
+    if not lacking:
+        return None
+    bits = bitset.full(slots)
+    bitset.clear_slots(bits, np.array(lacking, dtype=np.uint32))
+    return bits
 
 
 def _doubled(array: NDArray[_Scalar]) -> NDArray[_Scalar]:

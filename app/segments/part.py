@@ -58,11 +58,11 @@ class Part(Protocol):
         ...
 
 
-def find_in_rows(rows: I64, order: U32 | None, wanted: I64) -> U32:
+def find_in_rows(rows: I64, order: I64 | None, wanted: I64) -> U32:
     """Find the slots whose row is wanted.
 
     rows     int64[slots], all different
-    order    uint32[slots] that sorts `rows`, or None if they ascend already
+    order    int64[slots] that sorts `rows`, or None if they ascend already
     wanted   int64[any]
     returns  uint32[found], no particular order
     """

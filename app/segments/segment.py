@@ -67,9 +67,9 @@ class Segment:
     ) -> None:
         self.folder = folder
         self.rows = rows
-        self._row_order: U32 | None = None
+        self._row_order: I64 | None = None
         if np.any(rows[1:] < rows[:-1]):
-            self._row_order = np.argsort(rows).astype(np.uint32)
+            self._row_order = np.argsort(rows)
         self._keys = keys
         self._attributes = attributes
         self._vectors = vectors
@@ -82,7 +82,7 @@ class Segment:
         """Verify and map a segment.
 
         Raises CorruptFile if anything is missing or damaged, IncompatibleFormat if it was written
-        by a version that this one does not read.
+        by a version that this one does not read; other OSErrors say nothing about the segment.
         """
         description = read_description(folder)
         for name, (size, crc) in description["files"].items():
@@ -188,7 +188,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         if int(crc, 16) != zlib.crc32(body):
             raise CorruptFile(f"{path.name} does not fit its checksum", path=str(path))
         description: dict[str, Any] = orjson.loads(body)
-    except (OSError, ValueError) as exc:
+    except (FileNotFoundError, ValueError) as exc:
         raise CorruptFile(f"{path.name} is missing or damaged", path=str(path)) from exc
     if description["format"] != FORMAT:
         raise IncompatibleFormat(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,8 @@ from app.attributes.index import AttributeIndex
 from app.segments.keys import KeyColumn
 from app.segments.segment import FORMAT, Segment, write_description
 from app.storage.files import checksum, sync_file, sync_folder
-from app.storage.store import Store, attributes_from_json
-from app.types import F32, I64, U32, Attributes, Bits, IndexSettings, Metric, VectorField
+from app.storage.store import StoreReader, attributes_from_json
+from app.types import F32, I64, Attributes, Bits, IndexSettings, Metric, VectorField
 from app.vectors.arrays import save_array
 from app.vectors.builder import build_graph
 from app.vectors.graph import Graph
@@ -27,6 +27,9 @@ from app.vectors.metric import prepare
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, in all)."""
+
+
+_NO_SLOTS = np.empty(0, dtype=np.uint32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class _Column:
 
 def write_segment(
     folder: Path,
-    store: Store,
+    store: StoreReader,
     rows: I64,
     fields: Sequence[VectorField],
     settings: IndexSettings,
@@ -116,7 +119,7 @@ class _Gathered:
 
 
 def _gather(
-    store: Store,
+    store: StoreReader,
     wanted: I64,
     fields: Sequence[VectorField],
     base: Segment | None,
@@ -140,12 +143,11 @@ def _gather(
             column.has[:fixed] = True if present is None else _unpacked(present, fixed)
 
     if base is not None:
-        alive = store.texts(wanted[:fixed].tolist())
-        for slot, row in enumerate(wanted[:fixed].tolist()):
-            if row in alive:
-                attributes[slot] = attributes_from_json(alive[row].attributes)
+        slot_of = {row: slot for slot, row in enumerate(base.rows.tolist())}
+        for row, point in store.scan(list(slot_of), vectors=False):
+            attributes[slot_of[row]] = attributes_from_json(point.attributes)
     slots = fixed
-    for row, point in store.scan(wanted[fixed:].tolist()):
+    for row, point in store.scan(wanted[fixed:].tolist(), vectors=True):
         rows[slots] = row
         keys.append(point.key)
         attributes.append(attributes_from_json(point.attributes))
@@ -181,34 +183,19 @@ def _graph(
         return None
     everyone = has.size == column.has.shape[0]
     old = base.graph(number) if base is not None else None
-    extendable = (
-        everyone
-        and old is not None
-        and old.slots.size == 0
-        and old.links.shape[1] == 2 * settings.m
-    )
+    if old is not None and old.links.shape[1] != 2 * settings.m:
+        old = None  # the settings have changed since
     graph = build_graph(
         column.vectors if everyone else column.vectors[has],
         metric,
         settings,
         scratch=scratch,
         threads=threads,
-        base=old if extendable else None,
+        # The base's slots come first, so its nodes are the first of the new graph, in order.
+        base=None if old is None else replace(old, slots=_NO_SLOTS),
         progress=lambda done, total: progress("building", done, total),
     )
-    return graph if everyone else _over(graph, has)
-
-
-def _over(graph: Graph, slots: U32) -> Graph:
-    return Graph(
-        links=graph.links,
-        upper_links=graph.upper_links,
-        upper_node=graph.upper_node,
-        upper_down=graph.upper_down,
-        slots=slots,
-        entry=graph.entry,
-        levels=graph.levels,
-    )
+    return graph if everyone else replace(graph, slots=has)
 
 
 def _packed(has: NDArray[np.bool_]) -> Bits:

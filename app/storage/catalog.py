@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import IncompatibleFormat
-from app.storage.database import connect, transaction
+from app.storage.database import DatabaseError, connect, transaction, translated
 
 FORMAT = 1
 """Of the data directory; raised when older services could not read what this one writes."""
@@ -29,11 +29,20 @@ class Entry:
 class Catalog:
     """The list of collections. For one thread at a time."""
 
-    def __init__(self, path: Path, *, sync: bool) -> None:
+    def __init__(self, path: Path) -> None:
+        """Open or make the catalog.
+
+        Raises IncompatibleFormat for the catalog of another format, CorruptFile for a damaged one.
+        """
         self._path = path
-        self._connection = connect(path, sync=sync)
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
+        self._connection = connect(path, "create")
+        try:
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        except DatabaseError as exc:
+            self._connection.close()
+            raise translated(exc, path) from exc
+        self.new = version == 0
+        if self.new:
             with transaction(self._connection, path) as connection:
                 connection.execute(
                     "CREATE TABLE collections (name TEXT PRIMARY KEY, folder TEXT NOT NULL UNIQUE,"

@@ -15,35 +15,58 @@ import queue
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-from app.errors import CorruptFile, StorageFull
+from app.errors import CorruptFile, StorageFull, StoredDataError
 
 Connection = sqlite3.Connection
-IntegrityError = sqlite3.IntegrityError
+DatabaseError = sqlite3.DatabaseError
 
-_POOLED = 16
+OLDEST = (3, 37, 0)
+"""The first SQLite with STRICT tables."""
+
+_POOLED = 4  # idle readers kept a collection: each has descriptors and a page cache
+_URI_MODES = {"create": "rwc", "write": "rw", "read": "ro"}
 
 
-def connect(path: Path, *, sync: bool = True, read_only: bool = False) -> Connection:
-    """Open a database for use from any one thread at a time, without implicit transactions."""
-    mode = "ro" if read_only else "rwc"
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        isolation_level=None,
-        check_same_thread=False,
-        timeout=30.0,
-    )
+Mode = Literal["create", "write", "read"]
+
+
+def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
+    """Open a database for use from any one thread at a time, without implicit transactions.
+
+    mode   "create" makes a missing file, "write" and "read" need it to be there
+
+    Raises CorruptFile if it is missing or damaged, StoredDataError if it cannot be opened.
+    """
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise StoredDataError(
+            f"SQLite {sqlite3.sqlite_version} is too old: 3.37 or newer is needed"
+        )
+    if mode != "create" and not path.is_file():
+        raise CorruptFile("the collection's database is missing", path=str(path))
+    connection: Connection | None = None
     try:
-        if not read_only:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={_URI_MODES[mode]}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=30.0,
+        )
+        if mode != "read":
             connection.execute("PRAGMA page_size = 8192")  # two 384-d vectors a leaf, not one
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
-        connection.execute("PRAGMA cache_size = -16384")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute("PRAGMA fullfsync = 1")  # where plain fsync stops at the drive
+            connection.execute("PRAGMA checkpoint_fullfsync = 1")
+        connection.execute(f"PRAGMA cache_size = {-2048 if mode == 'read' else -16384}")
         connection.execute("PRAGMA temp_store = MEMORY")
     except sqlite3.DatabaseError as exc:
-        connection.close()
-        raise _translated(exc, path) from exc
+        if connection is not None:
+            connection.close()
+        raise translated(exc, path) from exc
     return connection
 
 
@@ -61,7 +84,7 @@ def transaction(connection: Connection, path: Path) -> Iterator[Connection]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         if isinstance(exc, sqlite3.DatabaseError):
-            raise _translated(exc, path) from exc
+            raise translated(exc, path) from exc
         raise
 
 
@@ -70,7 +93,7 @@ class ReadPool:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
         self._closed = False
 
     @contextlib.contextmanager
@@ -79,12 +102,12 @@ class ReadPool:
         try:
             connection = self._idle.get_nowait()
         except queue.Empty:
-            connection = connect(self._path, read_only=True)
+            connection = connect(self._path, "read")
         try:
             yield connection
         except sqlite3.DatabaseError as exc:
             connection.close()
-            raise _translated(exc, self._path) from exc
+            raise translated(exc, self._path) from exc
         except BaseException:
             connection.close()
             raise
@@ -101,8 +124,8 @@ class ReadPool:
                 self._idle.get_nowait().close()
 
 
-def _translated(exc: sqlite3.DatabaseError, path: Path) -> Exception:
-    """Name the two failures of the disk that callers and operators can act on."""
+def translated(exc: sqlite3.DatabaseError, path: Path) -> StorageFull | StoredDataError:
+    """Say in the domain's words what SQLite found; everything else is a fault of ours."""
     code = getattr(exc, "sqlite_errorcode", None)  # Python 3.11 and later
     primary = code & 0xFF if code is not None else None
     message = str(exc)
@@ -110,5 +133,5 @@ def _translated(exc: sqlite3.DatabaseError, path: Path) -> Exception:
         return StorageFull("the disk is full; nothing of this write was kept")
     damaged = "malformed" in message or "not a database" in message
     if primary in (11, 26) or damaged:  # SQLITE_CORRUPT, SQLITE_NOTADB
-        return CorruptFile("the collection's database is damaged", path=str(path))
-    return exc
+        return CorruptFile("the database is damaged", path=str(path))
+    return StoredDataError(f"the database cannot be used: {message}", path=str(path))

@@ -16,9 +16,17 @@ from typing import Any
 import numpy as np
 import orjson
 
-from app.storage.database import Connection, ReadPool, connect, transaction
+from app.storage.database import (
+    Connection,
+    DatabaseError,
+    ReadPool,
+    connect,
+    transaction,
+    translated,
+)
 from app.types import F32, I64
 
+_SCANNED = 2000  # points read ahead by a scan: some megabytes with their vectors
 _CHUNK = 500  # parameters of one IN (…): below SQLite's oldest default limit of 999
 
 
@@ -27,23 +35,14 @@ class StoredPoint:
     """A point version as the store keeps it.
 
     attributes   JSON object, UTF-8
-    vectors      per field, in the order of the definition: float32[dimension] as given, or None
+    vectors      per field, in the order of the definition: float32[dimension] as given, or None;
+                 empty where they were not read
     """
 
     key: bytes
     attributes: bytes
     text: str | None
     vectors: tuple[F32 | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredText:
-    """The parts of a point version that answers show: no vectors."""
-
-    row: int
-    key: bytes
-    attributes: bytes
-    text: str | None
 
 
 class Writer:
@@ -86,9 +85,7 @@ class Writer:
 
     def points(self, rows: Sequence[int]) -> list[tuple[int, StoredPoint]]:
         """Read those point versions that exist, in the order of `rows`."""
-        return [
-            pair for part in _parts(rows) for pair in _read(self._connection, part, self._fields)
-        ]
+        return _read(self._connection, rows, self._fields)
 
     def replace_segments(self, old: Sequence[str], new: Sequence[str]) -> None:
         """Change which graph segments are in use."""
@@ -96,51 +93,17 @@ class Writer:
         self._connection.executemany("INSERT INTO segments VALUES (?)", [(n,) for n in new])
 
 
-class Store:
-    """One collection's database. Writes are for one thread at a time; reads for any number."""
+class StoreReader:
+    """Reading of one collection's database, by any number of threads and processes."""
 
-    def __init__(self, path: Path, *, fields: int, sync: bool) -> None:
+    def __init__(self, path: Path, *, fields: int) -> None:
         self.path = path
         self._fields = fields
-        self._write_connection = connect(path, sync=sync)
         self._readers = ReadPool(path)
-        (last,) = self._write_connection.execute(
-            "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'points'), 0)"
-        ).fetchone()
-        self._next_row: int = last + 1
-
-    @staticmethod
-    def create(path: Path, *, fields: int) -> None:
-        """Make a new, empty database with `fields` vector fields."""
-        connection = connect(path)
-        try:
-            with transaction(connection, path):
-                schema = resources.files("app.storage").joinpath("schema.sql").read_text("utf-8")
-                for statement in schema.split(";"):
-                    if statement.strip():
-                        connection.execute(statement)
-                for field in range(fields):
-                    connection.execute(
-                        f"CREATE TABLE vectors_{field} "
-                        "(row INTEGER PRIMARY KEY, vector BLOB NOT NULL) STRICT"
-                    )
-        finally:
-            connection.close()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the file."""
         self._readers.close()
-        self._write_connection.close()
-
-    def write(self, work: Callable[[Writer], None]) -> None:
-        """Run `work` as one durable transaction: all of it, or nothing.
-
-        Raises StorageFull, CorruptFile, or whatever `work` raises; then nothing happened.
-        """
-        with transaction(self._write_connection, self.path) as connection:
-            writer = Writer(connection, self._fields, self._next_row)
-            work(writer)
-        self._next_row = writer.next_row
 
     def rows(self) -> I64:
         """List every row, ascending: int64[points]."""
@@ -157,53 +120,83 @@ class Store:
         with self._readers.connection() as connection:
             return [name for (name,) in connection.execute("SELECT name FROM segments")]
 
-    def rows_of(self, keys: Sequence[bytes]) -> list[int]:
-        """Find the rows of those keys that exist, in no particular order."""
-        with self._readers.connection() as connection:
-            return _rows_of(connection, keys)
+    def points(self, rows: Sequence[int], *, vectors: bool) -> dict[int, StoredPoint]:
+        """Read those point versions that still exist, all on one consistent state.
 
-    def texts(self, rows: Sequence[int]) -> dict[int, StoredText]:
-        """Read what answers show, for those rows that still exist."""
-        found: dict[int, StoredText] = {}
+        vectors   False leaves `vectors` empty
+        """
         with self._readers.connection() as connection:
-            for part in _parts(rows):
-                for row in connection.execute(
-                    "SELECT row, key, attributes, text FROM points WHERE row IN " + _marks(part),  # noqa: S608  # only marks
-                    part,
-                ):
-                    found[row[0]] = StoredText(*row)
-        return found
-
-    def vectors(self, field: int, rows: Sequence[int]) -> dict[int, F32]:
-        """Read the vectors of one field, as given, for those rows that have one."""
-        found: dict[int, F32] = {}
-        with self._readers.connection() as connection:
-            for part in _parts(rows):
-                for row, blob in connection.execute(
-                    f"SELECT row, vector FROM vectors_{field} WHERE row IN " + _marks(part),  # noqa: S608
-                    part,
-                ):
-                    found[row] = np.frombuffer(blob, dtype="<f4")
-        return found
+            connection.execute("BEGIN")
+            found = _read(connection, rows, self._fields if vectors else 0)
+            connection.execute("COMMIT")
+        return dict(found)
 
     def by_keys(self, keys: Sequence[bytes], *, vectors: bool) -> dict[bytes, StoredPoint]:
         """Read points by key on one consistent state; those that do not exist are left out."""
-        fields = self._fields if vectors else 0
         with self._readers.connection() as connection:
             connection.execute("BEGIN")
             rows = _rows_of(connection, keys)
-            points = [pair for part in _parts(rows) for pair in _read(connection, part, fields)]
+            points = _read(connection, rows, self._fields if vectors else 0)
             connection.execute("COMMIT")
         return {point.key: point for _, point in points}
 
-    def scan(self, rows: Sequence[int]) -> Iterator[tuple[int, StoredPoint]]:
-        """Read whole point versions in chunks, in order, skipping rows that are gone."""
-        for part in _parts(rows):
-            with self._readers.connection() as connection:
-                connection.execute("BEGIN")
-                points = _read(connection, part, self._fields)
-                connection.execute("COMMIT")
-            yield from points
+    def scan(self, rows: Sequence[int], *, vectors: bool) -> Iterator[tuple[int, StoredPoint]]:
+        """Read point versions in order, a few thousand in memory at a time, skipping rows gone."""
+        for start in range(0, len(rows), _SCANNED):
+            some = rows[start : start + _SCANNED]
+            found = self.points(some, vectors=vectors)
+            yield from ((row, found[row]) for row in some if row in found)
+
+
+class Store(StoreReader):
+    """One collection's database. Writes are for one thread at a time; reads for any number."""
+
+    def __init__(self, path: Path, *, fields: int, sync: bool) -> None:
+        """Open a store that exists. Raises CorruptFile or StoredDataError if it is unusable."""
+        super().__init__(path, fields=fields)
+        self._write_connection = connect(path, "write", sync=sync)
+        try:
+            (last,) = self._write_connection.execute(
+                "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'points'), 0)"
+            ).fetchone()
+        except DatabaseError as exc:
+            self._write_connection.close()
+            raise translated(exc, path) from exc
+        self._next_row: int = last + 1
+
+    @staticmethod
+    def create(path: Path, *, fields: int) -> None:
+        """Make a new, empty database with `fields` vector fields."""
+        connection = connect(path, "create")
+        try:
+            with transaction(connection, path):
+                schema = resources.files("app.storage").joinpath("schema.sql").read_text("utf-8")
+                for statement in schema.split(";"):
+                    if statement.strip():
+                        connection.execute(statement)
+                for field in range(fields):
+                    connection.execute(
+                        f"CREATE TABLE vectors_{field} "
+                        "(row INTEGER PRIMARY KEY, vector BLOB NOT NULL) STRICT"
+                    )
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        super().close()
+        self._write_connection.close()
+
+    def write(self, work: Callable[[Writer], None]) -> None:
+        """Run `work` as one durable transaction: all of it, or nothing.
+
+        Raises StorageFull, StoredDataError, or whatever `work` raises; then nothing happened. (If
+        the disk refuses to sync a commit, a crash may still bring that one write back.)
+        """
+        with transaction(self._write_connection, self.path) as connection:
+            writer = Writer(connection, self._fields, self._next_row)
+            work(writer)
+        self._next_row = writer.next_row
 
 
 def _rows_of(connection: Connection, keys: Sequence[bytes]) -> list[int]:
@@ -220,26 +213,27 @@ def _rows_of(connection: Connection, keys: Sequence[bytes]) -> list[int]:
 def _read(
     connection: Connection, rows: Sequence[int], fields: int
 ) -> list[tuple[int, StoredPoint]]:
-    """Read up to `_CHUNK` point versions with their first `fields` vectors, in order of `rows`."""
-    marks = _marks(rows)
-    vectors = [
-        {
-            row: np.frombuffer(blob, dtype="<f4")
-            for row, blob in connection.execute(
-                f"SELECT row, vector FROM vectors_{field} WHERE row IN {marks}",  # noqa: S608
-                rows,
-            )
-        }
-        for field in range(fields)
-    ]
-    points = {
-        row: StoredPoint(key, attributes, text, tuple(by_row.get(row) for by_row in vectors))
+    """Read point versions with their first `fields` vectors, in order of `rows`."""
+    found: dict[int, StoredPoint] = {}
+    for part in _parts(rows):
+        marks = _marks(part)
+        vectors = [
+            {
+                row: np.frombuffer(blob, dtype="<f4")
+                for row, blob in connection.execute(
+                    f"SELECT row, vector FROM vectors_{field} WHERE row IN {marks}",  # noqa: S608
+                    part,
+                )
+            }
+            for field in range(fields)
+        ]
         for row, key, attributes, text in connection.execute(
             f"SELECT row, key, attributes, text FROM points WHERE row IN {marks}",  # noqa: S608
-            rows,
-        )
-    }
-    return [(row, points[row]) for row in rows if row in points]
+            part,
+        ):
+            own = tuple(by_row.get(row) for by_row in vectors)
+            found[row] = StoredPoint(key, attributes, text, own)
+    return [(row, found[row]) for row in rows if row in found]
 
 
 def _parts(values: Sequence[Any]) -> Iterator[list[Any]]:

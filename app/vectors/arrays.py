@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -14,22 +14,28 @@ from app.errors import CorruptFile
 def save_array(path: Path, array: NDArray[Any]) -> None:
     """Write a new C-order `.npy` file. The caller syncs it."""
     with path.open("xb") as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        np.lib.format.write_array(
+            file, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False
+        )
 
 
 def map_array(path: Path, dtype: DTypeLike, dimensions: int) -> NDArray[Any]:
     """Map a `.npy` file read-only, as a plain ndarray of the expected dtype and rank.
 
-    Raises CorruptFile (naming the file) if it is missing, short, or holds something else. An
-    empty array is not mapped, since nothing can be.
+    Raises CorruptFile (naming the file) if it is missing, short, or holds something else. Other
+    OSErrors (no descriptors left, no permission) pass: they say nothing about the file.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as exc:
-            raise CorruptFile(f"{path.name} cannot be read as an array", path=str(path)) from exc
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise ValueError("not a version that we write")
+            shape, _, _ = np.lib.format.read_array_header_1_0(file)
+        # Nothing can be mapped of an empty array.
+        mode: Literal["r"] | None = "r" if 0 not in shape else None
+        array = np.load(path, mmap_mode=mode, allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError) as exc:
+        raise CorruptFile(f"{path.name} cannot be read as an array", path=str(path)) from exc
     if array.dtype != np.dtype(dtype) or array.ndim != dimensions or not array.flags.c_contiguous:
         raise CorruptFile(
             f"{path.name} holds {array.dtype}[{array.ndim}-d], expected {np.dtype(dtype)}"

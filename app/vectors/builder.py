@@ -42,6 +42,8 @@ def build_graph(
     threads   1 gives the same graph each time; more are faster and vary slightly
     """
     rows, dimension = vectors.shape
+    if metric is Metric.IP:
+        vectors = vectors / _longest(vectors)
     index = hnswlib.Index(space="l2" if metric is Metric.L2 else "ip", dim=dimension)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         file = Path(folder) / "graph.hnsw"
@@ -66,3 +68,16 @@ def build_graph(
         index.save_index(str(file))
         del index
         return read_graph(file, dimension)
+
+
+def _longest(vectors: F32) -> np.float32:
+    """Find the largest length, or 1 if there is none.
+
+    hnswlib compares 1 − q·x in float32, which cannot tell small products apart; dividing all rows
+    by one number changes no order.
+    """
+    longest = max(
+        float(np.sqrt(np.einsum("ij,ij->i", part, part, dtype=np.float64).max()))
+        for part in np.array_split(vectors, max(1, len(vectors) // 65536))
+    )
+    return np.float32(longest or 1.0)

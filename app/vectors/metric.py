@@ -3,8 +3,8 @@
 Inside the engine lower is nearer; outside `score` is higher for better, in every metric:
 
     metric   stored vector   distance (kernels)   score
-    cosine   x / ‖x‖         1 − q·x              q·x, clipped to [−1, 1]
-    ip       x               1 − q·x              q·x
+    cosine   x / ‖x‖         −q·x                 q·x, clipped to [−1, 1]
+    ip       x               −q·x                 q·x
     l2       x               Σ (q − x)²           −√distance
 """
 
@@ -22,7 +22,8 @@ def prepare(metric: Metric, vectors: F32) -> F32:
     vanish. The caller has refused zero vectors under cosine.
     """
     if metric is not Metric.COSINE:
-        return np.ascontiguousarray(vectors, dtype=np.float32)
+        # A copy of our own: compiled code is specialised for arrays that may be written.
+        return np.array(vectors, dtype=np.float32, order="C")
     wide = vectors.astype(np.float64)
     wide /= np.linalg.norm(wide, axis=-1, keepdims=True)
     return wide.astype(np.float32)
@@ -32,6 +33,6 @@ def scores_from_distances(metric: Metric, distances: F32) -> F64:
     """Turn distances float32[n] into scores float64[n], higher for better, order reversed."""
     wide = distances.astype(np.float64)
     if metric is Metric.L2:
-        return -np.sqrt(np.maximum(wide, 0.0))
-    dot = 1.0 - wide
+        return 0.0 - np.sqrt(np.maximum(wide, 0.0))  # and not −√x, which gives −0
+    dot = 0.0 - wide
     return np.clip(dot, -1.0, 1.0) if metric is Metric.COSINE else dot

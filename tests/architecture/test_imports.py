@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "vectors": BASE | {"kernels"},
     "attributes": BASE | {"kernels"},
     "storage": BASE,
-    "segments": BASE | ATTRIBUTES | {"vectors", "storage"},
+    "segments": BASE | ATTRIBUTES | {"kernels", "vectors", "storage"},
     "planner": BASE,
     "engine": BASE
     | ATTRIBUTES

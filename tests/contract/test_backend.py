@@ -253,3 +253,19 @@ def test_a_schema_is_declared_later_only_if_stored_points_fit(filled: Backend) -
     filled.alter("c", schema={"n": None}, index=None)
     filled.upsert("c", [point(1, [1, 0, 0, 0], n="x")])
     assert filled.count("c", where(n="x")) == 1
+
+
+@pytest.mark.parametrize("metric", [Metric.IP, Metric.COSINE])
+def test_short_vectors_are_told_apart(backend: Backend, metric: Metric) -> None:
+    """Under the inner product 1 − q·x would round all of these to one distance."""
+    backend.create("c", definition(4, metric))
+    backend.upsert("c", [point(n, [n * 1e-5, 1e-4, 0, 0]) for n in range(1, 30)])
+    assert found_ids(backend, "c", search([1e-4, 0, 0, 0], k=29)) == list(range(29, 0, -1))
+
+
+def test_many_ties_at_the_cut_are_settled_by_id(backend: Backend) -> None:
+    backend.create("c", definition())
+    backend.upsert("c", [point(n, [1, 0, 0, 0]) for n in range(200, 0, -1)])
+    backend.upsert("c", [point("best", [2, 0, 0, 0])])
+    assert found_ids(backend, "c", search([1, 0, 0, 0], k=4)) == ["best", 1, 2, 3]
+    assert found_ids(backend, "c", search([1, 0, 0, 0], k=2, offset=100)) == [100, 101]

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
-from app.backends.base import Selection
+import numpy as np
+import pytest
+
+from app.backends.base import Search, Selection
 from app.backends.local import LocalBackend
-from app.errors import CollectionNotFound, LikewiseError
+from app.engine import builder
+from app.errors import CollectionNotFound, LikewiseError, StorageFull
+from app.storage.store import Writer
+from app.types import Definition, Metric, Point, Projection, VectorField
 from tests.builders import definition, point, random_points, search, settle, upsert_all, where
 
 
@@ -79,7 +86,6 @@ def test_a_group_with_one_bad_write_fails_only_that_one(tmp_path: Path) -> None:
     backend = LocalBackend(tmp_path, sync=False)
     backend.create("c", definition())
     collection = backend._open["c"]
-    bad_store = collection._write
 
     def explode(writer: object) -> None:
         raise LikewiseError("refused")
@@ -97,13 +103,13 @@ def test_a_group_with_one_bad_write_fails_only_that_one(tmp_path: Path) -> None:
             threading.Thread(target=call, args=(work,))
             for work in (
                 lambda: backend.upsert("c", [point(1, [1, 0, 0, 0])]),
-                lambda: bad_store(explode),
+                lambda: collection._commits.write(explode),
                 lambda: backend.upsert("c", [point(2, [1, 0, 0, 0])]),
             )
         ]
         for thread in threads:
             thread.start()
-        while len(collection._queue) < 3:
+        while len(collection._commits._queue) < 3:
             pass
     for thread in threads:
         thread.join()
@@ -134,3 +140,68 @@ def test_dropping_while_reading_ends_in_not_found_and_nothing_else(tmp_path: Pat
     assert [type(exc) for exc in ends] == [CollectionNotFound] * 4
     assert list((tmp_path / "collections").iterdir()) == []
     backend.close()
+
+
+def test_the_vectors_of_a_record_belong_together(tmp_path: Path) -> None:
+    """Both vectors of a point are rewritten at once; no answer may lack one or mix versions."""
+    backend = LocalBackend(tmp_path, sync=False, head_points=50)
+    fields = {name: VectorField(name, 2, Metric.L2) for name in ("a", "b")}
+    backend.create("c", Definition(fields))
+    done = threading.Event()
+    faults: list[object] = []
+
+    def write(round_: int) -> None:
+        vector = np.array([round_, 1], dtype=np.float32)
+        backend.upsert("c", [Point(n, {"a": vector, "b": vector}, {}) for n in range(5)])
+
+    def reader() -> None:
+        question = Search(np.zeros(2, np.float32), "a", projection=Projection(with_vectors=True))
+        while not done.is_set():
+            for hit in backend.search("c", [question])[0].hits:
+                vectors = hit.record.vectors or {}
+                if len(vectors) != 2 or vectors["a"][0] != vectors["b"][0]:
+                    faults.append(vectors)
+
+    write(0)
+    readers = [threading.Thread(target=reader) for _ in range(3)]
+    for thread in readers:
+        thread.start()
+    for round_ in range(1, 200):
+        write(round_)
+    done.set()
+    for thread in readers:
+        thread.join()
+    backend.close()
+    assert faults == []
+
+
+def test_a_store_that_fails_during_a_build_loses_nothing_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = LocalBackend(tmp_path, sync=False, head_points=50)
+    backend.create("c", definition())
+    failures = iter([True, True])
+    replace = Writer.replace_segments
+
+    def failing(self: Writer, old: Sequence[str], new: Sequence[str]) -> None:
+        if next(failures, False):
+            raise StorageFull("no room for the test")
+        replace(self, old, new)
+
+    monkeypatch.setattr(Writer, "replace_segments", failing)
+    monkeypatch.setattr(builder, "_FIRST_PAUSE_S", 0.01)
+    upsert_all(backend, "c", random_points(60, 4))
+    backend.upsert("c", [point("more", [9, 9, 9, 9])])
+    settle(backend, "c")
+    assert next(failures, None) is None, "the builds met both failures"
+    assert backend.count("c", None) == 61
+    assert [part["kind"] for part in backend.describe("c").segments] == ["graph", "head"]
+    backend.delete("c", Selection(filter=where(n={"$exists": True})))
+    backend.delete("c", Selection(ids=("more",)))
+    settle(backend, "c")
+    assert backend.count("c", None) == 0
+    backend.upsert("c", [point("new", [1, 1, 1, 1])])
+    assert backend.count("c", None) == 1
+    backend.close()
+    folders = list((tmp_path / "collections").glob("*/segments/*"))
+    assert len(folders) <= 1

@@ -37,8 +37,18 @@ def test_a_segment_with_many_dead_slots_is_rebuilt_without_being_the_base() -> N
 
 
 def test_an_idle_collection_is_tidied_into_one_segment() -> None:
-    assert choose_merge(healthy(100_000, 10), 0, head_points=1000, idle=True) == Merge((0, 1), 0)
+    assert choose_merge(healthy(100_000, 1000), 0, head_points=1000, idle=True) == Merge((0, 1), 0)
     assert choose_merge(healthy(100_000), 600, head_points=1000, idle=True) == Merge((0,), 0)
+
+
+def test_a_pause_is_no_reason_to_copy_a_large_segment_for_a_few_points() -> None:
+    assert choose_merge(healthy(10**6), 600, head_points=1000, idle=True) == Merge((), None)
+    assert choose_merge(healthy(10**6, 600), 0, head_points=1000, idle=True) is None
+
+
+def test_an_empty_sick_segment_is_dropped_alone() -> None:
+    gone = [Size(100_000, 100_000), Size(500, 0)]
+    assert choose_merge(gone, 0, head_points=1000, idle=False) == Merge((1,), None)
 
 
 def test_a_small_idle_collection_stays_exact() -> None:

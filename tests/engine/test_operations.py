@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from app.attributes.filter import parse_filter
 from app.backends.base import Selection
 from app.backends.local import LocalBackend
+from app.planner.costs import Costs
 from app.types import Metric, Point, Projection
 from tests.builders import definition, everything, search, settle, vector
 from tests.reference_backend import ReferenceBackend
@@ -52,6 +53,8 @@ filters = st.sampled_from(
 class Operations(RuleBasedStateMachine):
     """The same calls to both; everything observable must agree."""
 
+    costs = Costs()
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
@@ -59,7 +62,7 @@ class Operations(RuleBasedStateMachine):
         self.model = ReferenceBackend()
 
     def _opened(self) -> LocalBackend:
-        return LocalBackend(self.folder, sync=False, head_points=12)
+        return LocalBackend(self.folder, sync=False, head_points=12, costs=self.costs)
 
     def teardown(self) -> None:
         self.engine.close()
@@ -103,11 +106,12 @@ class Operations(RuleBasedStateMachine):
         exact=st.booleans(),
     )
     def search(self, query: Any, filter: Any, k: int, offset: int, exact: bool) -> None:
-        question = search(query, parse_filter(filter), k=k, offset=offset, exact=exact)
+        # So wide a search visits every node of so small a graph.
+        question = search(query, parse_filter(filter), k=k, offset=offset, exact=exact, ef=500)
         ours = self.engine.search("c", [question])[0]
         theirs = self.model.search("c", [question])[0]
         assert ours.matches == theirs.matches
-        assert ours.exact, "collections this small are always scanned"
+        assert ours.exact or self.costs != Costs(), "so few points are always scanned"
         assert [hit.record for hit in ours.hits] == [hit.record for hit in theirs.hits]
         assert [hit.score for hit in ours.hits] == pytest.approx([h.score for h in theirs.hits])
 
@@ -131,10 +135,18 @@ class Operations(RuleBasedStateMachine):
         self.both(lambda backend: backend.get("c", chosen, Projection()))
 
 
+class OperationsOnGraphs(Operations):
+    """The same with scans so dear that every segment's graph is walked."""
+
+    costs = Costs(scan_fixed_ns=1e9)
+
+
 TestOperations = Operations.TestCase
-TestOperations.settings = settings(
-    max_examples=30,
-    stateful_step_count=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+TestOperationsOnGraphs = OperationsOnGraphs.TestCase
+for case in (TestOperations, TestOperationsOnGraphs):
+    case.settings = settings(
+        max_examples=25,
+        stateful_step_count=25,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )

@@ -11,7 +11,7 @@ import pytest
 from app.attributes.filter import Filter
 from app.backends.base import Selection
 from app.backends.local import LocalBackend
-from app.types import Metric, Point
+from app.types import Definition, Metric, Point, VectorField
 from tests.builders import definition, random_points, search, settle, upsert_all, where
 
 COUNT, DIMENSION = 12_000, 8
@@ -106,3 +106,22 @@ def test_recall_with_tombstones_and_after_their_removal(
     assert graph == {"kind": "graph", "points": COUNT * 7 // 10, "deleted": 0}
     recall, _ = measure(backend)
     assert recall >= 0.98
+
+
+def test_recall_where_some_points_lack_the_vector(tmp_path: Path) -> None:
+    """Such a graph stands over some of the slots, and is extended like any other."""
+    fields = {name: VectorField(name, DIMENSION, Metric.L2) for name in ("v", "w")}
+    backend = LocalBackend(tmp_path, sync=False, head_points=COUNT // 2, build_threads=2)
+    backend.create("c", Definition(fields))
+    every = random_points(COUNT, DIMENSION)
+    mixed = [
+        Point(p.id, {"w" if n % 7 == 0 else "v": p.vectors["v"]}, p.attributes)
+        for n, p in enumerate(every)
+    ]
+    for half in (mixed[: COUNT // 2], mixed[COUNT // 2 :]):
+        upsert_all(backend, "c", half)
+        settle(backend, "c")
+    recall, plans = measure(backend)
+    assert plans == {"graph"}
+    assert recall >= 0.98
+    backend.close()

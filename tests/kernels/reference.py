@@ -14,9 +14,9 @@ from app.vectors.graph import NONE, Graph
 
 
 def distance(kind: str, query: F32, row: F32) -> float:
-    """Squared Euclidean distance, or 1 − inner product, in float64."""
+    """Squared Euclidean distance, or minus the inner product, in float64."""
     q, x = query.astype(np.float64), row.astype(np.float64)
-    return float(((q - x) ** 2).sum()) if kind == "l2" else float(1.0 - q @ x)
+    return float(((q - x) ** 2).sum()) if kind == "l2" else float(-(q @ x))
 
 
 def search(

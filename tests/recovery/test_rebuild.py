@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from app.backends.local import LocalBackend
+from app.engine import builder
 from app.errors import CorruptFile, DirectoryInUse, IncompatibleFormat
 from app.types import Metric
 from tests.builders import definition, random_points, search, settle, upsert_all, where
@@ -150,6 +151,65 @@ def test_a_damaged_store_refuses_its_collection_and_leaves_the_others(tmp_path: 
     again.close()
 
 
+def test_a_missing_catalog_is_not_taken_for_an_empty_directory(
+    filled: tuple[Path, list[list[object]]],
+) -> None:
+    folder, expected = filled
+    catalog = folder / "catalog.sqlite"
+    kept = catalog.read_bytes()
+    catalog.unlink()
+    for _ in range(2):
+        with pytest.raises(CorruptFile, match="catalog is missing"):
+            opened(folder)
+    catalog.write_bytes(kept)
+    backend = opened(folder)
+    assert answers(backend) == expected
+    backend.close()
+
+
+@pytest.mark.parametrize("missing", ["store.sqlite", "."])
+def test_a_missing_store_refuses_its_collection_alone(tmp_path: Path, missing: str) -> None:
+    backend = opened(tmp_path)
+    backend.create("bad", definition())
+    (folder,) = (tmp_path / "collections").iterdir()
+    backend.create("good", definition())
+    backend.close()
+    shutil.rmtree(folder) if missing == "." else (folder / missing).unlink()
+    again = opened(tmp_path)
+    with pytest.raises(CorruptFile):
+        again.count("bad", None)
+    assert again.count("good", None) == 0
+    again.close()
+
+
+def test_a_folder_of_no_collection_is_left_alone(tmp_path: Path) -> None:
+    stray = tmp_path / "collections" / "0123456789abcdef"
+    stray.mkdir(parents=True)
+    with pytest.raises(CorruptFile):  # there is no catalog that could tell whose it is
+        opened(tmp_path)
+    assert stray.exists()
+    stray.rmdir()
+    opened(tmp_path).close()
+    stray.mkdir()
+    opened(tmp_path).close()
+    assert stray.exists()
+
+
+def test_a_base_damaged_after_opening_is_rebuilt_from_the_store(
+    filled: tuple[Path, list[list[object]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "_FIRST_PAUSE_S", 0.01)
+    folder, _ = filled
+    backend = opened(folder)
+    flip(segment(folder) / "v0.graph.links.npy")
+    upsert_all(backend, "c", random_points(COUNT + 150, 4))
+    settle(backend, "c")
+    assert backend.count("c", None) == COUNT + 150
+    graph, _ = backend.describe("c").segments
+    assert graph == {"kind": "graph", "points": COUNT + 150, "deleted": 0}
+    backend.close()
+
+
 def test_a_directory_serves_one_process_at_a_time(tmp_path: Path) -> None:
     backend = opened(tmp_path)
     with pytest.raises(DirectoryInUse):
@@ -162,7 +222,7 @@ def test_a_directory_of_another_format_is_refused(tmp_path: Path) -> None:
     opened(tmp_path).close()
     from app.storage.database import connect
 
-    connection = connect(tmp_path / "catalog.sqlite")
+    connection = connect(tmp_path / "catalog.sqlite", "write")
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(IncompatibleFormat):

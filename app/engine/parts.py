@@ -1,0 +1,104 @@
+"""What readers of a collection see: the head, the segments, and the snapshot over both.
+
+Nothing here touches the store. Every method that changes something is for the holder of the
+collection's write lock, and ends by publishing a new snapshot with one assignment; `snapshot` may
+be read by anyone at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.engine.snapshot import LivePart, Snapshot, extended
+from app.kernels import bits as bitset
+from app.segments.head import Head
+from app.segments.segment import Segment
+from app.storage.store import StoredPoint
+from app.types import F32, I64, Attributes, VectorField
+from app.vectors.metric import prepare
+
+Prepared = tuple[F32 | None, ...]
+"""A point's vectors as they are searched, by field; None where it has none."""
+
+
+@dataclass(slots=True, eq=False)
+class Effect:
+    """What a write did: rows that went, and point versions that came, in the order of `rows`."""
+
+    deleted: list[int] = field(default_factory=list)
+    rows: Sequence[int] = ()
+    points: Sequence[StoredPoint] = ()
+    vectors: Sequence[Prepared] = ()
+    attributes: Sequence[Attributes] = ()
+    count: int = 0
+
+
+def prepared(fields: Sequence[VectorField], points: Sequence[StoredPoint]) -> list[Prepared]:
+    """Prepare the vectors of points for searching: one numpy operation a field."""
+    columns: list[list[F32 | None]] = []
+    for number, field_ in enumerate(fields):
+        given = [point.vectors[number] for point in points]
+        having = [vector for vector in given if vector is not None]
+        searched = iter(prepare(field_.metric, np.stack(having)) if having else ())
+        columns.append([None if vector is None else next(searched) for vector in given])
+    return list(zip(*columns, strict=True))
+
+
+class Parts:
+    """The parts of one collection: segments, sealed heads, and last the head that grows."""
+
+    def __init__(self, dimensions: Sequence[int]) -> None:
+        self._dimensions = tuple(dimensions)
+        self._head = Head(self._dimensions)
+        self.snapshot = Snapshot((self._empty(),))
+
+    def _empty(self) -> LivePart:
+        return LivePart.of(self._head.view(), bitset.full(0))
+
+    def add_segment(self, segment: Segment, alive: I64) -> LivePart:
+        """Put a segment first; those of its slots live whose row is among `alive`."""
+        self.swap((), segment, alive)
+        return self.snapshot.parts[0]
+
+    def publish(self, effects: Sequence[Effect]) -> None:
+        """Append what came, tombstone what went, show both at once."""
+        *settled, last = self.snapshot.parts
+        for effect in effects:
+            for row, point, vectors, attributes in zip(
+                effect.rows, effect.points, effect.vectors, effect.attributes, strict=True
+            ):
+                self._head.append(row, point.key, vectors, attributes)
+        view = self._head.view()
+        if view.slots > last.part.slots:
+            last = LivePart.of(view, extended(last.live, last.part.slots, view.slots))
+        deleted = [row for effect in effects for row in effect.deleted]
+        self.snapshot = Snapshot((*settled, last)).without(deleted)
+
+    def seal(self) -> None:
+        """End the head and begin a new one; the old one stays searchable."""
+        kept = [part for part in self.snapshot.parts if part.part.slots]
+        self._head = Head(self._dimensions)
+        self.snapshot = Snapshot((*kept, self._empty()))
+
+    def swap(self, sources: Sequence[LivePart], segment: Segment, alive: I64) -> None:
+        """Put a segment in the place of the parts that it was built from, in one step."""
+        bits = bitset.empty(segment.slots)
+        bitset.set_slots(bits, segment.find_rows(alive))
+        ids = {id(live.part) for live in sources}
+        others = [live for live in self.snapshot.parts if id(live.part) not in ids]
+        self.snapshot = Snapshot((LivePart.of(segment, bits), *others))
+
+    def drop(self, gone: Sequence[LivePart]) -> None:
+        """Forget parts, by identity of what they are parts of."""
+        ids = {id(live.part) for live in gone}
+        self.snapshot = Snapshot(
+            tuple(live for live in self.snapshot.parts if id(live.part) not in ids)
+        )
+
+    def current(self, earlier: Sequence[LivePart]) -> list[LivePart]:
+        """Find parts again as they are now, with the tombstones that came since."""
+        ids = {id(live.part) for live in earlier}
+        return [live for live in self.snapshot.parts if id(live.part) in ids]

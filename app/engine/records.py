@@ -1,0 +1,60 @@
+"""Stored points as answers show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from app.keys import id_from_key
+from app.storage.store import StoredPoint, StoreReader, attributes_from_json
+from app.types import Projection, Record, VectorField
+
+
+def record_of(point: StoredPoint, fields: Sequence[VectorField], projection: Projection) -> Record:
+    """Cut a stored point to a projection."""
+    return Record(
+        id=id_from_key(point.key),
+        attributes=_projected(point.attributes, projection),
+        text=point.text if projection.with_text else None,
+        vectors={
+            field.name: vector
+            for field, vector in zip(fields, point.vectors, strict=True)
+            if vector is not None
+        }
+        if projection.with_vectors
+        else None,
+    )
+
+
+def read_records(
+    store: StoreReader,
+    fields: Sequence[VectorField],
+    found: Iterable[tuple[int, bytes]],
+    projection: Projection,
+) -> list[Record] | None:
+    """Read the records of (row, key) pairs, in order; None if a row is gone.
+
+    A projection that shows ids only reads nothing.
+    """
+    pairs = list(found)
+    ids_only = (
+        projection.fields is not None
+        and not projection.fields
+        and not projection.with_text
+        and not projection.with_vectors
+    )
+    if ids_only:
+        return [Record(id_from_key(key), {}, None, None) for _, key in pairs]
+    points = store.points([row for row, _ in pairs], vectors=projection.with_vectors)
+    if len(points) < len(pairs):
+        return None
+    return [record_of(points[row], fields, projection) for row, _ in pairs]
+
+
+def _projected(blob: bytes, projection: Projection) -> dict[str, Any]:
+    if projection.fields is not None and not projection.fields:
+        return {}
+    attributes = attributes_from_json(blob)
+    if projection.fields is None:
+        return attributes
+    return {name: value for name, value in attributes.items() if name in projection.fields}
