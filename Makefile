@@ -4,13 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_VENV := .venv-bench
+BENCH_READY := $(BENCH_VENV)/.ready
 MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models run demo test lint types check fmt bench image clean
+.PHONY: help setup models run demo test lint types check fmt bench bench-filtered image clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Create .venv with the service, the SDK and the development tools
 
@@ -42,6 +44,7 @@ test: $(READY) ## Run the tests
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint docker/Dockerfile
 
 types: $(READY) ## Check types strictly
 	$(BIN)/mypy app
@@ -55,11 +58,23 @@ fmt: $(READY) ## Format the code
 
 bench: $(READY) ## Measure ingest, build, recall and speed (DATA=folder with papers.jsonl.gz and vectors)
 	@test -n "$(DATA)" || { echo "say where the data is: make bench DATA=path/to/arxiv"; exit 1; }
-	$(BIN)/python bench/arxiv.py "$(DATA)"
+	$(BIN)/python -m bench.arxiv "$(DATA)"
+
+# The peers never enter the service's environment.
+$(BENCH_READY): pyproject.toml
+	@echo "==> setting up $(BENCH_VENV) with the peers (a few minutes)"
+	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
+
+bench-filtered: $(BENCH_READY) ## Compare filtered search with its peers (DATA=folder ARGS=--quick)
+	@test -n "$(DATA)" || { echo "say where the data is: make bench-filtered DATA=path/to/arxiv"; exit 1; }
+	@$(BENCH_VENV)/bin/python -m bench.filtered "$(DATA)" $(ARGS)
 
 image: ## Build the container image (needs a Docker engine)
 	docker build -f docker/Dockerfile -t likewise .
 
 clean: ## Remove what can be made again; collections in data/ stay
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import resource
 import socket
 import sys
 from typing import Annotated
@@ -14,7 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 
 from app import __version__, log
-from app.config import WrongSetting, read_settings, settings_table
+from app.config import WrongSetting, read_settings, settings_table, unknown_variables
 from app.errors import LikewiseError
 
 cli = typer.Typer(
@@ -59,6 +61,13 @@ def serve(
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = read_settings(**given)
     log.set_up(settings.log_level, settings.log_format)
+    for name in unknown_variables():
+        logger.warning("%s is set, but there is no such setting", name)
+    _allow_many_files()
+    # Bound first: nothing else is worth doing if another process has the port.
+    listener = _bound(settings.host, settings.port)
+    # The first query would compile them: about ten seconds, once on a machine.
+    _warm()
     # Opened here, so that a directory in use or a damaged file is one line and not a traceback.
     encoders = open_encoders(settings)
     app = create_app(settings, backend=open_backend(settings), encoders=encoders)
@@ -72,7 +81,7 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    _Server(config).run()
+    _Server(config).run(sockets=[listener])
 
 
 @models_cli.command("list")
@@ -133,10 +142,7 @@ def show_settings(
 @cli.command()
 def warm() -> None:
     """Compile the kernels once, so that a later start finds them compiled."""
-    from app.kernels import warm as warm_kernels
-
-    with Console(stderr=True).status("compiling kernels"):
-        warm_kernels()
+    _warm()
     typer.echo("kernels are compiled")
 
 
@@ -149,6 +155,34 @@ def openapi() -> None:
 
     document = create_app(read_settings()).openapi()
     typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+
+
+def _warm() -> None:
+    from app.kernels import warm as warm_kernels
+
+    with Console(stderr=True).status("compiling kernels"):
+        warm_kernels()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Take the address, or say in one line why not."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WrongSetting([f"cannot listen on {host}:{port}: {reason}"]) from error
+    return listener
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files to the hard one: a collection takes a dozen and more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # a system may refuse what it calls its limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
 
 
 class _Server(uvicorn.Server):

@@ -127,6 +127,13 @@ def read_settings(**instead: Any) -> Settings:
         ) from None
 
 
+def unknown_variables() -> list[str]:
+    """Name the `LIKEWISE_…` variables in the environment that are no settings: misspelt ones."""
+    known = {f"LIKEWISE_{name.upper()}" for name in Settings.model_fields}
+    given = {name for name in os.environ if name.startswith("LIKEWISE_")}
+    return sorted(given - known)
+
+
 def settings_table() -> str:
     """Render all settings as a Markdown table: variable, type, default, meaning."""
     lines = ["| variable | type | default | meaning |", "|---|---|---|---|"]

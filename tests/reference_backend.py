@@ -22,6 +22,7 @@ from app.backends.base import Answer, CollectionInfo, Page, Search, Selection
 from app.errors import (
     CollectionNotFound,
     DefinitionDiffers,
+    DimensionMismatch,
     SchemaConflict,
     SchemaViolation,
     UnknownVector,
@@ -103,6 +104,10 @@ class ReferenceBackend:
         with self._lock:
             found = self._collection(name)
             for index, point in enumerate(points):
+                for field, vector in point.vectors.items():
+                    expected = found.definition.vectors[field].dimension
+                    if vector.shape != (expected,):
+                        raise DimensionMismatch(expected=expected, received=vector.size)
                 check_conforms(point.attributes, found.definition.schema, f"/{index}/attributes")
             found.points.update({point.id: point for point in points})
             return len(points)
@@ -189,6 +194,9 @@ def score(query: F32, stored: F32, metric: Metric) -> float:
 def _answer(collection: Collection, search: Search) -> Answer:
     if search.using not in collection.definition.vectors:
         raise UnknownVector(f"there is no vector named {search.using!r}")
+    expected = collection.definition.vectors[search.using].dimension
+    if search.vector.shape != (expected,):
+        raise DimensionMismatch(expected=expected, received=search.vector.size)
     metric = collection.definition.vectors[search.using].metric
     candidates = [
         point

@@ -18,6 +18,7 @@ from app.log import request_id
 
 log = logging.getLogger(__name__)
 
+_PROBES = {"/healthz", "/readyz"}
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -63,12 +64,15 @@ def _incoming_id(scope: Scope) -> str | None:
 
 
 def _log_request(scope: Scope, status: int, started: float) -> None:
-    if not log.isEnabledFor(logging.INFO):
+    # Probes ask every few seconds, and nobody reads about it.
+    level = logging.DEBUG if scope["path"] in _PROBES and status == 200 else logging.INFO
+    if not log.isEnabledFor(level):
         return
     # The template, not the path: a path holds names that callers chose.
     template = getattr(scope.get("route"), "path", "-")
     took_ms = round((time.perf_counter() - started) * 1e3, 2)
-    log.info(
+    log.log(
+        level,
         "request",
         extra={
             "facts": {

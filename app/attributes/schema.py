@@ -67,12 +67,18 @@ def check_conforms(
                 )
 
 
+MAX_FIELDS = 1000
+"""Most declared fields: a schema is read with every write and shown with every description."""
+
+
 def _entries(raw: object, pointer: str) -> list[tuple[str, object]]:
     if not isinstance(raw, dict):
         raise InvalidDefinition(
             f"expected an object of fields and their kinds, received {json_type(raw)}",
             pointer=pointer,
         )
+    if len(raw) > MAX_FIELDS:
+        raise InvalidDefinition(f"at most {MAX_FIELDS} fields are declared", pointer=pointer)
     for field in raw:
         problem = name_problem(field)
         if problem is not None:

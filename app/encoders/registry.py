@@ -22,6 +22,8 @@ from app.encoders.manifest import FILE_NAME, BertGraph, Manifest, read_manifest
 from app.encoders.text import TextEncoder
 from app.errors import EncoderNotFound, EncoderUnavailable, LikewiseError, ShuttingDown
 
+_SHOWN = 64  # characters of an unknown name that an error repeats
+
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
@@ -217,6 +219,7 @@ def _info(entry: _Entry) -> EncoderInfo:
 
 
 def _not_found(name: str, installed: list[str]) -> EncoderNotFound:
+    name = name if len(name) <= _SHOWN else name[:_SHOWN] + "…"  # it is the caller's, and unbounded
     closest = difflib.get_close_matches(name, installed, n=3, cutoff=0.4) or installed[:3]
     hint = f"the closest installed: {', '.join(closest)}" if closest else "none is installed"
     return EncoderNotFound(f"there is no encoder named {name!r}; {hint}", encoder=name)

@@ -320,6 +320,9 @@ class Collection:
         outcomes = []
         for search in searches:
             number = self._number_of(search.using)
+            expected = self._fields[number].dimension
+            if search.vector.shape != (expected,):  # compiled code would read past the rows
+                raise DimensionMismatch(expected=expected, received=search.vector.size)
             outcomes.append(run(search, snapshot, self._fields[number], number, self._costs))
         answers = []
         for search, outcome in zip(searches, outcomes, strict=True):

@@ -72,10 +72,14 @@ class Database:
         Raises DirectoryInUse, IncompatibleFormat or CorruptFile if it cannot be used as a whole; a
         collection that cannot be opened is reported by `health` and by every call to it.
         """
-        data_dir.mkdir(parents=True, exist_ok=True)
         self._folder = data_dir / "collections"
-        self._folder.mkdir(exist_ok=True)
-        self._lock_file = lock_folder(data_dir)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock_file = lock_folder(data_dir)
+        except OSError as exc:
+            raise StoredDataError(
+                f"the data directory {data_dir} cannot be used: {exc.strerror}", path=str(data_dir)
+            ) from exc
         self._sync = sync
         self._head_points = head_points
         self._costs = costs

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def matching(filter: Filter, live: LivePart) -> Bits:
     if not isinstance(part, Segment):
         bits = evaluate(filter, part.attributes, part.slots, part.find_ids)
         return bits & live.live
-    name = canonical(filter)
+    name = sha256(canonical(filter).encode()).digest()
     cached = part.cached_filter(name)
     if cached is None:
         cached = evaluate(filter, part.attributes, part.slots, part.find_ids)

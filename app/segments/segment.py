@@ -75,7 +75,7 @@ class Segment:
         self._vectors = vectors
         self._present = present
         self._graphs = graphs
-        self._filters: OrderedDict[str, Bits] = OrderedDict()
+        self._filters: OrderedDict[bytes, Bits] = OrderedDict()
 
     @classmethod
     def open(cls, folder: Path) -> Segment:
@@ -160,7 +160,7 @@ class Segment:
         """List slots in order of key, from just after `key`."""
         return self._keys.after(key)
 
-    def cached_filter(self, canonical: str) -> Bits | None:
+    def cached_filter(self, canonical: bytes) -> Bits | None:
         """Look up the bits of a filter seen before; read-only."""
         bits = self._filters.get(canonical)
         if bits is not None:
@@ -168,8 +168,11 @@ class Segment:
                 self._filters.move_to_end(canonical)
         return bits
 
-    def cache_filter(self, canonical: str, bits: Bits) -> None:
-        """Keep the bits of a filter; segments never change, so they never go stale."""
+    def cache_filter(self, canonical: bytes, bits: Bits) -> None:
+        """Keep the bits of a filter; segments never change, so they never go stale.
+
+        canonical   a digest of the filter's canonical form, so that keys stay small
+        """
         bits.flags.writeable = False
         self._filters[canonical] = bits
         while len(self._filters) > _CACHED_FILTERS:

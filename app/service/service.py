@@ -46,6 +46,9 @@ from app.types import F32, Definition, Projection, Record
 WRITE_THREADS = 4
 """A backend takes one write per collection at a time; a few threads let collections overlap."""
 
+BATCH_PAGES = 10
+"""Most results of one `query:batch`, in multiples of `max_k`: they are all in memory at once."""
+
 State = Literal["starting", "running", "stopping"]
 
 
@@ -291,6 +294,12 @@ class Service:
             )
             for query in queries
         ]
+        if sum(query.k for query in queries) > BATCH_PAGES * settings.max_k:
+            raise LimitExceeded(
+                f"all k of a batch add up to at most {BATCH_PAGES * settings.max_k}",
+                pointer="/queries",
+                limit=BATCH_PAGES * settings.max_k,
+            )
         look_up(self._backend, name, questions)
         for encoder in {q.field.encoder for q in questions if q.vector is None}:
             assert encoder is not None

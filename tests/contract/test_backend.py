@@ -13,6 +13,7 @@ from app.backends.local import LocalBackend
 from app.errors import (
     CollectionNotFound,
     DefinitionDiffers,
+    DimensionMismatch,
     SchemaConflict,
     SchemaViolation,
     UnknownVector,
@@ -269,3 +270,26 @@ def test_many_ties_at_the_cut_are_settled_by_id(backend: Backend) -> None:
     backend.upsert("c", [point("best", [2, 0, 0, 0])])
     assert found_ids(backend, "c", search([1, 0, 0, 0], k=4)) == ["best", 1, 2, 3]
     assert found_ids(backend, "c", search([1, 0, 0, 0], k=2, offset=100)) == [100, 101]
+
+
+def test_a_selective_scroll_over_many_points_gives_each_once(backend: Backend) -> None:
+    backend.create("c", definition(2))
+    backend.upsert("c", [point(n, [1, 1], n=n, odd=n % 2) for n in range(4000)])
+    for n in (10, 2500, 3500):
+        page = backend.scroll(
+            "c", filter=where(n=n), limit=100, after=None, projection=Projection()
+        )
+        assert [record.id for record in page.records] == [n]
+    page = backend.scroll(
+        "c", filter=where(odd=1), limit=1500, after=None, projection=Projection(frozenset(), False)
+    )
+    assert [record.id for record in page.records] == list(range(1, 3000, 2))
+
+
+def test_vectors_of_another_length_are_refused(filled: Backend) -> None:
+    """The collection may have been dropped and made anew since the caller looked at it."""
+    with pytest.raises(DimensionMismatch):
+        filled.search("c", [search([1, 0])])
+    with pytest.raises(DimensionMismatch):
+        filled.upsert("c", [point(1, [1, 0])])
+    assert filled.count("c", None) == 11
