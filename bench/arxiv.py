@@ -1,20 +1,15 @@
 """Ingest, recall, speed and recovery on real papers, through the SDK and a real server process.
 
-    python bench/arxiv.py FOLDER [--points N] [--texts N] [--queries N] [--http-threads N]
+    python -m bench.arxiv FOLDER [--points N] [--texts N] [--queries N]
 
-FOLDER holds `papers.jsonl.gz`, `papers.vectors.f16.npy`, `queries.vectors.f16.npy`: papers with
-title, abstract, categories, main_categories, primary_cat, n_categories, year and authors, one
-vector each; and vectors of titles as queries. The filter families are those of the FANNS benchmark
-(arXiv 2507.21989) and three harder ones; values are drawn from the data, a different filter for
-each query. Truth is a float32 scan in numpy. Prints Markdown.
+The folder and the filter families are described in `bench/papers.py`. Truth is a float32 scan in
+numpy. Prints Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import gzip
-import json
 import os
 import platform
 import signal
@@ -30,83 +25,19 @@ from typing import Any
 
 import numpy as np
 from likewise import Client, Collection
-from numpy.typing import NDArray
+
+from bench.papers import Clauses, Columns, Data, K, Paper, as_json, families, load
 
 ROOT = Path(__file__).parents[1]
-K = 10
-Paper = dict[str, Any]
-Test = Callable[[Paper], bool]
-
-
-@dataclass(frozen=True)
-class Data:
-    """Papers and their unit vectors float32[papers, d]; query vectors float32[queries, d]."""
-
-    papers: list[Paper]
-    vectors: NDArray[np.float32]
-    queries: NDArray[np.float32]
-
-
-def load(folder: Path, points: int | None, queries: int | None) -> Data:
-    """Read the data set, normalised again after its float16."""
-
-    def unit(name: str, count: int | None) -> NDArray[np.float32]:
-        vectors = np.load(folder / name)[:count].astype(np.float32)
-        normed: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        return normed
-
-    with gzip.open(folder / "papers.jsonl.gz", "rt") as lines:
-        papers = [json.loads(line) for line, _ in zip(lines, range(points or 10**9), strict=False)]
-    return Data(
-        papers,
-        unit("papers.vectors.f16.npy", len(papers)),
-        unit("queries.vectors.f16.npy", queries),
-    )
-
-
-def families(data: Data, seed: int = 1) -> dict[str, list[tuple[dict[str, Any] | None, Test]]]:
-    """Draw one filter a query for every family: the filter, and the same as plain Python."""
-    rng = np.random.default_rng(seed)
-
-    def paper() -> Paper:
-        return data.papers[int(rng.integers(len(data.papers)))]
-
-    def some(values: list[str]) -> str:
-        return values[int(rng.integers(len(values)))]
-
-    def unfiltered() -> tuple[None, Test]:
-        return None, lambda _: True
-
-    def equal(field: str) -> tuple[dict[str, Any], Test]:
-        value = paper()[field]
-        return {field: value}, lambda p: p[field] == value
-
-    def contains(field: str) -> tuple[dict[str, Any], Test]:
-        value = some(paper()[field])
-        return {field: {"$contains": value}}, lambda p: value in p[field]
-
-    def between() -> tuple[dict[str, Any], Test]:
-        low, high = sorted((paper()["year"], paper()["year"]))
-        return {"year": {"$gte": low, "$lte": high}}, lambda p: low <= p["year"] <= high
-
-    def both() -> tuple[dict[str, Any], Test]:
-        one = paper()
-        year, category = one["year"], some(one["main_categories"])
-        return (
-            {"year": year, "main_categories": {"$contains": category}},
-            lambda p: p["year"] == year and category in p["main_categories"],
-        )
-
-    draws: dict[str, Callable[[], tuple[dict[str, Any] | None, Test]]] = {
-        "no filter": unfiltered,
-        "R year between": between,
-        "EM n_categories =": lambda: equal("n_categories"),
-        "EMIS main_categories contains": lambda: contains("main_categories"),
-        "EM primary_cat =": lambda: equal("primary_cat"),
-        "year = and main_categories contains": both,
-        "authors contains": lambda: contains("authors"),
-    }
-    return {name: [draw() for _ in range(len(data.queries))] for name, draw in draws.items()}
+FAMILIES = (
+    "no filter",
+    "R year between",
+    "EM n_categories =",
+    "EMIS main_categories contains",
+    "EM primary_cat =",
+    "year = and main_categories contains",
+    "authors contains",
+)
 
 
 @contextlib.contextmanager
@@ -184,25 +115,23 @@ class Row:
 
 
 def measure(
-    collection: Collection, data: Data, name: str, drawn: list[tuple[dict[str, Any] | None, Test]]
+    collection: Collection, data: Data, columns: Columns, name: str, drawn: list[Clauses]
 ) -> Row:
     """Query one at a time over one connection; recall against the truth, ties counted as found."""
-    passes: dict[str, NDArray[np.bool_]] = {}
     hits = wanted = 0
     times: list[float] = []
     matched = 0
     plans: dict[str, int] = {}
-    for query, (filter, _) in list(zip(data.queries, drawn, strict=True))[:20]:
-        collection.query(vector=query, filter=filter, k=K, fields=[], with_text=False)  # warm
-    for query, (filter, test) in zip(data.queries, drawn, strict=True):
+    asked = list(zip(data.queries, drawn, strict=True))
+    for query, clauses in asked[:20]:  # warm
+        collection.query(vector=query, filter=as_json(clauses), k=K, fields=[], with_text=False)
+    for query, clauses in asked:
+        filter = as_json(clauses)
         started = time.perf_counter()
         found = collection.query(vector=query, filter=filter, k=K, fields=[], with_text=False)
         times.append(time.perf_counter() - started)
         plans[found.plan] = plans.get(found.plan, 0) + 1
-        key = json.dumps(filter)
-        if key not in passes:
-            passes[key] = np.fromiter(map(test, data.papers), bool, len(data.papers))
-        mask = passes[key]
+        mask = columns.mask(clauses)
         matches = int(mask.sum())
         if found.matches != matches:
             raise AssertionError(f"{filter}: counted {found.matches} matches, there are {matches}")
@@ -234,7 +163,8 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=2000, help="abstracts to encode and index")
     chosen = parser.parse_args()
     data = load(chosen.folder, chosen.points, chosen.queries)
-    drawn = families(data)
+    columns = Columns(data.papers)
+    drawn = {name: filters for name, filters in families(data).items() if name in FAMILIES}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -255,7 +185,9 @@ def main() -> None:
             ingest_s = ingest(collection, data)
             build_s = wait_until(lambda: not collection.describe().building)
             total_mb, own_mb = memory_mb(process.pid)
-            rows = [measure(collection, data, name, filters) for name, filters in drawn.items()]
+            rows = [
+                measure(collection, data, columns, name, filters) for name, filters in drawn.items()
+            ]
             disk = sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file()) / 2**20
             after_mb = memory_mb(process.pid)
             before = snapshot(collection, data, drawn)
@@ -296,15 +228,17 @@ def main() -> None:
         raise SystemExit(1)
 
 
-def snapshot(collection: Collection, data: Data, drawn: Any) -> list[list[tuple[Any, float]]]:
+def snapshot(
+    collection: Collection, data: Data, drawn: dict[str, list[Clauses]]
+) -> list[list[tuple[Any, float]]]:
     """Answers to the first 50 queries of every family, to be compared."""
     return [
         [
             (hit.id, hit.score)
-            for hit in collection.query(vector=query, filter=filter, k=K, fields=[])
+            for hit in collection.query(vector=query, filter=as_json(clauses), k=K, fields=[])
         ]
         for filters in drawn.values()
-        for query, (filter, _) in list(zip(data.queries, filters, strict=True))[:50]
+        for query, clauses in list(zip(data.queries, filters, strict=True))[:50]
     ]
 
 

@@ -47,6 +47,19 @@ class Filing:
         """Give the first place of a field and the one past its last."""
         return self._groups[field], self._groups[field + 1]
 
+    def key(self, place: int) -> int | float:
+        """Give a key as a Python number."""
+        key: int | float = self._key_view[place]
+        return key
+
+    def frequent(self, field: int, least: int) -> list[tuple[int, U32]]:
+        """List the places of a field's keys that `least` slots or more hold, and those slots."""
+        low, high = self.group(field)
+        counts = np.diff(self._offsets[low : high + 1].astype(np.int64))
+        return [
+            (low + at, self.of_place(low + at)) for at in np.flatnonzero(counts >= least).tolist()
+        ]
+
     def of_place(self, place: int) -> U32:
         """Give the slots of one key, ascending."""
         return self._slots[self._offset_view[place] : self._offset_view[place + 1]]
@@ -126,6 +139,10 @@ class TextFiling(Filing):
             if place == last:
                 return None
         return place if self._text(place) == text else None
+
+    def text(self, place: int) -> str:
+        """Give a key as a string."""
+        return self._text(place).decode()
 
     def _text(self, place: int) -> bytes:
         return bytes(self._bytes_view[int(self._bounds[place]) : int(self._bounds[place + 1])])

@@ -51,7 +51,7 @@ from app.attributes.building import (
     build_arrays,
 )
 from app.attributes.filing import NO_SLOTS, Filing, TextFiling
-from app.attributes.filter import Range, Values
+from app.attributes.filter import AnyOf, Range, Values
 from app.types import I64, U32, Attributes
 
 FILE_NAME = "attributes.bin"
@@ -141,6 +141,29 @@ class AttributeIndex:
         ints = [number for number in numbers if isinstance(number, int)]
         floats = [number for number in numbers if isinstance(number, float)]
         return [self._ints.of_keys(field, ints), self._floats.of_keys(field, floats)]
+
+    def frequent_values(self, field: str, least: int) -> list[tuple[AnyOf, U32]]:
+        """List the single values that at least `least` slots hold, null left out.
+
+        Each comes as the condition that names it and the slots that meet it, ascending.
+        """
+        f = self._fields.get(field)
+        if f is None:
+            return []
+        found = [
+            (Values(strings=frozenset([self._texts.text(place)])), slots)
+            for place, slots in self._texts.frequent(f, least)
+        ]
+        for filing in (self._ints, self._floats):
+            found += [
+                (Values(numbers=frozenset([filing.key(place)])), slots)
+                for place, slots in filing.frequent(f, least)
+            ]
+        for value in (False, True):
+            slots = self._flagged(f, TRUE if value else FALSE)
+            if slots.shape[0] >= least:
+                found.append((Values(bools=frozenset([value])), slots))
+        return [(AnyOf(field, values), slots) for values, slots in found]
 
     # ── build, save, open ────────────────────────────────────────────────────────────────────
 

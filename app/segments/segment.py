@@ -14,29 +14,26 @@ ever changes; deletes and updates are bits beside it (`app.engine.snapshot`).
     v<n>.present.npy        uint64 bits; only if some slot has no such vector
     v<n>.graph.*.npy        the graph; only if some slot has one
 
-`segment.json` carries its own checksum and is written last, into a folder that gets its final name
-after everything was synced. Opening verifies every checksum: a damaged segment raises CorruptFile,
-and the collection answers from the store instead until it is rebuilt.
+Opening verifies every checksum (`app.segments.folder`): a damaged segment raises CorruptFile, and
+the collection answers from the store instead until it is rebuilt.
 """
 
 from __future__ import annotations
 
 import contextlib
-import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import orjson
 
+from app.attributes.filter import AnyOf
 from app.attributes.index import AttributeIndex
-from app.errors import CorruptFile, IncompatibleFormat
 from app.keys import key_from_id
+from app.segments.folder import read_folder
 from app.segments.keys import KeyColumn
 from app.segments.part import find_in_rows
-from app.storage.files import checksum
 from app.types import F32, I64, U32, Bits, PointId
 from app.vectors.arrays import map_array
 from app.vectors.graph import Graph
@@ -46,8 +43,6 @@ if TYPE_CHECKING:  # the build process opens segments too, and does without comp
 
 FORMAT = 1
 """Of the folder; a segment of another format is rebuilt from the store."""
-
-DESCRIPTION = "segment.json"
 
 _CACHED_FILTERS = 64
 
@@ -84,11 +79,7 @@ class Segment:
         Raises CorruptFile if anything is missing or damaged, IncompatibleFormat if it was written
         by a version that this one does not read; other OSErrors say nothing about the segment.
         """
-        description = read_description(folder)
-        for name, (size, crc) in description["files"].items():
-            path = folder / name
-            if not path.is_file() or path.stat().st_size != size or checksum(path) != crc:
-                raise CorruptFile(f"{name} is missing or damaged", path=str(path))
+        description = read_folder(folder, FORMAT)
         vectors, present, graphs = [], [], []
         for number, field in enumerate(description["fields"]):
             vectors.append(map_array(folder / f"v{number}.vectors.npy", np.float32, 2))
@@ -144,6 +135,10 @@ class Segment:
         """Give the graph over the slots that have this vector."""
         return self._graphs[field]
 
+    def frequent_values(self, field: str, least: int) -> list[tuple[AnyOf, U32]]:
+        """List the single values of an attribute that `least` slots or more hold, and the slots."""
+        return self._attributes.frequent_values(field, least)
+
     def key(self, slot: int) -> bytes:
         """Give the key of a slot."""
         return self._keys.key(slot)
@@ -180,30 +175,3 @@ class Segment:
                 self._filters.popitem(last=False)
             except KeyError:
                 break
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """Read and verify `segment.json`. Raises CorruptFile or IncompatibleFormat."""
-    path = folder / DESCRIPTION
-    try:
-        raw = path.read_bytes()
-        crc, _, body = raw.partition(b"\n")
-        if int(crc, 16) != zlib.crc32(body):
-            raise CorruptFile(f"{path.name} does not fit its checksum", path=str(path))
-        description: dict[str, Any] = orjson.loads(body)
-    except (FileNotFoundError, ValueError) as exc:
-        raise CorruptFile(f"{path.name} is missing or damaged", path=str(path)) from exc
-    if description["format"] != FORMAT:
-        raise IncompatibleFormat(
-            f"the segment has format {description['format']}, this service reads {FORMAT}",
-            path=str(path),
-        )
-    return description
-
-
-def write_description(folder: Path, description: dict[str, Any]) -> Path:
-    """Write `segment.json`: the CRC-32 of the body in hexadecimal, a line feed, the body."""
-    body = orjson.dumps(description, option=orjson.OPT_INDENT_2)
-    path = folder / DESCRIPTION
-    path.write_bytes(b"%08x\n" % zlib.crc32(body) + body)
-    return path

@@ -6,7 +6,6 @@ drift from the truth by being merged again and again.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.attributes.index import AttributeIndex
+from app.segments.folder import finished_folder
 from app.segments.keys import KeyColumn
-from app.segments.segment import FORMAT, Segment, write_description
-from app.storage.files import checksum, sync_file, sync_folder
+from app.segments.segment import FORMAT, Segment
 from app.storage.store import StoreReader, attributes_from_json
 from app.types import F32, I64, Attributes, Bits, IndexSettings, Metric, VectorField
 from app.vectors.arrays import save_array
@@ -57,51 +56,32 @@ def write_segment(
     base      a segment whose slots come first and whose graphs are extended; its rows that are
               gone keep their slots (dead), since a graph cannot lose a node
     """
-    work = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-
     kept = base.rows if base is not None else np.empty(0, dtype=np.int64)
-    wanted = np.concatenate([kept, rows])
-    gathered = _gather(store, wanted, fields, base, progress)
-    files = gathered.save(work)
-
+    gathered = _gather(store, np.concatenate([kept, rows]), fields, base, progress)
     described = []
-    for number, (field, column) in enumerate(zip(fields, gathered.columns, strict=True)):
-        prefix = f"v{number}"
-        save_array(work / f"{prefix}.vectors.npy", column.vectors)
-        files.append(work / f"{prefix}.vectors.npy")
-        partial = not column.has.all()
-        if partial:
-            save_array(work / f"{prefix}.present.npy", _packed(column.has))
-            files.append(work / f"{prefix}.present.npy")
-        graph = _graph(column, field.metric, settings, base, number, work, threads, progress)
-        if graph is not None:
-            files += graph.save(work, f"{prefix}.graph")
-        described.append(
-            {
-                "name": field.name,
-                "partial": partial,
-                "graph": None if graph is None else {"entry": graph.entry, "levels": graph.levels},
-            }
-        )
-
-    for path in files:
-        sync_file(path)
-    description = {
-        "format": FORMAT,
-        "slots": int(gathered.rows.shape[0]),
-        "fields": described,
-        "files": {
-            path.relative_to(work).as_posix(): [path.stat().st_size, checksum(path)]
-            for path in files
-        },
-    }
-    sync_file(write_description(work, description))
-    for inner in (work / "attributes", work):
-        sync_folder(inner)
-    work.rename(folder)
-    sync_folder(folder.parent)
+    with finished_folder(folder) as (work, files):
+        files += gathered.save(work)
+        for number, (field, column) in enumerate(zip(fields, gathered.columns, strict=True)):
+            prefix = f"v{number}"
+            save_array(work / f"{prefix}.vectors.npy", column.vectors)
+            files.append(work / f"{prefix}.vectors.npy")
+            partial = not column.has.all()
+            if partial:
+                save_array(work / f"{prefix}.present.npy", _packed(column.has))
+                files.append(work / f"{prefix}.present.npy")
+            graph = _graph(column, field.metric, settings, base, number, work, threads, progress)
+            if graph is not None:
+                files += graph.save(work, f"{prefix}.graph")
+            described.append(
+                {
+                    "name": field.name,
+                    "partial": partial,
+                    "graph": None
+                    if graph is None
+                    else {"entry": graph.entry, "levels": graph.levels},
+                }
+            )
+        files.describe({"format": FORMAT, "slots": int(gathered.rows.size), "fields": described})
 
 
 @dataclass(slots=True)

@@ -1,0 +1,54 @@
+"""What a system under test has to do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.papers import Clauses, Columns, Data
+
+M = 16
+EF_CONSTRUCTION = 200
+"""Every system that lets its graph be chosen gets this one: ours, and hnswlib's usual setting."""
+
+WIDTHS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""What is swept: `ef`, unless the system says otherwise. None is the system's own default."""
+
+
+class System(ABC):
+    """One system in its own process; constructing it builds its index on all cores.
+
+    modes       ways to search the same index → the widths to sweep, in order; the empty name is
+                the system itself
+    compiles    whether `form` stands in for a filter language the system has not; it is then
+                timed apart
+    what        one line for the report: version, index, how it filters
+    """
+
+    modes: ClassVar[Mapping[str, Sequence[int | None]]] = {"": WIDTHS}
+    compiles: ClassVar[bool] = False
+    distribution: ClassVar[str]
+    what: ClassVar[str]
+
+    @abstractmethod
+    def __init__(self, data: Data, columns: Columns, folder: Path, cores: int) -> None:
+        """Load `data` and build; `folder` is empty and belongs to the system."""
+
+    @abstractmethod
+    def form(self, clauses: Clauses) -> Any:
+        """Write a filter as a caller of this system would hold it."""
+
+    @abstractmethod
+    def search(self, query: NDArray[np.float32], form: Any) -> Sequence[int]:
+        """Find the K nearest passing rows: what is timed."""
+
+    def prepare(self, mode: str, width: int | None) -> None:  # noqa: B027  # nothing to set
+        """Set the width, and drop what was remembered of earlier queries if the system can."""
+
+    def close(self) -> None:  # noqa: B027  # nothing to close
+        """Let go of files and threads."""
