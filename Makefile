@@ -21,8 +21,8 @@ $(READY): pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed; set PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -e './client[numpy]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]' -e './client[numpy]'
 	@touch $@
 
 models: $(READY) ## Obtain and build the default text encoder (verified by hash)
@@ -64,8 +64,8 @@ bench: $(READY) ## Measure ingest, build, recall and speed (DATA=folder with pap
 $(BENCH_READY): pyproject.toml
 	@echo "==> setting up $(BENCH_VENV) with the peers (a few minutes)"
 	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
-	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@$(BENCH_VENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade pip
+	$(BENCH_VENV)/bin/python -m pip install -qq --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
 bench-filtered: $(BENCH_READY) ## Compare filtered search with its peers (DATA=folder ARGS=--quick)
