@@ -81,6 +81,12 @@ class Settings(BaseSettings):
         ge=1,
         description="New points that are searched exactly before a graph build starts.",
     )
+    cover_share: float = Field(
+        default=0.35,
+        ge=0,
+        description="Most memory of the graphs that are built for frequent filters, as a share of "
+        "the vectors' own; 0 builds none.",
+    )
     sync: bool = Field(
         default=True,
         description="Whether an acknowledged write survives a power cut (fsync on each commit); "

@@ -77,6 +77,7 @@ def open_backend(settings: Settings) -> Backend:
         sync=settings.sync,
         head_points=settings.head_points,
         build_threads=settings.build_threads,
+        cover_share=settings.cover_share,
     )
 
 

@@ -1,4 +1,4 @@
-"""Builds one segment in a process of its own.
+"""Builds one segment, or its covers, in a process of its own.
 
 A build is minutes of hashing, sorting and graph insertion; in the service's process its Python
 parts would hold the GIL against every query. Here it has its own, runs at low priority, and gives
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from app.segments.cover_writer import write_covers
 from app.segments.segment import Segment
 from app.segments.writer import write_segment
 from app.storage.store import StoreReader
@@ -60,17 +61,40 @@ class Order:
         return cls(**raw | {"rows": np.array(raw["rows"], dtype=np.int64)})
 
 
+@dataclass(frozen=True, slots=True)
+class CoverOrder:
+    """Which covers to build.
+
+    segment   folder of the segment; `folder` is where its covers are to be
+    fields    the collection's vector fields, in order: name, dimension, metric
+    wishes    (vector field's number, attribute)
+    least, budget   as in `write_covers`
+    """
+
+    segment: str
+    folder: str
+    fields: list[dict[str, Any]]
+    wishes: list[tuple[int, str]]
+    m: int
+    least: int
+    budget: int
+    threads: int
+
+    def encode(self) -> bytes:
+        """Write the order as one line."""
+        return orjson.dumps(asdict(self)) + b"\n"
+
+
 def build(order: Order) -> None:
     """Carry out an order. Raises what goes wrong; then `folder` does not exist."""
-    fields = [VectorField(f["name"], f["dimension"], Metric(f["metric"])) for f in order.fields]
     base = Segment.open(Path(order.base)) if order.base is not None else None
-    store = StoreReader(Path(order.store), fields=len(fields))
+    store = StoreReader(Path(order.store), fields=len(order.fields))
     try:
         write_segment(
             Path(order.folder),
             store,
             order.rows,
-            fields,
+            _fields(order.fields),
             IndexSettings(order.m, order.ef_construction),
             base=base,
             threads=order.threads,
@@ -78,6 +102,25 @@ def build(order: Order) -> None:
         )
     finally:
         store.close()
+
+
+def build_covers(order: CoverOrder) -> None:
+    """Carry out an order for covers. Raises what goes wrong; then `folder` does not exist."""
+    write_covers(
+        Path(order.folder),
+        Segment.open(Path(order.segment)),
+        [(number, attribute) for number, attribute in order.wishes],
+        [field.metric for field in _fields(order.fields)],
+        IndexSettings(order.m),
+        least=order.least,
+        budget=order.budget,
+        threads=order.threads,
+        progress=_report,
+    )
+
+
+def _fields(raw: list[dict[str, Any]]) -> list[VectorField]:
+    return [VectorField(f["name"], f["dimension"], Metric(f["metric"])) for f in raw]
 
 
 def _report(stage: str, done: int, total: int) -> None:
@@ -95,11 +138,15 @@ def _leave_with_the_service() -> None:
 
 def main() -> None:
     """Read the order, watch the service, build."""
-    order = Order.decode(sys.stdin.buffer.readline())
+    line = sys.stdin.buffer.readline()
     threading.Thread(target=_leave_with_the_service, daemon=True).start()
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
-    build(order)
+    raw = orjson.loads(line)
+    if "store" in raw:
+        build(Order.decode(line))
+    else:
+        build_covers(CoverOrder(**raw))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import app
-from app.engine.collection import Build, Collection
+from app.engine.collection import Build, Collection, CoverBuild
 from app.errors import CollectionNotFound, LikewiseError
 
 _log = logging.getLogger(__name__)
@@ -92,14 +92,20 @@ class Builder:
         after, pause = self._retry.get(collection, (0.0, _FIRST_PAUSE_S))
         if now < after:
             return
-        build = None
+        build: Build | CoverBuild | None = None
         started = time.perf_counter()
         try:
-            build = collection.begin_build(idle=now - since >= _IDLE_S, threads=self._threads)
+            idle = now - since >= _IDLE_S
+            build = collection.begin_build(idle=idle, threads=self._threads)
+            if build is None and idle:
+                build = collection.begin_covers(threads=self._threads)
             if build is None:
                 return
             self._run(collection, build)
-            collection.finish_build(build)
+            if isinstance(build, Build):
+                collection.finish_build(build)
+            else:
+                collection.finish_covers(build)
         except CollectionNotFound:  # dropped meanwhile
             return
         except Exception as exc:
@@ -116,11 +122,13 @@ class Builder:
         self._retry.pop(collection, None)
         self._wake.set()  # more may have come meanwhile
         _log.info(
-            "collection %s: built a segment in %.1f s (%d points added)",
-            collection.name, time.perf_counter() - started, len(build.order.rows),
+            "%s: built %s in %.1f s",
+            collection.name,
+            "a segment" if isinstance(build, Build) else "covers",
+            time.perf_counter() - started,
         )  # fmt: skip
 
-    def _run(self, collection: Collection, build: Build) -> None:
+    def _run(self, collection: Collection, build: Build | CoverBuild) -> None:
         """Run the build process to its end. Raises SubprocessError with its last words."""
         root = str(Path(app.__file__).resolve().parent.parent)
         process = subprocess.Popen(  # noqa: S603  # our own program

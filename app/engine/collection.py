@@ -38,7 +38,7 @@ import orjson
 
 from app.attributes.filter import Filter
 from app.attributes.schema import check_conforms
-from app.engine.build_process import Order
+from app.engine.build_process import CoverOrder, Order
 from app.engine.commits import CommitQueue
 from app.engine.gate import Gate
 from app.engine.merging import Merge, Size, choose_merge
@@ -58,6 +58,8 @@ from app.exchange import Answer, CollectionInfo, Page, Search, Selection
 from app.kernels import bits as bitset
 from app.keys import id_from_key, key_from_id
 from app.planner.costs import Costs
+from app.planner.planner import rows_worth_a_graph
+from app.segments.covers import Covers
 from app.segments.segment import Segment
 from app.storage.store import Store, StoredPoint, Writer, attributes_from_json
 from app.types import (
@@ -77,6 +79,10 @@ _log = logging.getLogger(__name__)
 MAX_PATCHED = 100_000
 """Most points of one patch: each is a new version with its vectors, about 10 KB until committed."""
 
+_WORTH_COVERS_NS = 20e6
+"""Wished-for time from which covers are built. Low, because the build runs when nothing is written,
+at low priority; a field that nobody filters by costs nothing."""
+
 _ROUNDS = 4  # of a read overtaken by writes before it takes the write lock
 _LOADED = 2000  # points put into the head at a time when a collection is opened
 
@@ -92,6 +98,14 @@ class Build:
     replaced: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CoverBuild:
+    """A build of covers under way: the order for the process, and the segment they are for."""
+
+    order: CoverOrder
+    segment: Segment
+
+
 class Collection:
     """An open collection. Every method is safe for any thread."""
 
@@ -104,6 +118,7 @@ class Collection:
         *,
         sync: bool,
         head_points: int,
+        cover_share: float = 0.35,
         costs: Costs = Costs(),  # noqa: B008  # frozen
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -118,6 +133,7 @@ class Collection:
         self._created_at = created_at
         self._head_points = head_points
         self._costs = costs
+        self._cover_share = cover_share
         self._on_change = on_change
         self._fields = list(definition.vectors.values())
         self._numbers = {f.name: number for number, f in enumerate(self._fields)}
@@ -161,6 +177,7 @@ class Collection:
                 damaged.append(name)
                 continue
             used.add(name)
+            used |= self._open_covers(segment)
             covered.append(parts.add_segment(segment, alive).live_rows())
         if damaged:
             self._store.write(lambda writer: writer.replace_segments(damaged, []))
@@ -183,6 +200,21 @@ class Collection:
                 ]
             )
         return parts
+
+    def _open_covers(self, segment: Segment) -> set[str]:
+        """Take the newest covers of a segment that verify; returns their folder's name, if any."""
+        found = sorted(
+            segment.folder.parent.glob(f"{segment.name}.covers.*"),
+            key=lambda folder: (len(folder.name), folder.name),
+        )
+        for folder in reversed(found):
+            try:
+                segment.covers = Covers.open(folder)
+            except StoredDataError as exc:
+                _log.warning("%s: covers are not used: %s", self.name, exc)
+                continue
+            return {folder.name}
+        return set()
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────
 
@@ -474,10 +506,7 @@ class Collection:
             order = Order(
                 store=str(self._store.path),
                 folder=str(self.folder / "segments" / uuid.uuid4().hex),
-                fields=[
-                    {"name": f.name, "dimension": f.dimension, "metric": f.metric.value}
-                    for f in self._fields
-                ],
+                fields=self._described_fields(),
                 m=self.definition.index.m,
                 ef_construction=self.definition.index.ef_construction,
                 base=None if base is None else str(base.folder),
@@ -502,19 +531,83 @@ class Collection:
             self._store.write(
                 lambda writer: writer.replace_segments(build.replaced, [segment.name])
             )
+            for live in sources:
+                if isinstance(live.part, Segment):
+                    _inherit(segment, live.part)
             self._parts.swap(sources, segment, rows)
             self._building = False
             self._distrusted.difference_update(build.replaced)
         self._remove(build.replaced)
 
-    def abandon_build(self, build: Build) -> None:
+    def begin_covers(self, *, threads: int) -> CoverBuild | None:
+        """Order the covers that queries wished for, if it is worth it. One build at a time."""
+        if self._building or self._cover_share <= 0:
+            return None
+        for _, segment in self._parts.snapshot.segments:
+            settled = segment.covers.settled if segment.covers is not None else frozenset()
+            wished = {
+                wish: saved_ns
+                for wish, saved_ns in list(segment.wishes.items())
+                if wish not in settled
+            }
+            if sum(wished.values()) < _WORTH_COVERS_NS:
+                continue
+            number = 0
+            if segment.covers is not None:
+                number = int(segment.covers.folder.name.rpartition(".")[2]) + 1
+            m = self.definition.index.m
+            dimension = max(self._fields[field].dimension for field, _ in wished)
+            per_row = 4 * (2 * m + 1)
+            order = CoverOrder(
+                segment=str(segment.folder),
+                folder=f"{segment.folder}.covers.{number}",
+                fields=self._described_fields(),
+                # The dearest first, then those that already have covers.
+                wishes=[*sorted(wished, key=wished.__getitem__, reverse=True), *sorted(settled)],
+                m=m,
+                least=rows_worth_a_graph(dimension, self._costs),
+                budget=int(self._cover_share * segment.slots * dimension * 4 / per_row),
+                threads=threads,
+            )
+            self._building = True
+            return CoverBuild(order, segment)
+        return None
+
+    def finish_covers(self, build: CoverBuild) -> None:
+        """Let queries use covers that were built. Raises StoredDataError if they are damaged."""
+        covers = Covers.open(Path(build.order.folder))
+        with self._gate.entered():
+            before = build.segment.covers
+            build.segment.covers = covers
+            build.segment.wishes = {}
+            self._building = False
+        if before is not None:
+            shutil.rmtree(before.folder, ignore_errors=True)
+
+    def abandon_build(self, build: Build | CoverBuild) -> None:
         """Give a failed build up: its rows stay searchable where they were."""
-        if build.order.base is not None:
+        if isinstance(build, Build) and build.order.base is not None:
             self._distrusted.add(Path(build.order.base).name)
         self._building = False
         for name in (build.order.folder, build.order.folder + ".tmp"):
             shutil.rmtree(name, ignore_errors=True)
 
+    def _described_fields(self) -> list[dict[str, Any]]:
+        return [
+            {"name": f.name, "dimension": f.dimension, "metric": f.metric.value}
+            for f in self._fields
+        ]
+
     def _remove(self, names: Sequence[str]) -> None:
         for name in names:
-            shutil.rmtree(self.folder / "segments" / name, ignore_errors=True)
+            for folder in (self.folder / "segments").glob(f"{name}*"):  # its covers as well
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _inherit(segment: Segment, source: Segment) -> None:
+    """Let a segment begin with what queries wished of the one that it replaces."""
+    for wish, saved_ns in list(source.wishes.items()):
+        segment.wish(wish, saved_ns)
+    if source.covers is not None:
+        for wish in source.covers.settled:
+            segment.wish(wish, _WORTH_COVERS_NS)

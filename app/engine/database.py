@@ -65,9 +65,12 @@ class Database:
         sync: bool = True,
         head_points: int = 4096,
         build_threads: int = 1,
+        cover_share: float = 0.35,
         costs: Costs = Costs(),  # noqa: B008  # frozen
     ) -> None:
         """Open a data directory, making it if there is none.
+
+        cover_share   most bytes of covers, as a share of the vectors that they are graphs over
 
         Raises DirectoryInUse, IncompatibleFormat or CorruptFile if it cannot be used as a whole; a
         collection that cannot be opened is reported by `health` and by every call to it.
@@ -83,6 +86,7 @@ class Database:
         self._sync = sync
         self._head_points = head_points
         self._costs = costs
+        self._cover_share = cover_share
         self._lock = threading.Lock()  # of the catalog and of changes to the two dictionaries
         self._open: dict[str, Collection] = {}
         self._broken: dict[str, LikewiseError] = {}
@@ -133,6 +137,7 @@ class Database:
             entry.created_at,
             sync=self._sync,
             head_points=self._head_points,
+            cover_share=self._cover_share,
             costs=self._costs,
             on_change=self._changed,
         )

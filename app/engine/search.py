@@ -22,9 +22,12 @@ from app.exchange import Search
 from app.kernels import bits as bitset
 from app.planner.costs import Costs
 from app.planner.plan import Empty, ExactScan, GraphWalk, Plan
-from app.planner.planner import choose
+from app.planner.planner import choose, default_ef
+from app.segments.covers import conditions_of
+from app.segments.part import Part
 from app.segments.segment import Segment
 from app.types import F32, F64, I64, U32, Bits, Metric, VectorField
+from app.vectors.graph import Graph
 from app.vectors.metric import prepare, scores_from_distances
 from app.vectors.search import distances, walk
 
@@ -108,6 +111,18 @@ def _allowed(live: LivePart, number: int, search: Search) -> Bits:
     return allowed
 
 
+def _graphs(part: Part, number: int, filter: Filter | None) -> list[Graph]:
+    """List the graphs that hold all matches: the whole one, and covers of the filter's parts."""
+    whole = part.graph(number)
+    if whole is None:
+        return []
+    if filter is None or not isinstance(part, Segment) or part.covers is None:
+        return [whole]
+    held = part.covers.graphs
+    keys = ((number, canonical(condition)) for condition in conditions_of(filter))
+    return [whole, *(held[key] for key in keys if key in held)]
+
+
 class _PartSearch:
     """The search of one part: its plan, its candidates, and the account of both."""
 
@@ -120,6 +135,7 @@ class _PartSearch:
         self.slots: U32 = np.empty(0, dtype=np.uint32)
         self.distances: F32 = np.empty(0, dtype=np.float32)
         self.computed = 0
+        self.nodes = 0
         self.expanded = 0
         self.stopped = False
         self.filter_s = 0.0
@@ -136,19 +152,18 @@ class _PartSearch:
     ) -> None:
         begun = time.perf_counter()
         part = self.live.part
-        graph = part.graph(number)
+        graphs = _graphs(part, number, search.filter)
         self.plan = choose(
-            slots=graph.nodes if graph is not None else part.slots,
+            graphs=[graph.nodes for graph in graphs],
             matches=self.matches,
             wanted=wanted,
             dimension=field.dimension,
-            has_graph=graph is not None,
             ef=search.ef,
             exact=search.exact,
             costs=costs,
         )
         if isinstance(self.plan, GraphWalk):
-            assert graph is not None
+            graph = graphs[self.plan.graph]
             found = walk(
                 field.metric,
                 query,
@@ -158,6 +173,7 @@ class _PartSearch:
                 ef=self.plan.ef,
                 budget=self.plan.budget,
             )
+            self.nodes = graph.nodes
             self.computed += found.taken
             self.expanded = found.expanded
             self.stopped = found.stopped
@@ -171,6 +187,22 @@ class _PartSearch:
             self.distances = distances(field.metric, query, part.vectors(number), self.slots)
             self.computed += self.slots.size
         self.search_s = time.perf_counter() - begun
+        if isinstance(part, Segment) and search.filter is not None and not search.exact:
+            self._wish(part, number, search.filter, field.dimension, costs)
+
+    def _wish(
+        self, segment: Segment, number: int, filter: Filter, dimension: int, costs: Costs
+    ) -> None:
+        """Note what this query would have saved if its conditions had graphs of their own."""
+        spent_ns = 0.0
+        if self.expanded:
+            spent_ns += self.computed * costs.visit_ns(dimension)
+        if self.done == "exact":
+            spent_ns += costs.scan_ns(self.matches, dimension)
+        ideal_ns = costs.visits(default_ef(10), 1.0) * costs.visit_ns(dimension)
+        if spent_ns > 1.2 * ideal_ns:
+            for condition in conditions_of(filter):
+                segment.wish((number, condition.field), spent_ns - ideal_ns)
 
     def explained(self) -> dict[str, Any]:
         """Tell what was planned, what was done, and what it cost."""
@@ -188,7 +220,12 @@ class _PartSearch:
             "search_ms": round(self.search_s * 1000, 3),
         }
         if isinstance(self.plan, GraphWalk):
-            told |= {"ef": self.plan.ef, "expanded": self.expanded, "gave_up": self.stopped}
+            told |= {
+                "ef": self.plan.ef,
+                "nodes": self.nodes,
+                "expanded": self.expanded,
+                "gave_up": self.stopped,
+            }
         return told
 
 

@@ -23,8 +23,12 @@ class ExactScan:
 
 @dataclass(frozen=True, slots=True)
 class GraphWalk:
-    """Walk the graph, returning only matches; scan instead if `budget` distances do not do."""
+    """Walk a graph, returning only matches; scan instead if `budget` distances do not do.
 
+    graph   which of the graphs that were offered
+    """
+
+    graph: int
     ef: int
     budget: int
     reason: str

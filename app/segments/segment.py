@@ -40,6 +40,7 @@ from app.vectors.graph import Graph
 
 if TYPE_CHECKING:  # the build process opens segments too, and does without compiled code
     from app.attributes.evaluate import AttributeReader
+    from app.segments.covers import Covers, Wish
 
 FORMAT = 1
 """Of the folder; a segment of another format is rebuilt from the store."""
@@ -70,6 +71,10 @@ class Segment:
         self._vectors = vectors
         self._present = present
         self._graphs = graphs
+        self.covers: Covers | None = None
+        """Graphs over the rows of single values; set, as a whole, when they have been built."""
+        self.wishes: dict[Wish, float] = {}
+        """Nanoseconds that queries would have saved with covers of an attribute's values."""
         self._filters: OrderedDict[bytes, Bits] = OrderedDict()
 
     @classmethod
@@ -154,6 +159,10 @@ class Segment:
     def after(self, key: bytes | None) -> U32:
         """List slots in order of key, from just after `key`."""
         return self._keys.after(key)
+
+    def wish(self, wish: Wish, saved_ns: float) -> None:
+        """Note that covers would have saved time. Threads may lose each other's notes: so be it."""
+        self.wishes[wish] = self.wishes.get(wish, 0.0) + saved_ns
 
     def cached_filter(self, canonical: bytes) -> Bits | None:
         """Look up the bits of a filter seen before; read-only."""

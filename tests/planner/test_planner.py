@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from app.planner.costs import Costs
 from app.planner.plan import Empty, ExactScan, GraphWalk, Plan
-from app.planner.planner import UNBOUNDED, choose, default_ef
+from app.planner.planner import UNBOUNDED, choose, default_ef, rows_worth_a_graph
 
 
 def plan(**changes: Any) -> Plan:
     situation: dict[str, Any] = {
-        "slots": 100_000, "matches": 100_000, "wanted": 10, "dimension": 384, "has_graph": True,
+        "graphs": [100_000], "matches": 100_000, "wanted": 10, "dimension": 384,
     }  # fmt: skip
     return choose(**(situation | changes))
 
@@ -50,7 +50,7 @@ def test_exact_on_request() -> None:
 
 
 def test_without_a_graph_everything_is_scanned() -> None:
-    assert isinstance(plan(has_graph=False), ExactScan)
+    assert isinstance(plan(graphs=[]), ExactScan)
 
 
 def test_wanting_all_matches_scans_them() -> None:
@@ -74,7 +74,7 @@ def test_no_plan_is_expected_to_cost_more_than_twice_a_scan(
     slots: int, share: float, wanted: int, dimension: int
 ) -> None:
     matches = round(slots * share)
-    chosen = plan(slots=slots, matches=matches, wanted=wanted, dimension=dimension)
+    chosen = plan(graphs=[slots], matches=matches, wanted=wanted, dimension=dimension)
     if isinstance(chosen, GraphWalk) and matches < slots:
         costs = Costs()
         worst = chosen.budget * costs.visit_ns(dimension) + costs.scan_ns(matches, dimension)
@@ -86,3 +86,28 @@ def test_fewer_matches_never_turn_a_scan_into_a_walk(a: int, b: int) -> None:
     fewer, more = sorted((a, b))
     if isinstance(plan(matches=more), ExactScan) and more < 100_000:
         assert isinstance(plan(matches=fewer), ExactScan)
+
+
+def test_the_smallest_graph_that_holds_all_matches_is_walked() -> None:
+    chosen = plan(graphs=[100_000, 30_000, 40_000], matches=30_000)
+    assert isinstance(chosen, GraphWalk)
+    assert (chosen.graph, chosen.budget) == (1, UNBOUNDED)
+
+
+def test_a_cover_turns_a_scan_into_a_walk() -> None:
+    assert isinstance(plan(matches=10_000), ExactScan)
+    assert isinstance(plan(graphs=[100_000, 10_000], matches=10_000), GraphWalk)
+
+
+def test_fewer_rows_than_are_worth_a_graph_are_scanned_even_with_one() -> None:
+    least = rows_worth_a_graph(384)
+    assert isinstance(plan(graphs=[100_000, least - 50], matches=least - 50), ExactScan)
+    assert isinstance(plan(graphs=[100_000, least + 50], matches=least + 50), GraphWalk)
+
+
+@given(wanted=st.integers(1, 1000), a=st.floats(1e-6, 1), b=st.floats(1e-6, 1))
+def test_the_width_grows_with_selectivity_and_never_falls_below_what_is_wanted(
+    wanted: int, a: float, b: float
+) -> None:
+    narrow, wide = sorted((a, b))
+    assert wanted <= default_ef(wanted, narrow) <= default_ef(wanted, wide)
