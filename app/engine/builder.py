@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import app
-from app.engine.collection import Build, Collection, CoverBuild
+from app.engine.builds import Build, SegmentBuild
+from app.engine.collection import Collection
 from app.errors import CollectionNotFound, LikewiseError
 
 _log = logging.getLogger(__name__)
@@ -92,25 +93,19 @@ class Builder:
         after, pause = self._retry.get(collection, (0.0, _FIRST_PAUSE_S))
         if now < after:
             return
-        build: Build | CoverBuild | None = None
+        build: Build | None = None
         started = time.perf_counter()
         try:
-            idle = now - since >= _IDLE_S
-            build = collection.begin_build(idle=idle, threads=self._threads)
-            if build is None and idle:
-                build = collection.begin_covers(threads=self._threads)
+            build = collection.builds.begin(idle=now - since >= _IDLE_S, threads=self._threads)
             if build is None:
                 return
             self._run(collection, build)
-            if isinstance(build, Build):
-                collection.finish_build(build)
-            else:
-                collection.finish_covers(build)
+            collection.builds.finish(build)
         except CollectionNotFound:  # dropped meanwhile
             return
         except Exception as exc:
             if build is not None:
-                collection.abandon_build(build)
+                collection.builds.abandon(build)
             if not self._closing:
                 _log.warning(
                     "%s: a build failed and is tried again in %.0f s: %s",
@@ -124,11 +119,11 @@ class Builder:
         _log.info(
             "%s: built %s in %.1f s",
             collection.name,
-            "a segment" if isinstance(build, Build) else "covers",
+            "a segment" if isinstance(build, SegmentBuild) else "covers",
             time.perf_counter() - started,
         )  # fmt: skip
 
-    def _run(self, collection: Collection, build: Build | CoverBuild) -> None:
+    def _run(self, collection: Collection, build: Build) -> None:
         """Run the build process to its end. Raises SubprocessError with its last words."""
         root = str(Path(app.__file__).resolve().parent.parent)
         process = subprocess.Popen(  # noqa: S603  # our own program

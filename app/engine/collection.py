@@ -13,11 +13,8 @@ immutable, so a hit's row either still exists as it was searched, or a later wri
 the search runs again on the newer snapshot. After a few rounds of that it runs under the write
 lock, where nothing can overtake it.
 
-Builds. `begin_build` seals the head under the write lock; another process writes the new segment;
-`finish_build` swaps it in under the lock, with the tombstones that came meanwhile. The store's
-`segments` table says which folders count, and changes in one transaction, so a crash leaves either
-the old segments or the new one. A segment that is damaged is dropped from the table: its rows are
-then in the head (exact, slower) until they are built again.
+Builds are begun and ended in `app.engine.builds` and run in a process of their own; opening is in
+`app.engine.recovery`.
 
 Lock order: the gate, then the write lock, then those inside `CommitQueue` and `Database`.
 """
@@ -25,45 +22,36 @@ Lock order: the gate, then the write lock, then those inside `CommitQueue` and `
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import orjson
 
 from app.attributes.filter import Filter
 from app.attributes.schema import check_conforms
-from app.engine.build_process import CoverOrder, Order
+from app.engine.builds import Builds, BuildSettings
 from app.engine.commits import CommitQueue
 from app.engine.gate import Gate
-from app.engine.merging import Merge, Size, choose_merge
-from app.engine.parts import Effect, Parts, prepared
+from app.engine.parts import Effect, prepared
 from app.engine.records import read_records, record_of
+from app.engine.recovery import recover
 from app.engine.search import matching, run
-from app.engine.snapshot import LivePart
 from app.errors import (
     DimensionMismatch,
     LimitExceeded,
     SchemaConflict,
     SchemaViolation,
-    StoredDataError,
     UnknownVector,
 )
 from app.exchange import Answer, CollectionInfo, Page, Search, Selection
 from app.kernels import bits as bitset
 from app.keys import id_from_key, key_from_id
-from app.planner.costs import Costs
-from app.planner.planner import rows_worth_a_graph
-from app.segments.covers import Covers
 from app.segments.segment import Segment
 from app.storage.store import Store, StoredPoint, Writer, attributes_from_json
 from app.types import (
-    I64,
     Attributes,
     AttributeValue,
     Definition,
@@ -79,31 +67,9 @@ _log = logging.getLogger(__name__)
 MAX_PATCHED = 100_000
 """Most points of one patch: each is a new version with its vectors, about 10 KB until committed."""
 
-_WORTH_COVERS_NS = 20e6
-"""Wished-for time from which covers are built. Low, because the build runs when nothing is written,
-at low priority; a field that nobody filters by costs nothing."""
-
 _ROUNDS = 4  # of a read overtaken by writes before it takes the write lock
-_LOADED = 2000  # points put into the head at a time when a collection is opened
 
 _Read = TypeVar("_Read")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Build:
-    """A build under way: the order for the process, and the parts that its segment replaces."""
-
-    order: Order
-    sources: tuple[LivePart, ...]
-    replaced: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CoverBuild:
-    """A build of covers under way: the order for the process, and the segment they are for."""
-
-    order: CoverOrder
-    segment: Segment
 
 
 class Collection:
@@ -117,37 +83,41 @@ class Collection:
         created_at: str,
         *,
         sync: bool,
-        head_points: int,
-        cover_share: float = 0.35,
-        costs: Costs = Costs(),  # noqa: B008  # frozen
+        settings: BuildSettings,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """Open a collection that exists.
 
         Raises StoredDataError if its store is unusable, OSError if the system refuses its files.
         """
-        self.folder = folder
+        self._folder = folder / "segments"
         self.name = name
         self.definition = definition
         self.writes = 0
         self._created_at = created_at
-        self._head_points = head_points
-        self._costs = costs
-        self._cover_share = cover_share
+        self._costs = settings.costs
         self._on_change = on_change
         self._fields = list(definition.vectors.values())
         self._numbers = {f.name: number for number, f in enumerate(self._fields)}
         self._gate = Gate(name)
         self._write_lock = threading.Lock()
-        self._building = False
-        self._distrusted: set[str] = set()
         self._store = Store(folder / "store.sqlite", fields=len(self._fields), sync=sync)
         try:
-            self._parts = self._recovered()
+            self._parts = recover(self._folder, self._store, self._fields)
         except BaseException:
             self._store.close()
             raise
         self._commits = CommitQueue(self._store, self._write_lock, self._publish)
+        self.builds = Builds(
+            self._folder,
+            self._store,
+            self._parts,
+            self._fields,
+            lambda: self.definition.index,
+            settings,
+            gate=self._gate,
+            write_lock=self._write_lock,
+        )
 
     @staticmethod
     def create(folder: Path, definition: Definition) -> None:
@@ -159,62 +129,6 @@ class Collection:
         """Wait for the calls inside, refuse later ones as unknown, let go of the files."""
         self._gate.close()
         self._store.close()
-
-    # ── recovery ─────────────────────────────────────────────────────────────────────────────
-
-    def _recovered(self) -> Parts:
-        """Open the segments, and put every row that stands in none of them into the head."""
-        parts = Parts([f.dimension for f in self._fields])
-        alive = self._store.rows()
-        covered: list[I64] = [np.empty(0, dtype=np.int64)]
-        damaged: list[str] = []
-        used: set[str] = set()
-        for name in self._store.segments():
-            try:
-                segment = Segment.open(self.folder / "segments" / name)
-            except StoredDataError as exc:
-                _log.warning("%s: a segment is rebuilt from the store: %s", self.name, exc)
-                damaged.append(name)
-                continue
-            used.add(name)
-            used |= self._open_covers(segment)
-            covered.append(parts.add_segment(segment, alive).live_rows())
-        if damaged:
-            self._store.write(lambda writer: writer.replace_segments(damaged, []))
-        for folder in (self.folder / "segments").iterdir():
-            if folder.name not in used:  # of a build that never counted, or no longer does
-                shutil.rmtree(folder, ignore_errors=True)
-
-        loose: list[int] = np.setdiff1d(alive, np.concatenate(covered)).tolist()
-        for start in range(0, len(loose), _LOADED):
-            scanned = list(self._store.scan(loose[start : start + _LOADED], vectors=True))
-            points = [point for _, point in scanned]
-            parts.publish(
-                [
-                    Effect(
-                        rows=[row for row, _ in scanned],
-                        points=points,
-                        vectors=prepared(self._fields, points),
-                        attributes=[attributes_from_json(point.attributes) for point in points],
-                    )
-                ]
-            )
-        return parts
-
-    def _open_covers(self, segment: Segment) -> set[str]:
-        """Take the newest covers of a segment that verify; returns their folder's name, if any."""
-        found = sorted(
-            segment.folder.parent.glob(f"{segment.name}.covers.*"),
-            key=lambda folder: (len(folder.name), folder.name),
-        )
-        for folder in reversed(found):
-            try:
-                segment.covers = Covers.open(folder)
-            except StoredDataError as exc:
-                _log.warning("%s: covers are not used: %s", self.name, exc)
-                continue
-            return {folder.name}
-        return set()
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────
 
@@ -306,7 +220,7 @@ class Collection:
         except Exception:
             # The write is durable, only our picture of it is not: draw it again from the store.
             _log.exception("%s: reopening after a failed publication", self.name)
-            self._parts = self._recovered()
+            self._parts = recover(self._folder, self._store, self._fields)
         self.writes += 1
 
     def _selected(self, writer: Writer, selection: Selection) -> list[int]:
@@ -431,7 +345,7 @@ class Collection:
             self.definition,
             snapshot.points,
             segments,
-            self._building or self._due(idle=False) is not None,
+            self.builds.pending,
             self._created_at,
         )
 
@@ -465,149 +379,3 @@ class Collection:
                 raise SchemaConflict(
                     "a stored point contradicts the declared kind", pointer=f"/schema{pointer}"
                 ) from exc
-
-    # ── building ─────────────────────────────────────────────────────────────────────────────
-
-    def _due(self, *, idle: bool) -> Merge | None:
-        snapshot = self._parts.snapshot
-        return choose_merge(
-            [
-                # One that a build could not read is rebuilt from the store, not extended.
-                Size(live.part.slots, 0 if segment.name in self._distrusted else live.count)
-                for live, segment in snapshot.segments
-            ],
-            sum(live.count for live in snapshot.heads),
-            head_points=self._head_points,
-            idle=idle,
-        )
-
-    def begin_build(self, *, idle: bool, threads: int) -> Build | None:
-        """Seal the head and order a build, if one is due. One build at a time."""
-        if self._building or self._due(idle=idle) is None:
-            return None
-        with self._gate.entered(), self._write_lock:
-            merge = self._due(idle=idle)
-            if merge is None:
-                return None
-            snapshot = self._parts.snapshot
-            settled = snapshot.segments
-            base = None if merge.base is None else settled[merge.base][1]
-            chosen = [settled[number] for number in merge.sources]
-            names = tuple(segment.name for _, segment in chosen)
-            sources = (*(live for live, _ in chosen), *snapshot.heads)
-            loose = [live.live_rows() for live in sources if live.part is not base]
-            rows = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *loose]))
-            if base is None and rows.size == 0:  # nothing lives there: nothing is to be built
-                self._store.write(lambda writer: writer.replace_segments(names, []))
-                self._parts.seal()
-                self._parts.drop(sources)
-                self._remove(names)
-                return None
-            order = Order(
-                store=str(self._store.path),
-                folder=str(self.folder / "segments" / uuid.uuid4().hex),
-                fields=self._described_fields(),
-                m=self.definition.index.m,
-                ef_construction=self.definition.index.ef_construction,
-                base=None if base is None else str(base.folder),
-                rows=rows,
-                threads=threads,
-            )
-            self._parts.seal()
-            self._building = True
-            return Build(order, sources, names)
-
-    def finish_build(self, build: Build) -> None:
-        """Swap the built segment in for its sources.
-
-        Raises StoredDataError if it cannot be opened or does not hold what it should.
-        """
-        segment = Segment.open(Path(build.order.folder))
-        with self._gate.entered(), self._write_lock:
-            sources = self._parts.current(build.sources)
-            rows = np.concatenate([live.live_rows() for live in sources])
-            if len(sources) != len(build.sources) or segment.find_rows(rows).size != rows.size:
-                raise StoredDataError("the built segment lacks points that it should hold")
-            self._store.write(
-                lambda writer: writer.replace_segments(build.replaced, [segment.name])
-            )
-            for live in sources:
-                if isinstance(live.part, Segment):
-                    _inherit(segment, live.part)
-            self._parts.swap(sources, segment, rows)
-            self._building = False
-            self._distrusted.difference_update(build.replaced)
-        self._remove(build.replaced)
-
-    def begin_covers(self, *, threads: int) -> CoverBuild | None:
-        """Order the covers that queries wished for, if it is worth it. One build at a time."""
-        if self._building or self._cover_share <= 0:
-            return None
-        for _, segment in self._parts.snapshot.segments:
-            settled = segment.covers.settled if segment.covers is not None else frozenset()
-            wished = {
-                wish: saved_ns
-                for wish, saved_ns in list(segment.wishes.items())
-                if wish not in settled
-            }
-            if sum(wished.values()) < _WORTH_COVERS_NS:
-                continue
-            number = 0
-            if segment.covers is not None:
-                number = int(segment.covers.folder.name.rpartition(".")[2]) + 1
-            m = self.definition.index.m
-            dimension = max(self._fields[field].dimension for field, _ in wished)
-            per_row = 4 * (2 * m + 1)
-            order = CoverOrder(
-                segment=str(segment.folder),
-                folder=f"{segment.folder}.covers.{number}",
-                fields=self._described_fields(),
-                # The dearest first, then those that already have covers.
-                wishes=[*sorted(wished, key=wished.__getitem__, reverse=True), *sorted(settled)],
-                m=m,
-                least=rows_worth_a_graph(dimension, self._costs),
-                budget=int(self._cover_share * segment.slots * dimension * 4 / per_row),
-                threads=threads,
-            )
-            self._building = True
-            return CoverBuild(order, segment)
-        return None
-
-    def finish_covers(self, build: CoverBuild) -> None:
-        """Let queries use covers that were built. Raises StoredDataError if they are damaged."""
-        covers = Covers.open(Path(build.order.folder))
-        with self._gate.entered():
-            before = build.segment.covers
-            build.segment.covers = covers
-            build.segment.wishes = {}
-            self._building = False
-        if before is not None:
-            shutil.rmtree(before.folder, ignore_errors=True)
-
-    def abandon_build(self, build: Build | CoverBuild) -> None:
-        """Give a failed build up: its rows stay searchable where they were."""
-        if isinstance(build, Build) and build.order.base is not None:
-            self._distrusted.add(Path(build.order.base).name)
-        self._building = False
-        for name in (build.order.folder, build.order.folder + ".tmp"):
-            shutil.rmtree(name, ignore_errors=True)
-
-    def _described_fields(self) -> list[dict[str, Any]]:
-        return [
-            {"name": f.name, "dimension": f.dimension, "metric": f.metric.value}
-            for f in self._fields
-        ]
-
-    def _remove(self, names: Sequence[str]) -> None:
-        for name in names:
-            for folder in (self.folder / "segments").glob(f"{name}*"):  # its covers as well
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _inherit(segment: Segment, source: Segment) -> None:
-    """Let a segment begin with what queries wished of the one that it replaces."""
-    for wish, saved_ns in list(source.wishes.items()):
-        segment.wish(wish, saved_ns)
-    if source.covers is not None:
-        for wish in source.covers.settled:
-            segment.wish(wish, _WORTH_COVERS_NS)

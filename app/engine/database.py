@@ -25,6 +25,7 @@ import orjson
 
 from app.attributes.filter import Filter
 from app.engine.builder import Builder
+from app.engine.builds import BuildSettings
 from app.engine.collection import Collection
 from app.errors import (
     CollectionNotFound,
@@ -84,9 +85,7 @@ class Database:
                 f"the data directory {data_dir} cannot be used: {exc.strerror}", path=str(data_dir)
             ) from exc
         self._sync = sync
-        self._head_points = head_points
-        self._costs = costs
-        self._cover_share = cover_share
+        self._builds = BuildSettings(head_points, cover_share, costs)
         self._lock = threading.Lock()  # of the catalog and of changes to the two dictionaries
         self._open: dict[str, Collection] = {}
         self._broken: dict[str, LikewiseError] = {}
@@ -136,9 +135,7 @@ class Database:
             _definition_from_json(entry.definition),
             entry.created_at,
             sync=self._sync,
-            head_points=self._head_points,
-            cover_share=self._cover_share,
-            costs=self._costs,
+            settings=self._builds,
             on_change=self._changed,
         )
 

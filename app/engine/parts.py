@@ -77,6 +77,11 @@ class Parts:
         deleted = [row for effect in effects for row in effect.deleted]
         self.snapshot = Snapshot((*settled, last)).without(deleted)
 
+    def take(self, other: Parts) -> None:
+        """Become what `other` is: after a failure, drawn again from the store."""
+        self._head = other._head
+        self.snapshot = other.snapshot
+
     def seal(self) -> None:
         """End the head and begin a new one; the old one stays searchable."""
         kept = [part for part in self.snapshot.parts if part.part.slots]

@@ -15,13 +15,14 @@ from app.backends.base import Search
 from app.backends.local import LocalBackend
 from app.kernels import warm
 from app.types import Definition, Point, Projection, VectorField
-from bench.papers import Clauses, Columns, Data, K, as_json
+from bench.papers import Clauses, Columns, Data, K, as_json, families
 from bench.peers.base import WIDTHS, System
 from bench.peers.databases import attributes, batches
 
 F32 = NDArray[np.float32]
 NAME = "papers"
 IDS_ONLY = Projection(fields=frozenset(), with_text=False)
+LESSONS = 100  # queries of each family that are asked before anything is measured
 SETTLED_S = 7.0  # the builder looks again when a collection was idle for five seconds
 
 
@@ -46,6 +47,13 @@ class Likewise(System):
                 ],
             )
         self.idle_s = self._wait()
+        # Covers are built for the filters that are asked: let it see some of each family, others
+        # than those that are measured.
+        for drawn in families(data, seed=2).values():
+            for query, clauses in list(zip(data.queries, drawn, strict=True))[:LESSONS]:
+                self._width = None
+                self._answer(query, as_json(clauses))
+        self.idle_s += self._wait()
         self._probe = data.queries[0]
 
     def _open(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from app.attributes.filter import Filter, parse_filter
 from app.backends.base import Selection
 from app.backends.local import LocalBackend
-from app.engine import builder, collection
+from app.engine import builder, builds
 from app.planner.costs import Costs
 from app.segments.covers import conditions_of
 from app.types import Metric, Point
@@ -28,7 +28,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Build covers after a few queries, and without waiting for a pause."""
     monkeypatch.setattr(builder, "_IDLE_S", 0.0)
     monkeypatch.setattr(builder, "_TICK_S", 0.02)
-    monkeypatch.setattr(collection, "_WORTH_COVERS_NS", 1.0)
+    monkeypatch.setattr(builds, "WORTH_COVERS_NS", 1.0)
 
 
 def opened(folder: Path) -> LocalBackend:

@@ -1,0 +1,264 @@
+"""The builds of one collection: ordered, swapped in, given up.
+
+A build runs in a process of its own (`app.engine.build_process`); this is its beginning and its
+end. `begin` seals the head under the write lock and orders what `app.engine.merging` chose, or the
+covers that queries wished for; `finish` swaps the result in, with the tombstones that came
+meanwhile; `abandon` gives it up. One build of a collection at a time; in between nothing waits.
+
+The store's `segments` table says which folders count, and changes in one transaction before
+readers see the new segment: a crash leaves either the old ones or the new one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.engine.build_process import CoverOrder, Order
+from app.engine.gate import Gate
+from app.engine.merging import Merge, Size, choose_merge
+from app.engine.parts import Parts
+from app.engine.snapshot import LivePart
+from app.errors import StoredDataError
+from app.planner.costs import Costs
+from app.planner.planner import rows_worth_a_graph
+from app.segments.covers import Covers
+from app.segments.segment import Segment
+from app.storage.store import Store
+from app.types import IndexSettings, VectorField
+
+WORTH_COVERS_NS = 20e6
+"""Wished-for time from which covers are built. Low, because the build runs when nothing is written,
+at low priority; a field that nobody filters by costs nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSettings:
+    """When and how a collection is built; see the settings of the same names."""
+
+    head_points: int = 4096
+    cover_share: float = 0.35
+    costs: Costs = field(default_factory=Costs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentBuild:
+    """A segment under way: the order for the process, and the parts that it replaces."""
+
+    order: Order
+    sources: tuple[LivePart, ...]
+    replaced: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CoverBuild:
+    """Covers under way: the order for the process, and the segment they are for."""
+
+    order: CoverOrder
+    segment: Segment
+
+
+Build = SegmentBuild | CoverBuild
+
+
+class Builds:
+    """Begins and ends the builds of one collection. Every method is safe for any thread."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        parts: Parts,
+        fields: Sequence[VectorField],
+        index: Callable[[], IndexSettings],
+        settings: BuildSettings,
+        *,
+        gate: Gate,
+        write_lock: threading.Lock,
+    ) -> None:
+        self._folder = folder
+        self._store = store
+        self._parts = parts
+        self._fields = fields
+        self._index = index
+        self._settings = settings
+        self._gate = gate
+        self._write_lock = write_lock
+        self._running = False
+        self._distrusted: set[str] = set()
+
+    @property
+    def pending(self) -> bool:
+        """Tell whether a build is running or due."""
+        return self._running or self._due(idle=False) is not None
+
+    def begin(self, *, idle: bool, threads: int) -> Build | None:
+        """Order a build, if one is due.
+
+        idle   nothing has been written for a while: then smaller ones are, and covers
+        """
+        if self._running:
+            return None
+        begun = self._begin_segment(idle=idle, threads=threads)
+        if begun is None and idle:
+            return self._begin_covers(threads)
+        return begun
+
+    def finish(self, build: Build) -> None:
+        """Put the result of a build in its place.
+
+        Raises StoredDataError if it cannot be opened or does not hold what it should.
+        """
+        if isinstance(build, SegmentBuild):
+            self._finish_segment(build)
+        else:
+            self._finish_covers(build)
+
+    def abandon(self, build: Build) -> None:
+        """Give a failed build up: its rows stay searchable where they were."""
+        if isinstance(build, SegmentBuild) and build.order.base is not None:
+            self._distrusted.add(Path(build.order.base).name)
+        self._running = False
+        for name in (build.order.folder, build.order.folder + ".tmp"):
+            shutil.rmtree(name, ignore_errors=True)
+
+    # ── segments ─────────────────────────────────────────────────────────────────────────────
+
+    def _due(self, *, idle: bool) -> Merge | None:
+        snapshot = self._parts.snapshot
+        return choose_merge(
+            [
+                # One that a build could not read is rebuilt from the store, not extended.
+                Size(live.part.slots, 0 if segment.name in self._distrusted else live.count)
+                for live, segment in snapshot.segments
+            ],
+            sum(live.count for live in snapshot.heads),
+            head_points=self._settings.head_points,
+            idle=idle,
+        )
+
+    def _begin_segment(self, *, idle: bool, threads: int) -> SegmentBuild | None:
+        if self._due(idle=idle) is None:  # without the lock: most looks end here
+            return None
+        with self._gate.entered(), self._write_lock:
+            merge = self._due(idle=idle)
+            if merge is None:
+                return None
+            snapshot = self._parts.snapshot
+            settled = snapshot.segments
+            base = None if merge.base is None else settled[merge.base][1]
+            chosen = [settled[number] for number in merge.sources]
+            names = tuple(segment.name for _, segment in chosen)
+            sources = (*(live for live, _ in chosen), *snapshot.heads)
+            loose = [live.live_rows() for live in sources if live.part is not base]
+            rows = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *loose]))
+            if base is None and rows.size == 0:  # nothing lives there: nothing is to be built
+                self._store.write(lambda writer: writer.replace_segments(names, []))
+                self._parts.seal()
+                self._parts.drop(sources)
+                self._remove(names)
+                return None
+            index = self._index()
+            order = Order(
+                store=str(self._store.path),
+                folder=str(self._folder / uuid.uuid4().hex),
+                fields=self._described_fields(),
+                m=index.m,
+                ef_construction=index.ef_construction,
+                base=None if base is None else str(base.folder),
+                rows=rows,
+                threads=threads,
+            )
+            self._parts.seal()
+            self._running = True
+            return SegmentBuild(order, sources, names)
+
+    def _finish_segment(self, build: SegmentBuild) -> None:
+        segment = Segment.open(Path(build.order.folder))
+        with self._gate.entered(), self._write_lock:
+            sources = self._parts.current(build.sources)
+            rows = np.concatenate([live.live_rows() for live in sources])
+            if len(sources) != len(build.sources) or segment.find_rows(rows).size != rows.size:
+                raise StoredDataError("the built segment lacks points that it should hold")
+            self._store.write(
+                lambda writer: writer.replace_segments(build.replaced, [segment.name])
+            )
+            for live in sources:
+                if isinstance(live.part, Segment):
+                    _inherit(segment, live.part)
+            self._parts.swap(sources, segment, rows)
+            self._running = False
+            self._distrusted.difference_update(build.replaced)
+        self._remove(build.replaced)
+
+    # ── covers ───────────────────────────────────────────────────────────────────────────────
+
+    def _begin_covers(self, threads: int) -> CoverBuild | None:
+        """Order the covers that queries of some segment wished for, if it is worth it."""
+        if self._settings.cover_share <= 0:
+            return None
+        for _, segment in self._parts.snapshot.segments:
+            settled = segment.covers.settled if segment.covers is not None else frozenset()
+            wishes = list(segment.wishes.items())
+            wished = {wish: saved_ns for wish, saved_ns in wishes if wish not in settled}
+            if sum(wished.values()) < WORTH_COVERS_NS:
+                continue
+            version = 0
+            if segment.covers is not None:
+                version = int(segment.covers.folder.name.rpartition(".")[2]) + 1
+            m = self._index().m
+            dimension = max(self._fields[number].dimension for number, _ in wished)
+            row_bytes = 4 * (2 * m + 1)
+            vector_bytes = segment.slots * dimension * 4
+            order = CoverOrder(
+                segment=str(segment.folder),
+                folder=f"{segment.folder}.covers.{version}",
+                fields=self._described_fields(),
+                # The dearest first, then those that have covers already.
+                wishes=[*sorted(wished, key=wished.__getitem__, reverse=True), *sorted(settled)],
+                m=m,
+                least=rows_worth_a_graph(dimension, self._settings.costs),
+                budget=int(self._settings.cover_share * vector_bytes / row_bytes),
+                threads=threads,
+            )
+            self._running = True
+            return CoverBuild(order, segment)
+        return None
+
+    def _finish_covers(self, build: CoverBuild) -> None:
+        covers = Covers.open(Path(build.order.folder))
+        before = build.segment.covers
+        build.segment.covers = covers
+        build.segment.wishes = {}
+        self._running = False
+        if before is not None:
+            shutil.rmtree(before.folder, ignore_errors=True)
+
+    # ── folders ──────────────────────────────────────────────────────────────────────────────
+
+    def _described_fields(self) -> list[dict[str, Any]]:
+        return [
+            {"name": f.name, "dimension": f.dimension, "metric": f.metric.value}
+            for f in self._fields
+        ]
+
+    def _remove(self, names: Sequence[str]) -> None:
+        for name in names:
+            for folder in self._folder.glob(f"{name}*"):  # its covers as well
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _inherit(segment: Segment, source: Segment) -> None:
+    """Let a segment begin with what queries wished of the one that it replaces."""
+    for wish, saved_ns in list(source.wishes.items()):
+        segment.wish(wish, saved_ns)
+    if source.covers is not None:
+        for wish in source.covers.settled:
+            segment.wish(wish, WORTH_COVERS_NS)

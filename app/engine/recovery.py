@@ -1,0 +1,83 @@
+"""From a collection's store and folders to the parts that readers see.
+
+Whatever state a crash left, the store decides: segments that it lists are opened, everything else
+in the folder is rubbish, and rows that stand in no segment go into the head, where they are found
+exactly until they are built again. A damaged segment is taken off the list; a system that refuses
+files (no descriptors, no permission) says nothing about them, and its OSError passes.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from app.engine.parts import Effect, Parts, prepared
+from app.errors import StoredDataError
+from app.segments.covers import Covers
+from app.segments.segment import Segment
+from app.storage.store import Store, attributes_from_json
+from app.types import I64, VectorField
+
+_log = logging.getLogger(__name__)
+
+_LOADED = 2000  # points put into the head at a time
+
+
+def recover(folder: Path, store: Store, fields: Sequence[VectorField]) -> Parts:
+    """Open what the store lists, remove what it does not, load the rest into the head.
+
+    folder   of the collection's segments
+    """
+    parts = Parts([field.dimension for field in fields])
+    alive = store.rows()
+    covered: list[I64] = [np.empty(0, dtype=np.int64)]
+    damaged: list[str] = []
+    used: set[str] = set()
+    for name in store.segments():
+        try:
+            segment = Segment.open(folder / name)
+        except StoredDataError as exc:
+            _log.warning("segment %s is rebuilt from the store: %s", name, exc)
+            damaged.append(name)
+            continue
+        used |= {name, *_open_covers(segment)}
+        covered.append(parts.add_segment(segment, alive).live_rows())
+    if damaged:
+        store.write(lambda writer: writer.replace_segments(damaged, []))
+    for each in folder.iterdir():
+        if each.name not in used:  # of a build that never counted, or no longer does
+            shutil.rmtree(each, ignore_errors=True)
+
+    loose: list[int] = np.setdiff1d(alive, np.concatenate(covered)).tolist()
+    for start in range(0, len(loose), _LOADED):
+        scanned = list(store.scan(loose[start : start + _LOADED], vectors=True))
+        points = [point for _, point in scanned]
+        effect = Effect(
+            rows=[row for row, _ in scanned],
+            points=points,
+            vectors=prepared(fields, points),
+            attributes=[attributes_from_json(point.attributes) for point in points],
+        )
+        parts.publish([effect])
+    return parts
+
+
+def _open_covers(segment: Segment) -> list[str]:
+    """Take the newest covers of a segment that verify; names their folder, if there is one."""
+    found = sorted(
+        segment.folder.parent.glob(f"{segment.name}.covers.*"),
+        key=lambda folder: (len(folder.name), folder.name),
+        reverse=True,
+    )
+    for folder in found:
+        try:
+            segment.covers = Covers.open(folder)
+        except StoredDataError as exc:
+            _log.warning("covers %s are not used: %s", folder.name, exc)
+            continue
+        return [folder.name]
+    return []
