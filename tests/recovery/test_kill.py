@@ -59,6 +59,8 @@ class Model:
 
     def read(self, lines: list[str]) -> None:
         for line in lines:
+            if not line.endswith("\n"):
+                break  # the writer was killed while it printed this
             state, what, number = line.split()
             self.under_way = (what, int(number))
             if state == "done":
@@ -98,7 +100,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_torn(tmp_path: Path, seed: 
         rest = process.stdout.read()
         process.stdout.close()
         process.wait()
-        model.read(first + rest.splitlines())
+        model.read(first + rest.splitlines(keepends=True))
 
         backend = LocalBackend(tmp_path, head_points=60)
         points = everything(backend, "c")
