@@ -24,7 +24,7 @@ import numpy as np
 from app.engine.build_process import CoverOrder, Order
 from app.engine.gate import Gate
 from app.engine.merging import Merge, Size, choose_merge
-from app.engine.parts import Parts
+from app.engine.parts import Parts, living
 from app.engine.snapshot import LivePart
 from app.errors import StoredDataError
 from app.planner.costs import Costs
@@ -162,7 +162,7 @@ class Builds:
             if base is None and rows.size == 0:  # nothing lives there: nothing is to be built
                 self._store.write(lambda writer: writer.replace_segments(names, []))
                 self._parts.seal()
-                self._parts.drop(sources)
+                self._parts.swap(sources, None)
                 self._remove(names)
                 return None
             index = self._index()
@@ -184,8 +184,11 @@ class Builds:
         segment = Segment.open(Path(build.order.folder))
         with self._gate.entered(), self._write_lock:
             sources = self._parts.current(build.sources)
+            if len(sources) != len(build.sources):
+                raise StoredDataError("the parts that were built from are no longer there")
             rows = np.concatenate([live.live_rows() for live in sources])
-            if len(sources) != len(build.sources) or segment.find_rows(rows).size != rows.size:
+            built = living(segment, rows)
+            if built.count != rows.size:
                 raise StoredDataError("the built segment lacks points that it should hold")
             self._store.write(
                 lambda writer: writer.replace_segments(build.replaced, [segment.name])
@@ -193,7 +196,7 @@ class Builds:
             for live in sources:
                 if isinstance(live.part, Segment):
                     _inherit(segment, live.part)
-            self._parts.swap(sources, segment, rows)
+            self._parts.swap(sources, built)
             self._running = False
             self._distrusted.difference_update(build.replaced)
         self._remove(build.replaced)

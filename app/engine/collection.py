@@ -220,7 +220,8 @@ class Collection:
         except Exception:
             # The write is durable, only our picture of it is not: draw it again from the store.
             _log.exception("%s: reopening after a failed publication", self.name)
-            self._parts = recover(self._folder, self._store, self._fields)
+            # Into the same object: the builds hold it too.
+            self._parts.take(recover(self._folder, self._store, self._fields))
         self.writes += 1
 
     def _selected(self, writer: Writer, selection: Selection) -> list[int]:

@@ -47,6 +47,13 @@ def prepared(fields: Sequence[VectorField], points: Sequence[StoredPoint]) -> li
     return list(zip(*columns, strict=True))
 
 
+def living(segment: Segment, alive: I64) -> LivePart:
+    """Let those slots of a segment live whose row is among `alive`: int64[any]."""
+    bits = bitset.empty(segment.slots)
+    bitset.set_slots(bits, segment.find_rows(alive))
+    return LivePart.of(segment, bits)
+
+
 class Parts:
     """The parts of one collection: segments, sealed heads, and last the head that grows."""
 
@@ -57,11 +64,6 @@ class Parts:
 
     def _empty(self) -> LivePart:
         return LivePart.of(self._head.view(), bitset.full(0))
-
-    def add_segment(self, segment: Segment, alive: I64) -> LivePart:
-        """Put a segment first; those of its slots live whose row is among `alive`."""
-        self.swap((), segment, alive)
-        return self.snapshot.parts[0]
 
     def publish(self, effects: Sequence[Effect]) -> None:
         """Append what came, tombstone what went, show both at once."""
@@ -88,20 +90,11 @@ class Parts:
         self._head = Head(self._dimensions)
         self.snapshot = Snapshot((*kept, self._empty()))
 
-    def swap(self, sources: Sequence[LivePart], segment: Segment, alive: I64) -> None:
-        """Put a segment in the place of the parts that it was built from, in one step."""
-        bits = bitset.empty(segment.slots)
-        bitset.set_slots(bits, segment.find_rows(alive))
+    def swap(self, sources: Sequence[LivePart], built: LivePart | None) -> None:
+        """Put `built`, or nothing, in the place of parts, in one step."""
         ids = {id(live.part) for live in sources}
         others = [live for live in self.snapshot.parts if id(live.part) not in ids]
-        self.snapshot = Snapshot((LivePart.of(segment, bits), *others))
-
-    def drop(self, gone: Sequence[LivePart]) -> None:
-        """Forget parts, by identity of what they are parts of."""
-        ids = {id(live.part) for live in gone}
-        self.snapshot = Snapshot(
-            tuple(live for live in self.snapshot.parts if id(live.part) not in ids)
-        )
+        self.snapshot = Snapshot((built, *others) if built is not None else tuple(others))
 
     def current(self, earlier: Sequence[LivePart]) -> list[LivePart]:
         """Find parts again as they are now, with the tombstones that came since."""

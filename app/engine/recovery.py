@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.engine.parts import Effect, Parts, prepared
+from app.engine.parts import Effect, Parts, living, prepared
 from app.errors import StoredDataError
 from app.segments.covers import Covers
 from app.segments.segment import Segment
@@ -45,7 +45,9 @@ def recover(folder: Path, store: Store, fields: Sequence[VectorField]) -> Parts:
             damaged.append(name)
             continue
         used |= {name, *_open_covers(segment)}
-        covered.append(parts.add_segment(segment, alive).live_rows())
+        opened = living(segment, alive)
+        parts.swap((), opened)
+        covered.append(opened.live_rows())
     if damaged:
         store.write(lambda writer: writer.replace_segments(damaged, []))
     for each in folder.iterdir():

@@ -12,10 +12,20 @@ import pytest
 from app.backends.base import Search, Selection
 from app.backends.local import LocalBackend
 from app.engine import builder
+from app.engine.parts import Effect, Parts
 from app.errors import CollectionNotFound, LikewiseError, StorageFull
 from app.storage.store import Writer
 from app.types import Definition, Metric, Point, Projection, VectorField
-from tests.builders import definition, point, random_points, search, settle, upsert_all, where
+from tests.builders import (
+    definition,
+    found_ids,
+    point,
+    random_points,
+    search,
+    settle,
+    upsert_all,
+    where,
+)
 
 
 def test_no_reader_sees_a_torn_write(tmp_path: Path) -> None:
@@ -205,3 +215,31 @@ def test_a_store_that_fails_during_a_build_loses_nothing_and_is_tried_again(
     backend.close()
     folders = list((tmp_path / "collections").glob("*/segments/*"))
     assert len(folders) <= 1
+
+
+def test_after_a_failed_publication_nothing_is_missing_and_builds_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write is durable by then: readers and builds must both see the store drawn again."""
+    backend = LocalBackend(tmp_path, sync=False, head_points=50)
+    backend.create("c", definition())
+    backend.upsert("c", [point("first", [1, 0, 0, 0])])
+    failures = iter([True])
+    publish = Parts.publish
+
+    def failing(self: Parts, effects: Sequence[Effect]) -> None:
+        if next(failures, False):
+            raise MemoryError("for the test")
+        publish(self, effects)
+
+    monkeypatch.setattr(Parts, "publish", failing)
+    assert backend.upsert("c", [point("second", [2, 0, 0, 0])]) == 1
+    assert found_ids(backend, "c", search([1, 0, 0, 0])) == ["second", "first"]
+    upsert_all(backend, "c", random_points(60, 4))
+    settle(backend, "c")
+    assert backend.describe("c").segments == [
+        {"kind": "graph", "points": 62, "deleted": 0},
+        {"kind": "head", "points": 0, "deleted": 0},
+    ]
+    assert backend.count("c", None) == 62
+    backend.close()
