@@ -22,7 +22,7 @@ from app.exchange import Search
 from app.kernels import bits as bitset
 from app.planner.costs import Costs
 from app.planner.plan import Empty, ExactScan, GraphWalk, Plan
-from app.planner.planner import choose, default_ef
+from app.planner.planner import choose, unfiltered_walk_ns
 from app.segments.covers import conditions_of
 from app.segments.part import Part
 from app.segments.segment import Segment
@@ -199,7 +199,7 @@ class _PartSearch:
             spent_ns += self.computed * costs.visit_ns(dimension)
         if self.done == "exact":
             spent_ns += costs.scan_ns(self.matches, dimension)
-        ideal_ns = costs.visits(default_ef(10), 1.0) * costs.visit_ns(dimension)
+        ideal_ns = unfiltered_walk_ns(dimension, costs)
         if spent_ns > 1.2 * ideal_ns:
             for condition in conditions_of(filter):
                 segment.wish((number, condition.field), spent_ns - ideal_ns)

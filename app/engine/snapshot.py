@@ -100,8 +100,6 @@ def _first(slots: U32, bits: Bits, limit: int) -> list[int]:
     found: list[int] = []
     start, step = 0, max(1024, 4 * limit)
     while len(found) < limit and start < slots.shape[0]:
-        some = slots[start : start + step].astype(np.int64)
-        inside = (bits[some >> 6] >> (some & 63).astype(np.uint64)) & np.uint64(1)
-        found += some[inside.astype(np.bool_)].tolist()
+        found += bitset.keep(bits, slots[start : start + step], True).tolist()
         start, step = start + step, 2 * step
     return found[:limit]

@@ -46,7 +46,7 @@ def warm() -> None:
     for allowed in (bits.full(2), _frozen(bits.full(2))):
         graph.search_graph(
             0, vectors[0], frozen, none, links, upper, none, none, 0, 0, allowed, 1, 1 << 40,
-            bits.empty(2), slots.copy(), distances, np.zeros(4, dtype=np.int64),
+            bits.empty(2), slots.copy(), distances, np.zeros(3, dtype=np.int64),
         )  # fmt: skip
     bits.count(bits.full(2))
     bits.slots_of(bits.full(2))

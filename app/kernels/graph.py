@@ -154,8 +154,8 @@ def search_graph(
     budget         most distances to take before giving up
     visited        uint64[ceil(nodes / 64)], all zero; left all zero
     out_slots      uint32[≥ ef], receives slots; out_distances float32[≥ ef] likewise
-    counters       int64[4], receives: distances taken, nodes expanded, allowed nodes seen,
-                   and 1 if the budget ended the search
+    counters       int64[3], receives: distances taken, nodes expanded, and 1 if the budget ended
+                   the search
 
     Source: algorithms 2 and 5 of arXiv 1603.09320, with the filter on the result heap only.
     """
@@ -165,7 +165,6 @@ def search_graph(
     width = links.shape[1]
     taken = 0
     expanded = 0
-    seen_allowed = 0
     stopped = 0
 
     current = np.int64(entry)
@@ -208,7 +207,6 @@ def search_graph(
     if (allowed[slot >> 6] >> np.uint64(slot & 63)) & np.uint64(1):
         results[0] = key
         found = 1
-        seen_allowed = 1
 
     while waiting > 0:
         key = pop_min(frontier, waiting)
@@ -254,7 +252,6 @@ def search_graph(
                 prefetch_row(links, n, 0)
                 prefetch_row(links, n, 1)
                 if (allowed[slot >> 6] >> np.uint64(slot & 63)) & np.uint64(1):
-                    seen_allowed += 1
                     if found < ef:
                         push_max(results, found, key)
                         found += 1
@@ -270,6 +267,5 @@ def search_graph(
         out_distances[i] = unordered(results[i] >> np.uint64(32))
     counters[0] = taken
     counters[1] = expanded
-    counters[2] = seen_allowed
-    counters[3] = stopped
+    counters[2] = stopped
     return found

@@ -32,8 +32,12 @@ def default_ef(wanted: int, selectivity: float = 1.0) -> int:
 
 def rows_worth_a_graph(dimension: int, costs: Costs = Costs()) -> int:  # noqa: B008  # frozen
     """Count the rows from which walking a graph over just them beats scanning them."""
-    walk_ns = costs.visits(default_ef(10), 1.0) * costs.visit_ns(dimension)
-    return round(walk_ns / costs.scan_ns(1, dimension))
+    return round(unfiltered_walk_ns(dimension, costs) / costs.scan_ns(1, dimension))
+
+
+def unfiltered_walk_ns(dimension: int, costs: Costs) -> float:
+    """Estimate what ten results cost without a filter: the best that a filtered query can hope."""
+    return costs.visits(default_ef(10), 1.0) * costs.visit_ns(dimension)
 
 
 def choose(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from app.attributes.filter import AnyOf, canonical
 from app.segments.covers import FORMAT, Wish
 from app.segments.folder import finished_folder
+from app.segments.packing import unpacked
 from app.segments.segment import Segment
-from app.types import U32, Bits, IndexSettings, Metric
+from app.segments.writer import Progress
+from app.types import U32, IndexSettings, Metric
 from app.vectors.builder import build_graph
 
 _SHARE = 0.6  # a value that keeps more of the rows is served well enough by the whole graph
@@ -30,7 +29,7 @@ def write_covers(
     least: int,
     budget: int,
     threads: int,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> None:
     """Build the covers that some wishes ask for and leave them, synced, at `folder`.
 
@@ -71,8 +70,9 @@ def _chosen(
     candidates: list[tuple[int, AnyOf, U32]] = []
     for field, attribute in wishes:
         present = segment.present(field)
+        has = None if present is None else unpacked(present, segment.slots)
         for condition, held in segment.frequent_values(attribute, least):
-            rows = held if present is None else held[_are_set(present, held)]
+            rows = held if has is None else held[has[held]]
             if least <= rows.size <= _SHARE * segment.slots:
                 candidates.append((field, condition, rows))
     candidates.sort(key=lambda candidate: -candidate[2].size)
@@ -82,11 +82,3 @@ def _chosen(
             budget -= candidate[2].size
             chosen.append(candidate)
     return chosen
-
-
-def _are_set(bits: Bits, slots: U32) -> NDArray[np.bool_]:
-    wide = slots.astype(np.int64)
-    inside: NDArray[np.bool_] = (
-        (bits[wide >> 6] >> (wide & 63).astype(np.uint64)) & np.uint64(1)
-    ).astype(np.bool_)
-    return inside

@@ -13,6 +13,7 @@ searchable until the segment built from it replaces it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -147,16 +148,10 @@ class HeadView:
             self._sorted = np.array(
                 sorted(range(self.slots), key=self._keys.__getitem__), dtype=np.uint32
             )
-        if key is None:
-            return self._sorted
-        low, high = 0, self.slots
-        while low < high:
-            middle = (low + high) // 2
-            if self._keys[self._sorted[middle]] <= key:
-                low = middle + 1
-            else:
-                high = middle
-        return self._sorted[low:]
+        start = 0
+        if key is not None:
+            start = bisect_right(self._sorted.data, key, key=self._keys.__getitem__)
+        return self._sorted[start:]
 
 
 def _all_but(lacking: list[int], slots: int) -> Bits | None:

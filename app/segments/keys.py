@@ -32,6 +32,7 @@ class KeyColumn:
         # Views give Python numbers and bytes several times faster than numpy's scalars.
         self._bytes = blob.data
         self._bounds = offsets.data
+        self._ranked = order.data
 
     @classmethod
     def build(cls, keys: Sequence[bytes]) -> KeyColumn:
@@ -70,29 +71,15 @@ class KeyColumn:
 
     def find(self, keys: Sequence[bytes]) -> U32:
         """Find the slots of those keys that stand here, in no particular order."""
-        ranked = _Ranked(self)
         found: list[int] = []
         for key in keys:
-            at = bisect_left(ranked, key)
-            while at < len(self) and ranked[at] == key:
-                found.append(int(self.order[at]))
+            at = bisect_left(self._ranked, key, key=self.key)
+            while at < len(self) and self.key(self._ranked[at]) == key:
+                found.append(self._ranked[at])
                 at += 1
         return np.array(found, dtype=np.uint32)
 
     def after(self, key: bytes | None) -> U32:
         """List slots in order of key, from just after `key` (None: from the first)."""
-        start = 0 if key is None else bisect_right(_Ranked(self), key)
+        start = 0 if key is None else bisect_right(self._ranked, key, key=self.key)
         return self.order[start:]
-
-
-class _Ranked(Sequence[bytes]):
-    """The keys in order, decoded one by one as a search asks for them."""
-
-    def __init__(self, column: KeyColumn) -> None:
-        self._column = column
-
-    def __len__(self) -> int:
-        return len(self._column)
-
-    def __getitem__(self, rank: int) -> bytes:  # type: ignore[override]  # no slices needed
-        return self._column.key(int(self._column.order[rank]))

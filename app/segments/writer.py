@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from app.attributes.index import AttributeIndex
 from app.segments.folder import finished_folder
 from app.segments.keys import KeyColumn
+from app.segments.packing import packed, unpacked
 from app.segments.segment import FORMAT, Segment
 from app.storage.store import StoreReader, attributes_from_json
-from app.types import F32, I64, Attributes, Bits, IndexSettings, Metric, VectorField
+from app.types import F32, I64, Attributes, IndexSettings, Metric, VectorField
 from app.vectors.arrays import save_array
 from app.vectors.builder import build_graph
 from app.vectors.graph import Graph
@@ -67,7 +68,7 @@ def write_segment(
             files.append(work / f"{prefix}.vectors.npy")
             partial = not column.has.all()
             if partial:
-                save_array(work / f"{prefix}.present.npy", _packed(column.has))
+                save_array(work / f"{prefix}.present.npy", packed(column.has))
                 files.append(work / f"{prefix}.present.npy")
             graph = _graph(column, field.metric, settings, base, number, work, threads, progress)
             if graph is not None:
@@ -120,9 +121,7 @@ def _gather(
         for number, column in enumerate(columns):
             column.vectors[:fixed] = base.vectors(number)
             present = base.present(number)
-            column.has[:fixed] = True if present is None else _unpacked(present, fixed)
-
-    if base is not None:
+            column.has[:fixed] = True if present is None else unpacked(present, fixed)
         slot_of = {row: slot for slot, row in enumerate(base.rows.tolist())}
         for row, point in store.scan(list(slot_of), vectors=False):
             attributes[slot_of[row]] = attributes_from_json(point.attributes)
@@ -176,15 +175,3 @@ def _graph(
         progress=lambda done, total: progress("building", done, total),
     )
     return graph if everyone else replace(graph, slots=has)
-
-
-def _packed(has: NDArray[np.bool_]) -> Bits:
-    padded = np.zeros((has.shape[0] + 63) // 64 * 64, dtype=bool)
-    padded[: has.shape[0]] = has
-    bits: Bits = np.packbits(padded, bitorder="little").view(np.uint64)
-    return bits
-
-
-def _unpacked(bits: Bits, slots: int) -> NDArray[np.bool_]:
-    flat = np.unpackbits(bits.view(np.uint8), count=slots, bitorder="little")
-    return flat.astype(bool)

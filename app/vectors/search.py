@@ -53,7 +53,7 @@ def walk(
     ef = max(1, min(ef, graph.nodes))
     slots = np.empty(ef, dtype=np.uint32)
     found_distances = np.empty(ef, dtype=np.float32)
-    counters = np.zeros(4, dtype=np.int64)
+    counters = np.zeros(3, dtype=np.int64)
     found = search_graph(
         _kind(metric),
         query,
@@ -73,7 +73,7 @@ def walk(
         found_distances,
         counters,
     )
-    taken, expanded, _, stopped = counters.tolist()
+    taken, expanded, stopped = counters.tolist()
     return Walk(slots[:found], found_distances[:found], taken, expanded, bool(stopped))
 
 
