@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.attributes.listed import put_runs_in_order
 from app.attributes.values import INT64_MIN, instant_us
 from app.types import F64, I64, U32, Attributes, AttributeScalar
 
@@ -166,11 +167,7 @@ def _file_strings(
     hashes = np.fromiter(map(zlib.crc32, encoded), np.uint32, len(encoded))
     order = np.argsort(hashes, kind="stable")
     hashes = hashes[order]
-    alike = np.flatnonzero(hashes[1:] == hashes[:-1])
-    # Equal hashes stand side by side: put every such run in the order of its bytes.
-    for run in np.split(alike, np.flatnonzero(np.diff(alike) > 1) + 1) if alike.size else []:
-        among = slice(int(run[0]), int(run[-1]) + 2)
-        order[among] = sorted(order[among].tolist(), key=encoded.__getitem__)
+    put_runs_in_order(hashes, order, encoded.__getitem__)
     text.extend(encoded[i] for i in order.tolist())
     ranks = np.empty_like(order)
     ranks[order] = np.arange(order.shape[0])

@@ -8,9 +8,14 @@ stands for all other slots. So Not costs nothing, a condition that few points me
 finds and not what the segment holds, and And and Or are one function, by De Morgan:
 a or b = not (not a and not b).
 
-An And starts from its narrowest set and lets the others and the negated ones strike slots out; as
-soon as a child finds nothing, the rest is not evaluated. Membership of one narrow set in another
-goes through one scratch set of bits, empty between uses.
+Before anything is looked up, conditions on one field are joined: of `x = 1 or x = 2` one list of
+values is made, of overlapping ranges under Or one range, and of ranges under And too where no slot
+has two values (with two, one may meet the one condition and the other the other).
+
+An And lets its narrowest set be struck out by the others and the negated ones, or merges wide ones
+as they come; as soon as nothing is left, the rest is not evaluated. Membership of one narrow set in
+another goes through one scratch set of bits, empty between uses. Arrays that cannot be written to
+belong to the index, which keeps the sets of frequent values.
 
 A growing index may show slots that are newer than the caller's count. They travel along, change
 nothing about older ones, and are cut off at the end.
@@ -19,12 +24,11 @@ nothing about older ones, and are cut off at the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Protocol, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from app.attributes.filing import NO_SLOTS
+from app.attributes.filing import NO_SLOTS, Found, most_narrow
 from app.attributes.filter import (
     And,
     AnyOf,
@@ -37,23 +41,31 @@ from app.attributes.filter import (
     Range,
     Values,
 )
+from app.attributes.ranges import intersected, united
 from app.kernels import bits as kernels
 from app.types import U32, Bits, PointId
 
 
 class AttributeReader(Protocol):
-    """What an index can be asked. Slots come as uint32, in any order, perhaps repeated."""
+    """What an index can be asked. It answers in sets, `app.attributes.filing.Found`."""
 
-    def slots_equal(self, field: str, values: Values) -> U32:
-        """Find the slots with an element of `field` that equals one of the values."""
+    def sets_equal(self, field: str, values: Values) -> list[Found]:
+        """Find the slots with an element of `field` among the values: the union of the sets."""
         ...
 
-    def slots_in_range(self, range: Range) -> U32:
-        """Find the slots with an element of the range's field inside it."""
+    def sets_in_range(self, range: Range) -> list[Found]:
+        """Find the slots with an element of the range's field inside it: the union of the sets."""
         ...
 
-    def slots_present(self, field: str) -> U32:
-        """Find the slots that have `field`."""
+    def set_present(self, field: str) -> tuple[Found, bool]:
+        """Find the slots that have `field`, or (if true is given with them) those without it."""
+        ...
+
+    def is_single(self, field: str, over: str) -> bool:
+        """Tell that no slot has two different elements of `field` that ranges `over` compare.
+
+        False says nothing.
+        """
         ...
 
 
@@ -65,25 +77,26 @@ def evaluate(
 ) -> Bits:
     """Find the slots that pass the filter; the answer agrees with `matches`, slot by slot.
 
-    index     covers at least the slots 0 … slots − 1
+    index     covers the slots 0 … slots − 1; one that grows may know newer ones
     find_ids  maps ids to slots (uint32, unknown ids left out, any order)
     returns   a fresh `uint64[ceil(slots / 64)]`, the caller's to keep and change
     """
     evaluation = _Evaluation(index, slots, find_ids)
     found, negated = evaluation.set_of(filter)
-    bits = evaluation.widened(found)
+    bits = evaluation.owned(found)
     if negated:
         np.invert(bits, out=bits)
     kernels.trim(bits, slots)
     return bits
 
 
-_Array: TypeAlias = NDArray[Any]  # narrow: uint32 slots, perhaps borrowed; wide: uint64 bits, owned
-_Set: TypeAlias = tuple[_Array, bool]  # the array, and whether it is negated
+_Set: TypeAlias = tuple[Found, bool]  # the slots, and whether the set is negated
 
 
 class _Evaluation:
     """One walk over one filter."""
+
+    __slots__ = ("_find_ids", "_index", "_most_narrow", "_scratch", "_slots")
 
     def __init__(
         self, index: AttributeReader, slots: int, find_ids: Callable[[Sequence[PointId]], U32]
@@ -92,14 +105,15 @@ class _Evaluation:
         self._slots = slots
         self._find_ids = find_ids
         self._scratch: Bits | None = None
-        # More slots than this take more bytes as uint32 than as bits.
-        self._narrow = slots // 32
+        self._most_narrow = most_narrow(slots)
 
     def set_of(self, filter: Filter) -> _Set:
         kind = type(filter)
         if kind is AnyOf:
             filter = cast(AnyOf, filter)
-            return self._shaped(self._index.slots_equal(filter.field, filter.values)), False
+            return self._union(self._index.sets_equal(filter.field, filter.values)), False
+        if kind is Range:
+            return self._union(self._index.sets_in_range(cast(Range, filter))), False
         if kind is And:
             return self._all(cast(And, filter).children, negate=False)
         if kind is Or:
@@ -108,95 +122,109 @@ class _Evaluation:
         if kind is Not:
             found, negated = self.set_of(cast(Not, filter).child)
             return found, not negated
-        if kind is Range:
-            return self._shaped(self._index.slots_in_range(cast(Range, filter))), False
         if kind is Exists:
-            return self._shaped(self._index.slots_present(cast(Exists, filter).field)), False
+            found, negated = self._index.set_present(cast(Exists, filter).field)
+            return self._union([found]), negated
         if kind is Ids:
-            return self._shaped(self._find_ids(tuple(cast(Ids, filter).ids))), False
+            return self._union([self._find_ids(tuple(cast(Ids, filter).ids))]), False
         assert kind is Everything, kind
         return NO_SLOTS, True
 
-    def widened(self, found: _Array) -> Bits:
-        """Give a set as bits of its own."""
+    def owned(self, found: Found) -> Bits:
+        """Give a set as bits that may be changed."""
         if _is_wide(found):
-            return found
+            return found if found.flags.writeable else found.copy()
         bits = kernels.empty(self._slots)
         kernels.set_slots(bits, found)
         return bits
 
-    def _shaped(self, found: U32) -> _Array:
-        return found if found.shape[0] <= self._narrow else self.widened(found)
-
     def _all(self, children: Iterable[Filter], negate: bool) -> _Set:
         """Intersect the children, or their complements."""
-        narrow: list[_Array] = []
-        wide: list[_Array] = []
-        out: list[_Array] = []
+        needed: list[Filter] = []
+        excluded: list[Filter] = []
         for child in children:
+            exclude = negate
+            while isinstance(child, Not):
+                child, exclude = child.child, not exclude
+            (excluded if exclude else needed).append(child)
+        narrow: list[U32] = []
+        wide: Bits | None = None
+        out: list[U32] = []
+        wide_out: Bits | None = None
+        members = [(child, False) for child in self._joined(needed, any_of=False)]
+        members += [(child, True) for child in self._joined(excluded, any_of=True)]
+        for child, exclude in members:
             found, negated = self.set_of(child)
-            if negated != negate:
-                out.append(found)
-            elif _is_wide(found):
-                wide.append(found)
-            elif found.shape[0] == 0:
-                return NO_SLOTS, False
-            else:
+            # Wide sets are merged as they come, while they are in the processor's caches.
+            if negated != exclude:
+                if _is_wide(found):
+                    wide_out = _merged(np.bitwise_or, wide_out, found)
+                else:
+                    out.append(found)
+            elif not _is_wide(found):
                 narrow.append(found)
-        if not narrow and not wide:
-            return self._union(out), True
-        if not narrow:
-            return self._common_bits(wide, out), False
+            elif narrow:
+                narrow[0] = kernels.keep(found, narrow[0], True)
+            else:
+                wide = _merged(np.bitwise_and, wide, found)
+            if narrow and not (narrow[0].shape[0] and narrow[-1].shape[0]):
+                return NO_SLOTS, False
+        outside = self._union(out if wide_out is None else [*out, wide_out])
+        if narrow:
+            return self._common_slots(narrow, wide, outside), False
+        if wide is None:
+            return outside, True
+        if not outside.shape[0]:
+            return wide, False
+        bits = self.owned(wide)
+        if _is_wide(outside):
+            bits &= ~outside
+        else:
+            kernels.clear_slots(bits, outside)
+        return bits, False
+
+    def _common_slots(self, narrow: list[U32], wide: Bits | None, outside: Found) -> U32:
+        """Intersect narrow sets, at least one, and what is not outside."""
         narrow.sort(key=len)
         kept: U32 = narrow[0]
+        if wide is not None:
+            kept = kernels.keep(wide, kept, True)
         for other in narrow[1:]:
-            kept = self._common_slots(kept, other)
-        for other in wide:
-            kept = kernels.keep(other, kept, True)
-        if out and kept.shape[0]:
-            kept = self._without(kept, self._union(out))
-        return kept, False
-
-    def _common_bits(self, wide: list[_Array], out: list[_Array]) -> Bits:
-        bits = wide[0]
-        for other in wide[1:]:
-            bits &= other
-        for other in out:
-            if _is_wide(other):
-                bits &= ~other
-            else:
-                kernels.clear_slots(bits, other)
-        return bits
-
-    def _union(self, sets: list[_Array]) -> _Array:
-        if len(sets) == 1:
-            return sets[0]
-        if sum(map(len, sets)) <= self._narrow and not any(map(_is_wide, sets)):
-            return np.concatenate(sets) if sets else NO_SLOTS
-        bits = kernels.empty(self._slots)
-        for other in sets:
-            if _is_wide(other):
-                bits |= other
-            else:
-                kernels.set_slots(bits, other)
-        return bits
-
-    def _common_slots(self, few: U32, more: U32) -> U32:
+            scratch = self._borrowed()
+            kernels.set_slots(scratch, kept)
+            fewer = kernels.keep(scratch, other, True)
+            kernels.clear_slots(scratch, kept)
+            kept = fewer
+        if not kept.shape[0] or not outside.shape[0]:
+            return kept
+        if _is_wide(outside):
+            kept = kernels.keep(outside, kept, False)
+            return kept
         scratch = self._borrowed()
-        kernels.set_slots(scratch, few)
-        kept: U32 = kernels.keep(scratch, more, True)
-        kernels.clear_slots(scratch, few)
+        kernels.set_slots(scratch, outside)
+        kept = kernels.keep(scratch, kept, False)
+        kernels.clear_slots(scratch, outside)
         return kept
 
-    def _without(self, kept: U32, out: _Array) -> U32:
-        if _is_wide(out):
-            left: U32 = kernels.keep(out, kept, False)
-            return left
-        scratch = self._borrowed()
-        kernels.set_slots(scratch, out)
-        left = kernels.keep(scratch, kept, False)
-        kernels.clear_slots(scratch, out)
-        return left
+    def _union(self, sets: list[Found]) -> Found:
+        if len(sets) != 1:
+            sets = [found for found in sets if found.shape[0]]
+            if not sets:
+                return NO_SLOTS
+        if len(sets) == 1:
+            found = sets[0]
+            is_done = _is_wide(found) or found.shape[0] <= self._most_narrow
+            return found if is_done else self.owned(found)
+        wide = [found for found in sets if _is_wide(found)]
+        if not wide and sum(map(len, sets)) <= self._most_narrow:
+            return np.concatenate(sets)
+        bits = self.owned(wide[0]) if wide else kernels.empty(self._slots)
+        for other in wide[1:]:
+            bits |= other
+        for other in sets:
+            if not _is_wide(other):
+                kernels.set_slots(bits, other)
+        return bits
 
     def _borrowed(self) -> Bits:
         """Lend the scratch set, empty; the borrower empties it again."""
@@ -204,6 +232,50 @@ class _Evaluation:
             self._scratch = kernels.empty(self._slots)
         return self._scratch
 
+    def _joined(self, filters: list[Filter], any_of: bool) -> list[Filter]:
+        """Join conditions on one field, of which any has to hold, or all."""
+        if len(filters) < 2:
+            return filters
+        joined: list[Filter] = []
+        values: dict[str, list[Values]] = {}
+        ranges: dict[tuple[str, str], list[Range]] = {}
+        for filter in filters:
+            if isinstance(filter, Range):
+                ranges.setdefault((filter.field, filter.over), []).append(filter)
+            elif any_of and isinstance(filter, AnyOf):
+                values.setdefault(filter.field, []).append(filter.values)
+            else:
+                joined.append(filter)
+        for field, listed in values.items():
+            joined.append(AnyOf(field, listed[0] if len(listed) == 1 else _of_any(listed)))
+        for (field, over), alike in ranges.items():
+            if len(alike) == 1:
+                joined += alike
+            elif any_of:
+                joined += united(alike)
+            elif self._index.is_single(field, over):
+                joined.append(intersected(alike))
+            else:
+                joined += alike
+        return joined
 
-def _is_wide(found: _Array) -> bool:
+
+def _of_any(listed: list[Values]) -> Values:
+    return Values(
+        frozenset().union(*[values.strings for values in listed]),
+        frozenset().union(*[values.numbers for values in listed]),
+        frozenset().union(*[values.bools for values in listed]),
+        any(values.null for values in listed),
+    )
+
+
+def _merged(operation: np.ufunc, bits: Bits | None, other: Bits) -> Bits:
+    """Merge wide sets, in place where the first may be changed."""
+    if bits is None:
+        return other
+    merged: Bits = operation(bits, other, out=bits if bits.flags.writeable else None)
+    return merged
+
+
+def _is_wide(found: Found) -> bool:
     return found.itemsize == 8

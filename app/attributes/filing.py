@@ -3,23 +3,39 @@
 The layout is told in `app.attributes.index`. Single lookups go through memoryviews: they give
 plain Python numbers, several times faster than numpy's scalars, and Python compares ints with
 floats exactly. Many keys at once go through numpy.
+
+What is wide is given as bits. The bits of a frequent key are made once and kept, those of a range
+come from `app.attributes.prefixes`; together they take no more than about twice the bytes of the
+postings. Two threads may make the same at once: the last one stays, and both are right.
 """
 
 from __future__ import annotations
 
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.attributes.filter import Range
-from app.types import I64, U8, U32
+from app.attributes.listed import Listed
+from app.types import I64, U8, U32, Bits
+
+if TYPE_CHECKING:  # compiled code, which the process that builds indexes does without
+    from app.attributes.prefixes import Prefixes
+
+Found: TypeAlias = NDArray[Any]
+"""A set of slots as a lookup gives it: *narrow*, uint32 slots in any order, perhaps repeated; or
+*wide*, `Bits`. What cannot be written to is borrowed."""
 
 NO_SLOTS: U32 = np.empty(0, np.uint32)
 NO_SLOTS.setflags(write=False)
+
+
+def most_narrow(slots: int) -> int:
+    """Count the slots from a segment of `slots` that take no more bytes as uint32 than as bits."""
+    return slots // 32
 
 
 class Filing:
@@ -30,12 +46,31 @@ class Filing:
     offsets  [keys + 1]         uint32 or uint64; key i is held by slots[offsets[i]:offsets[i + 1]]
     slots    uint32[postings]   ascending within a key, each slot once
 
+    rows     slots of the segment
+
     A *place* is a position among the keys. Returned slots may be views.
     """
 
-    __slots__ = ("_groups", "_key_view", "_keys", "_offset_view", "_offsets", "_slots")
+    __slots__ = (
+        "_groups",
+        "_key_view",
+        "_keys",
+        "_most_narrow",
+        "_offset_view",
+        "_offsets",
+        "_prefixes",
+        "_rows",
+        "_slots",
+        "_wide",
+    )
 
-    def __init__(self, keys: NDArray[Any], groups: I64, offsets: NDArray[Any], slots: U32) -> None:
+    def __init__(
+        self, keys: NDArray[Any], groups: I64, offsets: NDArray[Any], slots: U32, rows: int
+    ) -> None:
+        self._rows = rows
+        self._most_narrow = most_narrow(rows)
+        self._wide: dict[int, Bits] = {}  # by place
+        self._prefixes: dict[int, Prefixes | None] = {}  # by field
         self._keys = keys
         self._offsets = offsets
         self._slots = slots
@@ -64,6 +99,16 @@ class Filing:
         """Give the slots of one key, ascending."""
         return self._slots[self._offset_view[place] : self._offset_view[place + 1]]
 
+    def set_of_place(self, place: int) -> Found:
+        """Give the slots of one key as a set."""
+        first, last = self._offset_view[place], self._offset_view[place + 1]
+        if last - first <= self._most_narrow:
+            return self._slots[first:last]
+        wide = self._wide.get(place)
+        if wide is None:
+            wide = self._wide[place] = made_wide(self._slots[first:last], self._rows)
+        return wide
+
     def of_places(self, places: I64) -> U32:
         """Give the slots of several keys, one key after the other."""
         starts = self._offsets[places].astype(np.int64)
@@ -75,32 +120,77 @@ class Filing:
         shift = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
         return self._slots[shift + np.arange(total)]
 
-    def of_key(self, field: int, key: int | float) -> U32:
-        """Give the slots of a key, ascending; none if the field has no such key."""
+    def set_of_key(self, field: int, key: int | float) -> Found:
+        """Give the slots of a key; none if the field has no such key."""
         low, high = self.group(field)
         place = bisect_left(self._key_view, key, low, high)
         if place < high and self._key_view[place] == key:
-            return self.of_place(place)
+            return self.set_of_place(place)
         return NO_SLOTS
 
-    def of_keys(self, field: int, keys: Sequence[int] | Sequence[float]) -> U32:
-        """Give the slots of several distinct keys, none of NaN: any order, with repeats."""
+    def of_keys(self, field: int, keys: NDArray[Any]) -> U32:
+        """Give the slots of distinct keys, ascending and none of NaN: any order, with repeats."""
         low, high = self.group(field)
-        wanted = np.sort(np.array(keys, self._keys.dtype))
-        places = low + np.searchsorted(self._keys[low:high], wanted)
-        places = np.minimum(places, max(high - 1, low))
-        return self.of_places(places[self._keys[places] == wanted] if high > low else places[:0])
+        if low == high or keys.shape[0] == 0:
+            return NO_SLOTS
+        places = np.minimum(low + np.searchsorted(self._keys[low:high], keys), high - 1)
+        return self.of_places(places[self._keys[places] == keys])
 
-    def of_range(self, field: int, range: Range) -> U32:
-        """Give the slots of all keys inside a range: any order, with repeats."""
-        first, last = self.group(field)
+    def set_of_range(self, field: int, range: Range) -> Found:
+        """Give the slots of all keys inside a range."""
+        start, last = self.group(field)
+        first = start
         if range.low is not None:
             search = bisect_right if range.low_open else bisect_left
             first = search(self._key_view, range.low, first, last)
         if range.high is not None:
             search = bisect_left if range.high_open else bisect_right
             last = search(self._key_view, range.high, first, last)
-        return self._slots[self._offset_view[first] : self._offset_view[last]]
+        one, other = self._offset_view[first], self._offset_view[last]
+        if other - one > self._most_narrow:
+            prefixes = self._prefixes_of(field)
+            if prefixes is not None:
+                before = self._offset_view[start]
+                return prefixes.between(one - before, other - before)
+        return self._slots[one:other]
+
+    def postings(self, field: int) -> U32:
+        """Give the slots of all keys of a field, one key after the other."""
+        low, high = self.group(field)
+        return self._slots[self._offset_view[low] : self._offset_view[high]]
+
+    def _prefixes_of(self, field: int) -> Prefixes | None:
+        """Give the sets that make wide ranges cheap; None if a slot holds two keys of the field."""
+        try:
+            return self._prefixes[field]
+        except KeyError:
+            from app.attributes.prefixes import Prefixes
+
+            low, high = self.group(field)
+            offsets = self._offsets[low : high + 1]
+            made = Prefixes.of(self.postings(field), offsets, self._rows)
+            self._prefixes[field] = made
+            return made
+
+
+def made_wide(slots: U32, rows: int) -> Bits:
+    """Make bits of slots, read-only."""
+    from app.kernels import bits
+
+    wide = bits.empty(rows)
+    bits.set_slots(wide, slots)
+    wide.flags.writeable = False
+    return wide
+
+
+def all_different(slots: U32, rows: int) -> bool:
+    """Tell whether no slot stands twice."""
+    from app.kernels import bits
+
+    if slots.shape[0] > rows:
+        return False
+    different: bool = bits.count(made_wide(slots, rows)) == slots.shape[0]
+    return different
 
 
 class TextFiling(Filing):
@@ -114,18 +204,19 @@ class TextFiling(Filing):
         groups: I64,
         offsets: NDArray[Any],
         slots: U32,
+        rows: int,
         text: U8,
         bounds: NDArray[Any],
     ) -> None:
-        super().__init__(hashes, groups, offsets, slots)
+        super().__init__(hashes, groups, offsets, slots, rows)
         self._bytes = text
         self._bytes_view = text.data
         self._bounds = bounds
 
-    def of_text(self, field: int, text: bytes) -> U32:
-        """Give the slots of a string in UTF-8, ascending."""
+    def set_of_text(self, field: int, text: bytes) -> Found:
+        """Give the slots of a string in UTF-8."""
         place = self._place(text, *self.group(field))
-        return NO_SLOTS if place is None else self.of_place(place)
+        return NO_SLOTS if place is None else self.set_of_place(place)
 
     def _place(self, text: bytes, low: int, high: int) -> int | None:
         """Find `text` among the keys `low` … `high − 1`."""
@@ -147,35 +238,27 @@ class TextFiling(Filing):
     def _text(self, place: int) -> bytes:
         return bytes(self._bytes_view[int(self._bounds[place]) : int(self._bounds[place + 1])])
 
-    def of_texts(self, field: int, texts: Sequence[bytes]) -> U32:
-        """Give the slots of several distinct strings in UTF-8: any order, with repeats."""
+    def of_texts(self, field: int, listed: Listed) -> U32:
+        """Give the slots of many strings: any order, with repeats."""
+        from app.kernels import texts
+
         low, high = self.group(field)
-        if low == high:
+        if low == high or listed.hashes.shape[0] == 0:
             return NO_SLOTS
-        wanted = np.fromiter(map(zlib.crc32, texts), np.uint32, len(texts))
-        order = np.argsort(wanted)  # a search in order walks through memory in order
-        wanted = wanted[order]
-        places = np.minimum(low + np.searchsorted(self._keys[low:high], wanted), high - 1)
-        hit = self._keys[places] == wanted
-        places, order = places[hit], order[hit]
-        texts = [texts[i] for i in order.tolist()]
-        right = self._confirmed(places, texts)
+        places = np.minimum(low + np.searchsorted(self._keys[low:high], listed.hashes), high - 1)
+        hit = np.flatnonzero(self._keys[places] == listed.hashes)
+        places = places[hit]
+        starts, ends = listed.bounds[hit], listed.bounds[hit + 1]
+        right = texts.equal(
+            self._bytes,
+            self._bounds[places].astype(np.uint64),
+            self._bounds[places + 1].astype(np.uint64),
+            listed.text,
+            starts,
+            ends,
+        )
         # Where several keys have that hash, the first need not be the one. `_place` bisects.
-        more = [self._place(texts[i], low, high) for i in np.flatnonzero(~right).tolist()]
+        wrong = zip(starts[~right].tolist(), ends[~right].tolist(), strict=True)
+        more = [self._place(listed.text[start:end].tobytes(), low, high) for start, end in wrong]
         found = np.array([place for place in more if place is not None], np.int64)
         return self.of_places(np.concatenate((places[right], found)))
-
-    def _confirmed(self, places: I64, texts: Sequence[bytes]) -> NDArray[np.bool_]:
-        """Tell which keys at `places` are byte for byte the `texts` of the same number."""
-        starts = self._bounds[places].astype(np.int64)
-        sizes = self._bounds[places + 1] - starts
-        right = sizes == np.fromiter(map(len, texts), np.int64, len(texts))
-        # Compare all bytes of the texts as one array; those of keys of another size do not count.
-        sizes = np.where(right, sizes, 0)
-        ends = np.cumsum(sizes)
-        counted = texts if right.all() else [texts[i] for i in np.flatnonzero(right).tolist()]
-        given = b"".join(counted)
-        positions = np.repeat(starts - (ends - sizes), sizes) + np.arange(len(given))
-        wrong = self._bytes[positions] != np.frombuffer(given, np.uint8)
-        before = np.concatenate(([0], np.cumsum(wrong)))
-        return cast(NDArray[np.bool_], right & (before[ends] == before[ends - sizes]))

@@ -3,26 +3,30 @@
 Theory of operation
 -------------------
 Nothing is ever changed or removed, only appended, and every step that a reader could see half
-done is one operation under the interpreter's lock: appending to a list, putting a key into a dict,
-storing a count. So readers take no lock. They may see slots of points appended after they noted
-`slots`; those are for them to drop (`app.attributes.evaluate` does). Points they did note are
-complete: `slots` grows last.
+done is one operation under the interpreter's lock: appending to an array, copying an array,
+putting a key into a dict, storing a count. So readers take no lock. They may see slots of points
+appended after they noted `slots`; those are for them to drop (`app.attributes.evaluate` does).
+Points they did note are complete: `slots` grows last.
 
-Postings are Python lists under Python keys: right for some ten thousand points that come one by
+A reader copies postings rather than look into them: an array that is looked into cannot grow.
+
+Postings are arrays under Python keys: right for some ten thousand points that come one by
 one, too big for a million. Numbers and instants stand in arrays besides, for ranges by one scan.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from array import array
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.attributes.filing import NO_SLOTS
+from app.attributes.filing import NO_SLOTS, Found
 from app.attributes.filter import Range, Values
 from app.attributes.values import INT64_MAX, INT64_MIN, elements, instant_us
+from app.kernels import bits as kernels
 from app.types import U32, Attributes, AttributeScalar
 
 
@@ -48,40 +52,42 @@ class GrowingIndex:
                 column.add(element, slot)
         self.slots = slot + 1
 
-    def slots_equal(self, field: str, values: Values) -> U32:
-        """Find the slots with an element of `field` among `values`: any order, with repeats."""
+    def sets_equal(self, field: str, values: Values) -> list[Found]:
+        """Find the slots with an element of `field` among `values`: the union of the sets."""
         column = self._columns.get(field)
         if column is None:
-            return NO_SLOTS
-        found: list[int] = []
-        for string in values.strings:
-            found.extend(column.strings.get(string, ()))
-        for number in values.numbers:
-            found.extend(column.numbers.get(number, ()))
-        for value in values.bools:
-            found.extend(column.bools[value])
-        if values.null:
-            found.extend(column.nulls)
-        return np.array(found, np.uint32)
+            return []
+        postings = [
+            *map(column.strings.get, values.strings),
+            *map(column.numbers.get, values.numbers),
+            *(column.bools[value] for value in values.bools),
+            column.nulls if values.null else None,
+        ]
+        held = [slots.tobytes() for slots in postings if slots is not None]
+        return [np.frombuffer(b"".join(held), np.uint32)]
 
-    def slots_in_range(self, range: Range) -> U32:
-        """Find the slots with an element inside the range: any order, with repeats."""
+    def sets_in_range(self, range: Range) -> list[Found]:
+        """Find the slots with an element inside the range: the union of the sets."""
         column = self._columns.get(range.field)
         if column is None:
-            return NO_SLOTS
+            return []
         if range.over == "instants":
-            return column.instants.inside(*_int_bounds(range))
-        return np.concatenate(
-            (
-                column.ints.inside(*_int_bounds(range)),
-                column.floats.inside(*_float_bounds(range)),
-            )
-        )
+            return [column.instants.inside(*_int_bounds(range))]
+        return [
+            column.ints.inside(*_int_bounds(range)),
+            column.floats.inside(*_float_bounds(range)),
+        ]
 
-    def slots_present(self, field: str) -> U32:
-        """Find the slots that have `field`, ascending."""
+    def set_present(self, field: str) -> tuple[Found, bool]:
+        """Find the slots that have `field`."""
         column = self._columns.get(field)
-        return NO_SLOTS if column is None else np.array(column.present[:], np.uint32)
+        if column is None:
+            return NO_SLOTS, False
+        return np.frombuffer(column.present.tobytes(), np.uint32), False
+
+    def is_single(self, field: str, over: str) -> bool:
+        """Tell nothing: the next point may change it."""
+        return False
 
 
 class _Column:
@@ -99,11 +105,11 @@ class _Column:
     )
 
     def __init__(self) -> None:
-        self.present: list[int] = []
-        self.nulls: list[int] = []
-        self.bools: tuple[list[int], list[int]] = ([], [])
-        self.strings: dict[str, list[int]] = {}
-        self.numbers: dict[int | float, list[int]] = {}
+        self.present = _postings()
+        self.nulls = _postings()
+        self.bools = (_postings(), _postings())
+        self.strings: dict[str, array[int]] = {}
+        self.numbers: dict[int | float, array[int]] = {}
         self.ints = _Pairs(np.int64)
         self.floats = _Pairs(np.float64)
         self.instants = _Pairs(np.int64)
@@ -114,14 +120,29 @@ class _Column:
         elif isinstance(element, bool):
             self.bools[element].append(slot)
         elif isinstance(element, str):
-            self.strings.setdefault(element, []).append(slot)
+            _append(self.strings, element, slot)
             instant = instant_us(element)
             if instant is not None:
                 self.instants.add(instant, slot)
         else:
             # Equal numbers are one key of a dict, 1 and 1.0 too, and no rounding is involved.
-            self.numbers.setdefault(element, []).append(slot)
+            _append(self.numbers, element, slot)
             (self.ints if isinstance(element, int) else self.floats).add(element, slot)
+
+
+_Key = TypeVar("_Key")
+
+
+def _postings(*slots: int) -> array[int]:
+    return array("I", slots)
+
+
+def _append(postings: dict[_Key, array[int]], key: _Key, slot: int) -> None:
+    held = postings.get(key)
+    if held is None:
+        postings[key] = _postings(slot)
+    else:
+        held.append(slot)
 
 
 class _Pairs:
@@ -157,8 +178,7 @@ class _Pairs:
         values, slots = self._arrays
         if low > high:
             return NO_SLOTS
-        values = values[:count]
-        found: U32 = slots[:count][(values >= low) & (values <= high)]
+        found: U32 = kernels.slots_inside(values[:count], slots[:count], low, high)
         return found
 
 

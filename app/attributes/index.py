@@ -25,15 +25,16 @@ the bytes, never by a walk. Nothing is a Python object per key.
 
 Of `present` and `missing` only the shorter list is kept: present only if it is not empty.
 
-Files of this part: `filing` looks keys up, `building` sorts attributes into the arrays,
-`index_file` writes and maps them; what changes the arrays changes all three, and raises
-`index_file.FORMAT`. The builder runs in a small worker process, so none of them may import the
-kernels: loading those costs more than many a build.
+Files of this part: `filing` looks keys up (with `prefixes` for wide ranges and `listed` for long
+lists), `building` sorts attributes into the arrays, `index_file` writes and maps them; what
+changes the arrays changes all three, and raises `index_file.FORMAT`. The builder runs in a small
+worker process, so only what looks up may import the kernels, and only when it is asked: loading
+them costs more than many a build.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,19 @@ from app.attributes.building import (
     TRUE,
     build_arrays,
 )
-from app.attributes.filing import NO_SLOTS, Filing, TextFiling
+from app.attributes.filing import (
+    NO_SLOTS,
+    Filing,
+    Found,
+    TextFiling,
+    all_different,
+    made_wide,
+    most_narrow,
+)
 from app.attributes.filter import AnyOf, Range, Values
-from app.types import I64, U32, Attributes
+from app.types import I64, U32, Attributes, Bits
 
 FILE_NAME = "attributes.bin"
-MANY = 17  # values from which one vectorised search beats single ones, at 200,000 distinct values
 
 
 class AttributeIndex:
@@ -75,72 +83,87 @@ class AttributeIndex:
         self._flag_slots: U32 = arrays["flags.slots"]
         self._flag_offsets = arrays["flags.offsets"].data
         self._texts = TextFiling(
-            *_parts(arrays, "strings"), arrays["strings.text"], arrays["strings.bounds"]
+            *_parts(arrays, "strings"), slots, arrays["strings.text"], arrays["strings.bounds"]
         )
-        self._ints = Filing(*_parts(arrays, "ints"))
-        self._floats = Filing(*_parts(arrays, "floats"))
-        self._instants = Filing(*_parts(arrays, "instants"))
+        self._ints = Filing(*_parts(arrays, "ints"), slots)
+        self._floats = Filing(*_parts(arrays, "floats"), slots)
+        self._instants = Filing(*_parts(arrays, "instants"), slots)
+        self._most_narrow = most_narrow(slots)
+        self._wide_flags: dict[int, Bits] = {}
+        self._single: dict[tuple[int, str], bool] = {}
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self._arrays.values())
 
-    def slots_equal(self, field: str, values: Values) -> U32:
-        """Find the slots with an element of `field` among `values`: any order, with repeats."""
+    def sets_equal(self, field: str, values: Values) -> list[Found]:
+        """Find the slots with an element of `field` among `values`: the union of the sets."""
         f = self._fields.get(field)
         if f is None:
-            return NO_SLOTS
-        parts: list[U32] = []
-        if values.strings:
-            parts.extend(self._with_texts(f, values.strings))
-        if values.numbers:
-            parts.extend(self._with_numbers(f, values.numbers))
-        if values.bools:
-            parts.extend(self._flagged(f, TRUE if value else FALSE) for value in values.bools)
+            return []
+        listed = values.listed
+        sets: list[Found]
+        if listed is not None:
+            sets = [
+                self._texts.of_texts(f, listed),
+                self._ints.of_keys(f, listed.ints),
+                self._floats.of_keys(f, listed.floats),
+            ]
+        else:
+            sets = [self._texts.set_of_text(f, string.encode()) for string in values.strings]
+            for number in values.numbers:
+                filing = self._ints if isinstance(number, int) else self._floats
+                sets.append(filing.set_of_key(f, number))
+        sets += [self._flagged_set(f, TRUE if value else FALSE) for value in values.bools]
         if values.null:
-            parts.append(self._flagged(f, NULL))
-        return _joined(parts)
+            sets.append(self._flagged_set(f, NULL))
+        return sets
 
-    def slots_in_range(self, range: Range) -> U32:
-        """Find the slots with an element inside the range: any order, with repeats."""
+    def sets_in_range(self, range: Range) -> list[Found]:
+        """Find the slots with an element inside the range: the union of the sets."""
         f = self._fields.get(range.field)
         if f is None:
-            return NO_SLOTS
+            return []
         if range.over == "instants":
-            return self._instants.of_range(f, range)
-        return _joined([self._ints.of_range(f, range), self._floats.of_range(f, range)])
+            return [self._instants.set_of_range(f, range)]
+        return [self._ints.set_of_range(f, range), self._floats.set_of_range(f, range)]
 
-    def slots_present(self, field: str) -> U32:
-        """Find the slots that have `field`, ascending."""
+    def set_present(self, field: str) -> tuple[Found, bool]:
+        """Find the slots that have `field`, or (if true is given with them) those without it."""
         f = self._fields.get(field)
         if f is None:
-            return NO_SLOTS
-        present = self._flagged(f, PRESENT)
+            return NO_SLOTS, False
+        present = self._flagged_set(f, PRESENT)
         if present.shape[0]:
-            return present
-        held = np.ones(self.slots, np.bool_)
-        held[self._flagged(f, MISSING)] = False
-        return np.flatnonzero(held).astype(np.uint32)
+            return present, False
+        return self._flagged_set(f, MISSING), True
+
+    def is_single(self, field: str, over: str) -> bool:
+        """Tell whether no slot has two different elements of `field` that ranges `over` compare."""
+        f = self._fields.get(field)
+        if f is None:
+            return True
+        single = self._single.get((f, over))
+        if single is None:
+            filings = (self._instants,) if over == "instants" else (self._ints, self._floats)
+            slots = np.concatenate([filing.postings(f) for filing in filings])
+            single = self._single[f, over] = all_different(slots, self.slots)
+        return single
 
     def _flagged(self, field: int, flag: int) -> U32:
         place = field * FLAGS + flag
         return self._flag_slots[self._flag_offsets[place] : self._flag_offsets[place + 1]]
 
-    def _with_texts(self, field: int, strings: Collection[str]) -> list[U32]:
-        if len(strings) < MANY:
-            return [self._texts.of_text(field, string.encode()) for string in strings]
-        return [self._texts.of_texts(field, [string.encode() for string in strings])]
-
-    def _with_numbers(self, field: int, numbers: Collection[int | float]) -> list[U32]:
-        if len(numbers) < MANY:
-            return [
-                (self._ints if isinstance(number, int) else self._floats).of_key(field, number)
-                for number in numbers
-            ]
-        ints = [number for number in numbers if isinstance(number, int)]
-        floats = [number for number in numbers if isinstance(number, float)]
-        return [self._ints.of_keys(field, ints), self._floats.of_keys(field, floats)]
+    def _flagged_set(self, field: int, flag: int) -> Found:
+        slots = self._flagged(field, flag)
+        if slots.shape[0] <= self._most_narrow:
+            return slots
+        place = field * FLAGS + flag
+        wide = self._wide_flags.get(place)
+        if wide is None:
+            wide = self._wide_flags[place] = made_wide(slots, self.slots)
+        return wide
 
     def frequent_values(self, field: str, least: int) -> list[tuple[AnyOf, U32]]:
         """List the single values that at least `least` slots hold, null left out.
@@ -200,11 +223,3 @@ def _parts(
         arrays[f"{name}.offsets"],
         arrays[f"{name}.slots"],
     )
-
-
-def _joined(parts: list[U32]) -> U32:
-    """Concatenate, without a copy where there is at most one part to copy."""
-    filled = [part for part in parts if part.shape[0]]
-    if len(filled) > 1:
-        return np.concatenate(filled)
-    return filled[0] if filled else NO_SLOTS

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import numba as nb
 import numpy as np
+from numpy.typing import NDArray
 
-from app.types import U32, Bits
+from app.types import F64, I64, U32, Bits
 
 _ONE = np.uint64(1)
 _LOW = np.uint64(63)
+_FIRST = [np.uint64((1 << slots) - 1) for slots in range(64)]  # the first so many bits of a word
 
 
 def words(slots: int) -> int:
@@ -39,7 +41,7 @@ def full(slots: int) -> Bits:
 def trim(bits: Bits, slots: int) -> None:
     """Clear, in place, the bits past the last slot."""
     if slots & 63:
-        bits[-1] &= np.uint64((1 << (slots & 63)) - 1)
+        bits[-1] &= _FIRST[slots & 63]
 
 
 # Both layouts of the inputs are compiled ahead: arrays mapped from files are read-only.
@@ -169,3 +171,98 @@ def slots_of(bits: Bits) -> U32:
 def is_set(bits: Bits, slot: int) -> bool:
     """Tell whether a set, which has to be long enough, holds `slot`."""
     return bool((bits[slot >> 6] >> np.uint64(slot & 63)) & _ONE == _ONE)
+
+
+@nb.njit(
+    [
+        nb.uint64[:, ::1](_OWN_SLOTS, nb.int64[::1], nb.int64),
+        nb.uint64[:, ::1](_SLOTS, nb.int64[::1], nb.int64),
+    ],
+    cache=True,
+    nogil=True,
+    boundscheck=False,
+)
+def prefixes(slots: U32, places: I64, slot_count: int) -> NDArray[np.uint64]:
+    """Make the sets of the first `places[i]` of these slots: a row of words each.
+
+    places   ascending
+    slots    below `slot_count`; a slot that stands an even number of times is in no set
+    """
+    words = (slot_count + 63) >> 6
+    out = np.zeros((places.shape[0], words), np.uint64)
+    at = np.int64(0)
+    for i in range(places.shape[0]):
+        if i > 0:
+            out[i] = out[i - 1]
+        while at < places[i]:
+            slot = np.uint64(slots[at])
+            out[i, slot >> np.uint64(6)] ^= _ONE << (slot & _LOW)
+            at += 1
+    return out
+
+
+@nb.njit(nogil=True, boundscheck=False)
+def _nearest(places: I64, place: int) -> int:
+    at = 0
+    end = places.shape[0]
+    while at < end:  # the first place that is not below
+        middle = (at + end) >> 1
+        if places[middle] < place:
+            at = middle + 1
+        else:
+            end = middle
+    if at == places.shape[0] or (at > 0 and place - places[at - 1] < places[at] - place):
+        return at - 1
+    return at
+
+
+@nb.njit(nogil=True, boundscheck=False)
+def _toggle(bits: Bits, slots: U32, first: int, last: int) -> None:
+    for i in range(first, last):
+        slot = np.uint64(slots[i])
+        bits[slot >> np.uint64(6)] ^= _ONE << (slot & _LOW)
+
+
+@nb.njit(
+    [
+        nb.uint64[::1](nb.uint64[:, ::1], nb.int64[::1], _OWN_SLOTS, nb.int64, nb.int64),
+        nb.uint64[::1](nb.uint64[:, ::1], nb.int64[::1], _SLOTS, nb.int64, nb.int64),
+    ],
+    cache=True,
+    nogil=True,
+    boundscheck=False,
+)
+def between(sets: NDArray[np.uint64], places: I64, slots: U32, first: int, last: int) -> Bits:
+    """Make the set of `slots[first:last]`, all different, from the `prefixes` of `slots`.
+
+    Two prefixes that differ by about that much are subtracted, and the rest is set or cleared slot
+    by slot.
+    """
+    low = _nearest(places, first)
+    high = _nearest(places, last)
+    words = sets.shape[1]
+    out = np.empty(words, np.uint64)
+    for i in range(words):
+        out[i] = sets[low, i] ^ sets[high, i]
+    _toggle(out, slots, min(first, places[low]), max(first, places[low]))
+    _toggle(out, slots, min(last, places[high]), max(last, places[high]))
+    return out
+
+
+@nb.njit(
+    [
+        nb.uint32[::1](nb.int64[::1], _OWN_SLOTS, nb.int64, nb.int64),
+        nb.uint32[::1](nb.float64[::1], _OWN_SLOTS, nb.float64, nb.float64),
+    ],
+    cache=True,
+    nogil=True,
+    boundscheck=False,
+)
+def slots_inside(values: I64 | F64, slots: U32, low: float, high: float) -> U32:
+    """Copy the slots whose value is from `low` to `high`, both included."""
+    out = np.empty(values.shape[0], np.uint32)
+    kept = np.uint64(0)  # no branch: whether a value is inside cannot be foretold
+    for i in range(values.shape[0]):
+        out[kept] = slots[i]
+        kept += np.uint64((values[i] >= low) & (values[i] <= high))
+    return out[:kept]

@@ -6,6 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from app.attributes.listed import MANY
+
 FIELDS = ("a", "b", "c~/", "é")
 
 STRINGS = ("", "x", "X", "é", "1", "true", "a longer string", "2024-05-01", "2024-05-01T00:00:00Z",
@@ -31,7 +33,10 @@ def _ranges(operands: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any
     )
 
 
-_lists = st.lists(scalars, max_size=5) | st.lists(scalars, min_size=25, max_size=40)
+_lists = st.one_of(
+    st.lists(scalars, max_size=5),
+    st.lists(scalars | st.integers(5, 99), min_size=MANY, max_size=2 * MANY),
+)
 _operators = st.fixed_dictionaries(
     {},
     optional={
@@ -45,6 +50,7 @@ _operators = st.fixed_dictionaries(
         "$exists": st.booleans(),
     },
 ).filter(len)
+ranges = _ranges(numbers) | _ranges(st.sampled_from(INSTANTS))
 _conditions = st.one_of(
     scalars,
     scalars.map(lambda operand: {"$ne": operand}),
@@ -53,8 +59,7 @@ _conditions = st.one_of(
     st.lists(scalars, max_size=3).map(lambda operand: {"$containsAll": operand}),
     st.booleans().map(lambda operand: {"$exists": operand}),
     _operators,
-    _ranges(numbers),
-    _ranges(st.sampled_from(INSTANTS)),
+    ranges,
     _ranges(numbers).map(lambda operators: {"$not": operators}),
 )
 _ids = st.one_of(

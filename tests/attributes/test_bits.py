@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,3 +61,32 @@ def test_the_highest_bit_of_a_word_is_a_slot_like_any_other() -> None:
     assert bits.slots_of(held).tolist() == [63, 127]
     assert bits.is_set(held, 63)
     assert not bits.is_set(held, 62)
+
+
+@given(st.integers(1, 300), st.data())
+def test_prefixes_subtract_to_any_stretch(slots: int, data: st.DataObject) -> None:
+    order = data.draw(st.permutations(range(slots)))
+    held = array(order[: data.draw(st.integers(0, slots))])
+    places = sorted({0, len(held), *data.draw(st.lists(st.integers(0, len(held)), max_size=5))})
+    sets = bits.prefixes(held, np.array(places), slots)
+    assert [bits.slots_of(one).tolist() for one in sets] == [
+        sorted(held[:place].tolist()) for place in places
+    ]
+    first, last = sorted(data.draw(st.tuples(*[st.integers(0, len(held))] * 2)))
+    held.setflags(write=False)
+    made = bits.between(sets, np.array(places), held, first, last)
+    assert made.shape == (bits.words(slots),)
+    assert bits.slots_of(made).tolist() == sorted(held[first:last].tolist())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bounds"),
+    [(np.int64, (-(2**63), -1, 2, 2**63 - 1)), (np.float64, (-np.inf, -0.0, 0.5, np.inf))],
+)
+def test_slots_inside_are_those_between_the_bounds_and_on_them(dtype: Any, bounds: Any) -> None:
+    values = np.array(sorted(bounds) * 3, dtype)
+    for low in bounds:
+        for high in bounds:
+            inside = [s for s, value in enumerate(values.tolist()) if low <= value <= high]
+            every = array(list(range(len(values))))
+            assert bits.slots_inside(values, every, low, high).tolist() == inside

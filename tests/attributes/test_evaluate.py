@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,16 @@ from app.attributes.index import AttributeIndex
 from app.attributes.matches import matches
 from app.kernels import bits as kernels
 from app.types import U32, Attributes, PointId
-from tests.attributes.strategies import FLOATS, INTS, TWINS, attributes, filters, ids
+from tests.attributes.strategies import (
+    FLOATS,
+    INSTANTS,
+    INTS,
+    TWINS,
+    attributes,
+    filters,
+    ids,
+    ranges,
+)
 
 Points = Sequence[tuple[PointId, Attributes]]
 
@@ -145,18 +155,100 @@ def test_strings_made_to_collide_are_told_apart(wanted: int) -> None:
 
 
 def test_a_slot_stands_once_under_a_value_however_often_the_point_repeats_it() -> None:
-    index = AttributeIndex.build(
-        {"n": [1, 1.0, i, "x", "x", True, True, None, None, "2024-05-01", "2024-05-01T00:00:00Z"]}
-        for i in range(5)
-    )
+    repeated = {
+        "n": [1, 1.0, "x", "x", True, True, None, None, "2024-05-01", "2024-05-01T00:00:00Z"]
+    }
+    # Few of many, so that sets come as slots.
+    index = AttributeIndex.build([repeated] * 5 + [{}] * 300)
     for values in (
         Values(numbers=frozenset((1,))),
         Values(strings=frozenset("x")),
         Values(bools=frozenset((True,))),
         Values(null=True),
     ):
-        assert index.slots_equal("n", values).tolist() == [0, 1, 2, 3, 4]
-    assert index.slots_in_range(Range("n", "instants")).tolist() == [0, 1, 2, 3, 4]
+        assert np.concatenate(index.sets_equal("n", values)).tolist() == [0, 1, 2, 3, 4]
+    for range in (Range("n", "numbers"), Range("n", "instants")):
+        assert np.concatenate(index.sets_in_range(range)).tolist() == [0, 1, 2, 3, 4]
+
+
+columns = st.one_of(
+    st.integers(-20, 20),
+    st.sampled_from((*INTS, *FLOATS)),
+    st.floats(-20, 20),
+    st.sampled_from(INSTANTS),
+    st.just([]),
+    st.integers(0, 9).map(lambda number: [number, number, float(number)]),
+    st.lists(st.integers(-20, 20), max_size=3),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(columns, max_size=400), st.lists(ranges, min_size=1, max_size=4), st.booleans())
+@example([[1, 3], [], [], 2] * 40, [{"$gt": 0}], False)
+@example([1, 1.5, [1, 1.5], [1.5, 1.5]] * 40, [{"$gte": 1.2}, {"$lte": 1.1}], False)
+@example([1, 3, [1, 3], [3, 1]] * 40, [{"$gt": 2}, {"$lt": 2}], False)
+@example(["2024-05-01", ["2024-05-01", "2017-01-01"]], [{"$gt": "2020-01-01"}] * 2, True)
+@example([0.0, -0.0, 0], [{"$gte": 0}, {"$lte": -0.0}], False)
+@example([2**53, 2.0**53, 2**53 + 1], [{"$gt": 2.0**53}, {"$lt": 2**53 + 2}], False)
+def test_ranges_of_one_field_mean_the_same_together(
+    column: list[Any], several: list[dict[str, Any]], more: bool
+) -> None:
+    points: Points = [(i, {"a": value, "b": i % 3}) for i, value in enumerate(column)]
+    indexes = built(points), grown(points)
+    wanted: list[dict[str, Any]] = [{"a": range} for range in several]
+    for operator in ("$and", "$or"):
+        for raw in (
+            {operator: wanted},
+            {operator: [{"$not": one} for one in wanted]},
+            {operator: [{"b": 1}, *wanted, {"$not": wanted[0]} if more else {"b": 1}]},
+        ):
+            filter = parse_filter(raw)
+            for index in indexes:
+                found = passing(filter, index, points, len(points))
+                assert found == expected(filter, points, len(points)), raw
+
+
+def test_two_values_of_one_point_may_meet_two_ranges() -> None:
+    raw = {"$and": [{"a": {"$gte": 10}}, {"a": {"$lte": 5}}]}
+    for value in ([1, 11], [1.5, 11], [1.5, 11.5]):
+        points: Points = [(0, {"a": value}), (1, {"a": 1}), (2, {"a": 11}), (3, {"a": 1.5})] * 30
+        index = built(points)
+        assert not index.is_single("a", "numbers")
+        assert passing(parse_filter(raw), index, points, 120) == list(range(0, 120, 4))
+    assert built([(0, {"a": [1, 1.0]}), (1, {"a": 0.5})]).is_single("a", "numbers")
+
+
+def test_wide_sets_that_an_index_keeps_are_never_changed() -> None:
+    def point(i: int) -> dict[str, Any]:
+        return {"half": i % 2, "year": 1990 + i % 30, "tags": [i % 3, i % 4], "on": i % 3 > 0}
+
+    points: Points = [(i, point(i)) for i in range(500)]
+    index = built(points)
+    leaves: list[dict[str, Any]] = [
+        {"half": 1},
+        {"tags": 2},
+        {"on": True},
+        {"on": {"$exists": True}},
+        {"year": {"$gte": 1995, "$lt": 2010}},
+        {"tags": {"$gt": 1}},
+    ]
+    for _ in range(2):
+        for operator in ("$and", "$or"):
+            for one in leaves:
+                for two in (*leaves, {"$not": leaves[0]}, {"$not": leaves[4]}):
+                    filter = parse_filter({operator: [one, two]})
+                    assert passing(filter, index, points, 500) == expected(filter, points, 500)
+
+
+def test_the_first_readers_of_a_range_may_come_at_once() -> None:
+    points: Points = [(i, {"a": i * 7919 % 3001}) for i in range(3000)]
+    filter = parse_filter({"a": {"$gte": 500, "$lt": 2500}})
+    wanted = expected(filter, points, 3000)
+    for _ in range(5):
+        index = built(points)
+        with ThreadPoolExecutor(4) as readers:
+            asked = [readers.submit(passing, filter, index, points, 3000) for _ in range(8)]
+            assert all(answer.result() == wanted for answer in asked)
 
 
 def test_many_values_are_found_like_few() -> None:

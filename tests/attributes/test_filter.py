@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+import pickle
 import random
 from typing import Any
 
@@ -20,8 +23,10 @@ from app.attributes.filter import (
     Or,
     Range,
     canonical,
+    digest,
     parse_filter,
 )
+from app.attributes.listed import MANY
 from app.attributes.matches import matches
 from app.errors import InvalidFilter
 from tests.attributes.strategies import any_json, attributes, filters, ids
@@ -237,6 +242,79 @@ def test_one_meaning_in_two_spellings_has_one_form(one: Any, two: Any) -> None:
 )
 def test_two_meanings_have_two_forms(one: Any, two: Any) -> None:
     assert canonical(parse_filter(one)) != canonical(parse_filter(two))
+
+
+@given(
+    st.lists(st.text(max_size=5) | st.integers(0, 200) | st.booleans() | st.none(), min_size=32),
+    st.randoms(use_true_random=False),
+    st.sampled_from((0, "", None, True, 0.5)),
+)
+def test_many_values_have_one_form_in_any_order(
+    values: list[Any], random: random.Random, another: Any
+) -> None:
+    values += [f"value {i}" for i in range(MANY)]
+    shuffled = random.sample(values, len(values)) + values[:3]
+    form = canonical(parse_filter({"a": {"$in": values}}))
+    assert len(form) < 200
+    assert canonical(parse_filter({"a": {"$in": shuffled}})) == form
+    kinds = {(type(value), value) for value in values}
+    other = canonical(parse_filter({"a": {"$in": [*values, another]}}))
+    assert (other == form) == ((type(another), another) in kinds)
+
+
+def test_many_values_have_no_form_that_few_can_take() -> None:
+    read = parse_filter({"a": {"$in": [f"value {i}" for i in range(100)]}})
+    [listed] = json.loads(canonical(read))["a"]["$in"]
+    for spelled in (listed["$sha256"], json.dumps(listed), canonical(read)):
+        assert canonical(parse_filter({"a": spelled})) != canonical(read)
+
+
+@given(filters, filters)
+def test_digests_are_equal_where_canonical_forms_are(
+    raw: dict[str, Any], other: dict[str, Any]
+) -> None:
+    one, two = parse_filter(raw), parse_filter(other)
+    assert digest(one) == digest(parse_filter(raw))
+    assert (digest(one) == digest(two)) == (canonical(one) == canonical(two))
+    # What a filter remembers of itself is no part of it.
+    assert one == parse_filter(raw)
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert digest(copy.deepcopy(one)) == digest(one)
+
+
+@pytest.mark.parametrize(
+    ("bad", "among"),
+    [
+        (math.nan, [0.5] * 50),
+        (math.inf, [0.5, 1e308, 1e308]),
+        (2**63, list(range(50))),
+        (-(2**63) - 1, list(range(50))),
+        ("\ud83d", ["x"] * 50),
+        ([], ["x", 1]),
+        ({}, [None, True]),
+    ],
+)
+def test_one_bad_value_among_many_is_named(bad: Any, among: list[Any]) -> None:
+    for at in (0, len(among) // 2, len(among)):
+        raw = {"a": {"$in": [*among[:at], bad, *among[at:]]}}
+        with pytest.raises(InvalidFilter) as refused:
+            parse_filter(raw)
+        assert refused.value.pointer == f"/filter/a/$in/{at}"
+
+
+def test_halves_of_a_surrogate_pair_do_not_make_a_whole_one() -> None:
+    with pytest.raises(InvalidFilter) as refused:
+        parse_filter({"a": {"$in": ["x", "\ud83d", "\ude00"]}})
+    assert refused.value.pointer == "/filter/a/$in/1"
+
+
+def test_listed_numbers_are_exact_and_finite_however_large_their_sum() -> None:
+    read = parse_filter({"a": {"$in": [1.0, 1, -0.0, 2.5, 2.0**63, 1e308, 1.7e308, 2**63 - 1]}})
+    assert isinstance(read, AnyOf)
+    assert {(type(number), number) for number in read.values.numbers} == {
+        (int, 1), (int, 0), (float, 2.5), (float, 2.0**63), (float, 1e308), (float, 1.7e308),
+        (int, 2**63 - 1),
+    }  # fmt: skip
 
 
 def test_trees_can_key_a_dict() -> None:
