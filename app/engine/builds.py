@@ -227,7 +227,7 @@ class Builds:
                 # The dearest first, then those that have covers already.
                 wishes=[*sorted(wished, key=wished.__getitem__, reverse=True), *sorted(settled)],
                 m=m,
-                least=rows_worth_a_graph(dimension, self._settings.costs),
+                least=rows_worth_a_graph(dimension, True, self._settings.costs),
                 budget=int(self._settings.cover_share * vector_bytes / row_bytes),
                 threads=threads,
             )

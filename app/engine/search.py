@@ -1,7 +1,7 @@
-"""Answers one search on one snapshot: filter → bits → plan → candidates → scores → page.
+"""Answers one search on one snapshot: filter → bits → plan → nearest of each part → page.
 
-Every candidate, whatever found it, is scored again by one compiled loop over the float32 vector
-(`app.kernels.scan`), so scores are comparable across parts and plans, and equal vectors tie
+Every candidate, whatever found it, is scored by one compiled loop over the float32 vector
+(`app.kernels.ranking`), so scores are comparable across parts and plans, and equal vectors tie
 exactly. Ties at the cut are settled by id, which is why all candidates that share the last score
 are kept until then.
 """
@@ -9,9 +9,10 @@ are kept until then.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from bisect import bisect_right
 from hashlib import sha256
-from typing import Any
+from operator import neg
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,19 +22,18 @@ from app.engine.snapshot import LivePart, Snapshot
 from app.exchange import Search
 from app.kernels import bits as bitset
 from app.planner.costs import Costs
-from app.planner.plan import Empty, ExactScan, GraphWalk, Plan
+from app.planner.plan import Empty, GraphWalk, Plan
 from app.planner.planner import choose, unfiltered_walk_ns
 from app.segments.covers import conditions_of
 from app.segments.part import Part
 from app.segments.segment import Segment
-from app.types import F32, F64, I64, U32, Bits, Metric, VectorField
+from app.types import F32, F64, U32, Bits, Metric, VectorField
 from app.vectors.graph import Graph
 from app.vectors.metric import prepare, scores_from_distances
-from app.vectors.search import distances, walk
+from app.vectors.search import scan, walk
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One hit before its record is read: the store's row, the id's key, the score."""
 
     row: int
@@ -41,8 +41,7 @@ class Found:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a search found on a snapshot; see `app.exchange.Answer` for the meanings."""
 
     page: list[Found]
@@ -65,7 +64,8 @@ def run(
             continue
         begun = time.perf_counter()
         allowed = _allowed(live, number, search)
-        part = _PartSearch(live, allowed, bitset.count(allowed))
+        matches = live.count if allowed is live.live else bitset.count(allowed)
+        part = _PartSearch(live, allowed, matches)
         part.filter_s = time.perf_counter() - begun
         part.run(query, field, number, search, wanted, costs)
         parts.append(part)
@@ -152,54 +152,64 @@ class _PartSearch:
     ) -> None:
         begun = time.perf_counter()
         part = self.live.part
+        column = part.column(number)
         graphs = _graphs(part, number, search.filter)
         self.plan = choose(
             graphs=[graph.nodes for graph in graphs],
             matches=self.matches,
             wanted=wanted,
             dimension=field.dimension,
+            coded=column.codes is not None,
             ef=search.ef,
             exact=search.exact,
             costs=costs,
         )
         if isinstance(self.plan, GraphWalk):
             graph = graphs[self.plan.graph]
-            found = walk(
+            walked = walk(
                 field.metric,
                 query,
-                part.vectors(number),
+                column,
                 graph,
                 self.allowed,
                 ef=self.plan.ef,
+                wanted=wanted,
                 budget=self.plan.budget,
             )
             self.nodes = graph.nodes
-            self.computed += found.taken
-            self.expanded = found.expanded
-            self.stopped = found.stopped
-            if not found.stopped and found.slots.size >= min(wanted, self.matches):
-                self.slots = found.slots
+            self.computed += walked.taken
+            self.expanded = walked.expanded
+            self.stopped = walked.stopped
+            if not walked.stopped and walked.found >= min(wanted, self.matches):
+                self.slots, self.distances = walked.slots, walked.distances
                 self.done = "graph"
-        if isinstance(self.plan, ExactScan | GraphWalk) and self.done != "graph":
-            self.slots = bitset.slots_of(self.allowed)
+        if self.done != "graph" and not isinstance(self.plan, Empty):
+            scanned = scan(field.metric, query, column, self.allowed, wanted=wanted)
+            self.slots, self.distances = scanned.slots, scanned.distances
+            self.computed += self.matches + (scanned.compared if column.codes is not None else 0)
             self.done = "exact"
-        if self.slots.size:
-            self.distances = distances(field.metric, query, part.vectors(number), self.slots)
-            self.computed += self.slots.size
         self.search_s = time.perf_counter() - begun
         if isinstance(part, Segment) and search.filter is not None and not search.exact:
-            self._wish(part, number, search.filter, field.dimension, costs)
+            self._wish(
+                part, number, search.filter, field.dimension, column.codes is not None, costs
+            )
 
     def _wish(
-        self, segment: Segment, number: int, filter: Filter, dimension: int, costs: Costs
+        self,
+        segment: Segment,
+        number: int,
+        filter: Filter,
+        dimension: int,
+        coded: bool,
+        costs: Costs,
     ) -> None:
         """Note what this query would have saved if its conditions had graphs of their own."""
         spent_ns = 0.0
         if self.expanded:
-            spent_ns += self.computed * costs.visit_ns(dimension)
+            spent_ns += self.computed * costs.visit_ns(dimension, coded)
         if self.done == "exact":
-            spent_ns += costs.scan_ns(self.matches, dimension)
-        ideal_ns = unfiltered_walk_ns(dimension, costs)
+            spent_ns += costs.scan_ns(self.matches, dimension, coded)
+        ideal_ns = unfiltered_walk_ns(dimension, coded, costs)
         if spent_ns > 1.2 * ideal_ns:
             for condition in conditions_of(filter):
                 segment.wish((number, condition.field), spent_ns - ideal_ns)
@@ -232,33 +242,40 @@ class _PartSearch:
 def _page(parts: list[_PartSearch], metric: Metric, search: Search) -> list[Found]:
     """Merge the parts' candidates and cut the page out of them, best first, ties by id."""
     wanted = search.offset + search.k
-    scores = [scores_from_distances(metric, part.distances) for part in parts]
-    every = np.concatenate(scores) if parts else np.empty(0)
+    filled = [part for part in parts if part.slots.size]
+    scores = [scores_from_distances(metric, part.distances) for part in filled]
     last = -np.inf
-    if every.shape[0] > wanted:
-        last = -np.partition(-every, wanted - 1)[wanted - 1]
+    if sum(map(len, scores)) > wanted:
+        every = scores[0] if len(scores) == 1 else np.sort(np.concatenate(scores))[::-1]
+        last = every[wanted - 1]
     if search.score_threshold is not None:
         last = max(last, search.score_threshold)
-    found = []
-    for part, own in zip(parts, scores, strict=True):
-        kept = np.flatnonzero(own >= last)
-        if kept.shape[0] > wanted:
-            kept = _without_hopeless_ties(part, own, last, kept, wanted)
-        for at in kept.tolist():
-            slot = int(part.slots[at])
-            live = part.live.part
-            found.append(Found(int(live.rows[slot]), live.key(slot), float(own[at])))
-    found.sort(key=lambda hit: (-hit.score, hit.key))
+    found: list[Found] = []
+    for part, own in zip(filled, scores, strict=True):
+        listed: list[float] = own.tolist()
+        kept = bisect_right(listed, -last, key=neg)
+        slots = part.slots[:kept]
+        if kept > wanted:
+            slots, listed = _without_hopeless_ties(part, own[:kept], last, wanted)
+        inner = part.live.part
+        rows: list[int] = inner.rows[slots].tolist()
+        found += map(Found, rows, map(inner.key, slots.tolist()), listed)
+    found.sort(key=_order)
     return found[search.offset : wanted]
 
 
+def _order(found: Found) -> tuple[float, bytes]:
+    return -found.score, found.key
+
+
 def _without_hopeless_ties(
-    part: _PartSearch, scores: F64, last: float, kept: I64, wanted: int
-) -> I64:
+    part: _PartSearch, scores: F64, last: float, wanted: int
+) -> tuple[U32, list[float]]:
     """Leave out, of many slots that share the last score, all but the first `wanted` by id."""
-    tied = kept[scores[kept] == last]
+    slots = part.slots[: scores.shape[0]]
+    tied = scores == last
     bits = bitset.empty(part.live.part.slots)
-    bitset.set_slots(bits, part.slots[tied])
+    bitset.set_slots(bits, slots[tied])
     first = np.array(part.live.first_by_key(bits, wanted), dtype=np.uint32)
-    better = kept[scores[kept] > last]
-    return np.concatenate([better, tied[np.isin(part.slots[tied], first)]])
+    kept = np.concatenate([slots[~tied], first])
+    return kept, [*scores[~tied].tolist(), *[last] * first.size]

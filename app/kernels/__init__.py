@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
-
-from app.types import Bits
+from numpy.typing import NDArray
 
 
 def _cache_folder() -> Path:
@@ -32,26 +32,23 @@ def warm() -> None:
     """Compile or load every kernel by running each once on a few numbers (seconds, or instants)."""
     from app.kernels import bits, graph, scan
 
-    vectors = np.eye(2, 8, dtype=np.float32)
-    frozen = vectors.view()
-    frozen.flags.writeable = False
-    none = np.empty(0, dtype=np.uint32)
-    links = np.full((2, 4), graph.NONE, dtype=np.uint32)
-    slots = np.arange(2, dtype=np.uint32)
-    for array in (links, none, slots):
-        array.flags.writeable = False
-    distances = np.empty(2, dtype=np.float32)
-    scan.distances_to(0, vectors[0], frozen, slots.copy(), distances)
-    upper = links[:0, :2]
+    vectors = _frozen(np.eye(2, 8, dtype=np.float32))
+    floats = _frozen(np.ones(8, dtype=np.float32))
+    coded = (_frozen(np.eye(2, 8, dtype=np.int8)), floats, floats, floats[:0], floats[:2])
+    none = _frozen(np.empty(0, dtype=np.uint32))
+    links = _frozen(np.full((2, 4), graph.NONE, dtype=np.uint32))
+    query = vectors[0].copy()
     for allowed in (bits.full(2), _frozen(bits.full(2))):
-        graph.search_graph(
-            0, vectors[0], frozen, none, links, upper, none, none, 0, 0, allowed, 1, 1 << 40,
-            bits.empty(2), slots.copy(), distances, np.zeros(3, dtype=np.int64),
-        )  # fmt: skip
+        for codes in (coded, None):
+            scan.scan(0, query, vectors, codes, allowed, 1)
+            graph.search_graph(
+                0, query, vectors, codes, none, links, links[:0, :2], none, none, 0, 0, allowed,
+                1, 1, 1 << 40, bits.empty(2),
+            )  # fmt: skip
     bits.count(bits.full(2))
     bits.slots_of(bits.full(2))
 
 
-def _frozen(array: Bits) -> Bits:
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     array.flags.writeable = False
     return array

@@ -5,7 +5,7 @@ Theory of operation
 The graph is HNSW (Malkov & Yashunin, arXiv 1603.09320) kept as plain arrays, so that any number of
 graphs can share one array of vectors:
 
-    vectors      float32[slots, d]     one row per slot
+    vectors      float32[slots, d]     one row per slot, and their codes (`app.kernels.codes`)
     slots        uint32[nodes] or [0]  node → slot; empty means node = slot
     links        uint32[nodes, 2M]     ground-level neighbours, padded with NONE at the end
     upper_links  uint32[uppers, M]     neighbours on the higher levels; every (node, level) pair is
@@ -20,11 +20,11 @@ results, so a filter cannot cut the graph apart; the price is that the walk grow
 rarer, which is why `budget` bounds the number of distances: past it the search stops and says so,
 and the caller answers exactly instead.
 
-Heap entries are single uint64: the distance's bits, made order-preserving, above the node number.
-One comparison orders by distance and breaks ties by node, so results are reproducible.
+Where there are codes the walk compares by them, and only what can still be among the nearest is
+compared again in float32 (`app.kernels.ranking`). Heap entries are keys of `app.kernels.heap`.
 
 Memory latency dominates: before any distance of a neighbourhood is taken, the first cache lines
-of every unvisited neighbour's vector are prefetched.
+of every unvisited neighbour's row are prefetched.
 
 When the layout changes, `app.vectors.graph` (which writes these arrays) and the plain twin in
 `tests/kernels/reference.py` change with it.
@@ -35,101 +35,23 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from app.kernels.distance import distance
+from app.kernels.codes import CodeArrays, encode_query, value
+from app.kernels.heap import key_of, number_of, pop_min, push_max, push_min, replace_max, value_of
 from app.kernels.prefetch import prefetch_row
-from app.types import F32, I64, U32, U64, Bits
+from app.kernels.ranking import rank
+from app.types import F32, U32, U64, Bits
 
 NONE = np.uint32(0xFFFFFFFF)
 PREFETCHED_LINES = 4  # of a neighbour's vector: measured best of 1, 2, 4, 8 at 384 dimensions
+PREFETCHED_CODE_LINES = 8  # of its codes: the whole row up to 512 dimensions
 
 
-@nb.njit
-def ordered(value: np.float32) -> np.uint64:
-    """Map a float32 to a uint32 (as uint64) of the same order, negative numbers included."""
-    word = np.int64(np.float32(value).view(np.int32))
-    if word < 0:
-        return np.uint64(~word & 0xFFFFFFFF)
-    return np.uint64(word | 0x80000000)
-
-
-@nb.njit
-def unordered(key: np.uint64) -> np.float32:
-    """Invert `ordered`."""
-    word = np.int64(key)
-    if word & 0x80000000:
-        return np.int32(word & 0x7FFFFFFF).view(np.float32)
-    return np.int32(~word).view(np.float32)
-
-
-@nb.njit
-def push_min(heap: U64, size: int, key: np.uint64) -> None:
-    """Sift `key` into the min-heap `heap[:size]`, which grows to `size + 1`."""
-    i = size
-    while i > 0:
-        parent = (i - 1) >> 1
-        if heap[parent] <= key:
-            break
-        heap[i] = heap[parent]
-        i = parent
-    heap[i] = key
-
-
-@nb.njit
-def pop_min(heap: U64, size: int) -> np.uint64:
-    """Take the least key out of the min-heap `heap[:size]`, which shrinks to `size − 1`."""
-    top: np.uint64 = heap[0]
-    last = heap[size - 1]
-    size -= 1
-    i = 0
-    while True:
-        child = 2 * i + 1
-        if child >= size:
-            break
-        if child + 1 < size and heap[child + 1] < heap[child]:
-            child += 1
-        if heap[child] >= last:
-            break
-        heap[i] = heap[child]
-        i = child
-    heap[i] = last
-    return top
-
-
-@nb.njit
-def push_max(heap: U64, size: int, key: np.uint64) -> None:
-    """Sift `key` into the max-heap `heap[:size]`, which grows to `size + 1`."""
-    i = size
-    while i > 0:
-        parent = (i - 1) >> 1
-        if heap[parent] >= key:
-            break
-        heap[i] = heap[parent]
-        i = parent
-    heap[i] = key
-
-
-@nb.njit
-def replace_max(heap: U64, size: int, key: np.uint64) -> None:
-    """Replace the greatest key of the max-heap `heap[:size]` by `key`."""
-    i = 0
-    while True:
-        child = 2 * i + 1
-        if child >= size:
-            break
-        if child + 1 < size and heap[child + 1] > heap[child]:
-            child += 1
-        if heap[child] <= key:
-            break
-        heap[i] = heap[child]
-        i = child
-    heap[i] = key
-
-
-@nb.njit(nogil=True, cache=True, fastmath=True, boundscheck=False)
+@nb.njit(nogil=True, cache=True, boundscheck=False)
 def search_graph(
     kind: int,
     query: F32,
     vectors: F32,
+    codes: CodeArrays | None,
     slots: U32,
     links: U32,
     upper_links: U32,
@@ -139,39 +61,42 @@ def search_graph(
     levels: int,
     allowed: Bits,
     ef: int,
+    wanted: int,
     budget: int,
     visited: U64,
-    out_slots: U32,
-    out_distances: F32,
-    counters: I64,
-) -> int:
-    """Find about the `ef` nearest allowed rows; return how many were found, nearest first.
+) -> tuple[U32, F32, int, int, int, bool]:
+    """Find about the `wanted` nearest allowed rows, and those that tie with the last of them.
 
     entry          upper (levels > 0) or node (levels = 0) where the search starts
     levels         levels above the ground
     allowed        bits over slots: what may be returned
-    ef             search width, at least 1
+    ef             search width, at least `wanted`
+    wanted         rows to return, at least 1
     budget         most distances to take before giving up
     visited        uint64[ceil(nodes / 64)], all zero; left all zero
-    out_slots      uint32[≥ ef], receives slots; out_distances float32[≥ ef] likewise
-    counters       int64[3], receives: distances taken, nodes expanded, and 1 if the budget ended
-                   the search
+    returns        slots uint32[kept], distances float32[kept], nearest first; allowed rows that the
+                   walk found (at most `ef`); distances taken; nodes expanded; whether the budget
+                   ended the search
 
     Source: algorithms 2 and 5 of arXiv 1603.09320, with the filter on the result heap only.
     """
     mapped = slots.shape[0] > 0
+    coded = encode_query(kind, query, codes)
     dimension = query.shape[0]
-    lines = min((dimension * 4 + 63) // 64, PREFETCHED_LINES)
+    if codes is None:
+        lines = min((dimension * 4 + 63) // 64, PREFETCHED_LINES)
+    else:
+        lines = min((dimension + 63) // 64, PREFETCHED_CODE_LINES)
     width = links.shape[1]
-    taken = 0
+    taken = 1
     expanded = 0
-    stopped = 0
+    stopped = False
 
     current = np.int64(entry)
     if levels > 0:
         node = np.int64(upper_node[current])
         slot = np.int64(slots[node]) if mapped else node
-        best = distance(kind, query, vectors[slot])
+        best = value(kind, query, vectors, codes, coded, slot)
         taken += 1
         for _ in range(levels):
             moved = True
@@ -184,7 +109,7 @@ def search_graph(
                         break
                     node = np.int64(upper_node[link])
                     slot = np.int64(slots[node]) if mapped else node
-                    d = distance(kind, query, vectors[slot])
+                    d = value(kind, query, vectors, codes, coded, slot)
                     taken += 1
                     if d < best:
                         best = d
@@ -193,16 +118,16 @@ def search_graph(
             current = np.int64(upper_down[current])
 
     slot = np.int64(slots[current]) if mapped else current
-    d = distance(kind, query, vectors[slot])
-    taken += 1
-    key = (ordered(d) << np.uint64(32)) | np.uint64(current)
+    key = key_of(value(kind, query, vectors, codes, coded, slot), current)
 
     frontier = np.empty(1024, np.uint64)
     results = np.empty(ef, np.uint64)
-    fresh = np.empty(width, np.int64)
+    seen = np.empty(2048, np.uint32)
     frontier[0] = key
     waiting = 1
     found = 0
+    marked = 1
+    seen[0] = np.uint32(current)
     visited[current >> 6] |= np.uint64(1) << np.uint64(current & 63)
     if (allowed[slot >> 6] >> np.uint64(slot & 63)) & np.uint64(1):
         results[0] = key
@@ -214,12 +139,16 @@ def search_graph(
         if found == ef and key > results[0]:
             break
         if taken >= budget:
-            stopped = 1
+            stopped = True
             break
-        node = np.int64(key & np.uint64(0xFFFFFFFF))
+        node = number_of(key)
         expanded += 1
 
-        unseen = 0
+        if marked + width > seen.shape[0]:
+            more_seen = np.empty(2 * seen.shape[0] + width, np.uint32)
+            more_seen[:marked] = seen[:marked]
+            seen = more_seen
+        first = marked
         for j in range(width):
             link = links[node, j]
             if link == NONE:
@@ -230,22 +159,24 @@ def search_graph(
             if word & bit:
                 continue
             visited[n >> 6] = word | bit
-            fresh[unseen] = n
-            unseen += 1
+            seen[marked] = link
+            marked += 1
             slot = np.int64(slots[n]) if mapped else n
             for line in range(lines):
-                prefetch_row(vectors, slot, line)
+                if codes is None:
+                    prefetch_row(vectors, slot, line)
+                else:
+                    prefetch_row(codes[0], slot, line)
 
-        if waiting + unseen > frontier.shape[0]:
+        if waiting + marked - first > frontier.shape[0]:
             grown = np.empty(2 * frontier.shape[0] + width, np.uint64)
             grown[:waiting] = frontier[:waiting]
             frontier = grown
 
-        for j in range(unseen):
-            n = fresh[j]
+        for j in range(first, marked):
+            n = np.int64(seen[j])
             slot = np.int64(slots[n]) if mapped else n
-            d = distance(kind, query, vectors[slot])
-            key = (ordered(d) << np.uint64(32)) | np.uint64(n)
+            key = key_of(value(kind, query, vectors, codes, coded, slot), n)
             if found < ef or key < results[0]:
                 push_min(frontier, waiting, key)
                 waiting += 1
@@ -257,15 +188,23 @@ def search_graph(
                         found += 1
                     else:
                         replace_max(results, found, key)
-        taken += unseen
+        taken += marked - first
 
-    visited[:] = np.uint64(0)
+    for j in range(marked):  # not the whole array: it grows with the graph, the walk hardly does
+        visited[seen[j] >> 6] = np.uint64(0)
+
     results[:found].sort()
-    for i in range(found):
-        node = np.int64(results[i] & np.uint64(0xFFFFFFFF))
-        out_slots[i] = slots[node] if mapped else np.uint32(node)
-        out_distances[i] = unordered(results[i] >> np.uint64(32))
-    counters[0] = taken
-    counters[1] = expanded
-    counters[2] = stopped
-    return found
+    close = found
+    if codes is not None and found > wanted:
+        limit = value_of(results[wanted - 1]) + coded[2]
+        close = wanted
+        while close < found and value_of(results[close]) <= limit:
+            close += 1
+    candidates = np.empty(close, np.uint32)
+    for i in range(close):
+        node = number_of(results[i])
+        candidates[i] = slots[node] if mapped else np.uint32(node)
+    kept, distances = rank(kind, query, vectors, candidates, wanted)
+    if codes is not None:
+        taken += close
+    return kept, distances, found, taken, expanded, stopped

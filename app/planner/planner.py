@@ -30,14 +30,14 @@ def default_ef(wanted: int, selectivity: float = 1.0) -> int:
     return max(round(whole * math.pow(selectivity, 0.6)), math.ceil(1.6 * wanted), 16)
 
 
-def rows_worth_a_graph(dimension: int, costs: Costs = Costs()) -> int:  # noqa: B008  # frozen
+def rows_worth_a_graph(dimension: int, coded: bool, costs: Costs) -> int:
     """Count the rows from which walking a graph over just them beats scanning them."""
-    return round(unfiltered_walk_ns(dimension, costs) / costs.scan_ns(1, dimension))
+    return round(unfiltered_walk_ns(dimension, coded, costs) / costs.scan_ns(1, dimension, coded))
 
 
-def unfiltered_walk_ns(dimension: int, costs: Costs) -> float:
+def unfiltered_walk_ns(dimension: int, coded: bool, costs: Costs) -> float:
     """Estimate what ten results cost without a filter: the best that a filtered query can hope."""
-    return costs.visits(default_ef(10), 1.0) * costs.visit_ns(dimension)
+    return costs.visits(default_ef(10), 1.0) * costs.visit_ns(dimension, coded)
 
 
 def choose(
@@ -46,9 +46,10 @@ def choose(
     matches: int,
     wanted: int,
     dimension: int,
+    coded: bool,
+    costs: Costs,
     ef: int | None = None,
     exact: bool = False,
-    costs: Costs = Costs(),  # noqa: B008  # frozen
 ) -> Plan:
     """Choose how to search one part.
 
@@ -56,6 +57,7 @@ def choose(
                 only a scan is possible
     matches     how many rows may be returned
     wanted      results needed (offset + k), at least 1
+    coded       whether the rows have codes
     ef, exact   what the caller demands, if anything
     """
     if matches == 0:
@@ -71,8 +73,8 @@ def choose(
     number = min(range(len(graphs)), key=graphs.__getitem__)
     selectivity = min(1.0, matches / graphs[number])
     width = max(default_ef(wanted, selectivity) if ef is None else ef, wanted)
-    scan_ns = costs.scan_ns(matches, dimension)
-    visit_ns = costs.visit_ns(dimension)
+    scan_ns = costs.scan_ns(matches, dimension, coded)
+    visit_ns = costs.visit_ns(dimension, coded)
     walk_ns = costs.visits(width, selectivity) * visit_ns
     if scan_ns <= walk_ns:
         return ExactScan(

@@ -43,7 +43,7 @@ def write_covers(
     with finished_folder(folder) as (work, files):
         for number, (field, condition, rows) in enumerate(chosen):
             graph = build_graph(
-                segment.vectors(field)[rows],
+                segment.column(field).vectors[rows],
                 metrics[field],
                 replace(settings, ef_construction=_EF_CONSTRUCTION),
                 scratch=work,

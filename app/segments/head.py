@@ -27,6 +27,7 @@ from app.keys import key_from_id
 from app.segments.part import find_in_rows
 from app.types import F32, I64, U32, Attributes, Bits, PointId
 from app.vectors.arrays import read_only
+from app.vectors.column import Column
 from app.vectors.graph import Graph
 
 _FIRST_CAPACITY = 256
@@ -102,7 +103,7 @@ class HeadView:
         self.rows: I64 = rows[:slots]
         self._keys = keys
         self._slots_by_key = slots_by_key
-        self._vectors = [read_only(array[:slots]) for array in vectors]
+        self._columns = [Column(read_only(array[:slots])) for array in vectors]
         self._present = [_all_but(lacking, slots) for lacking in absent]
         self._attributes = attributes
         self._sorted: U32 | None = None
@@ -112,9 +113,9 @@ class HeadView:
         """Give the attribute index, which may know newer slots than this view."""
         return self._attributes
 
-    def vectors(self, field: int) -> F32:
-        """Give the prepared vectors of a field: float32[slots, d]."""
-        return self._vectors[field]
+    def column(self, field: int) -> Column:
+        """Give the vectors of a field, without codes."""
+        return self._columns[field]
 
     def present(self, field: int) -> Bits | None:
         """Mark the slots that have a vector of this field; None means all."""

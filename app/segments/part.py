@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from app.types import F32, I64, U32, Bits, PointId
+from app.types import I64, U32, Bits, PointId
+from app.vectors.column import Column
 from app.vectors.graph import Graph
 
 if TYPE_CHECKING:  # the build process opens segments too, and does without compiled code
@@ -31,8 +32,8 @@ class Part(Protocol):
     @property
     def attributes(self) -> AttributeReader: ...
 
-    def vectors(self, field: int) -> F32:
-        """Prepared vectors of a field: float32[slots, d], read-only; zeros where there is none."""
+    def column(self, field: int) -> Column:
+        """The vectors of a field, as they are searched."""
         ...
 
     def present(self, field: int) -> Bits | None:

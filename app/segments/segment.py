@@ -11,6 +11,8 @@ ever changes; deletes and updates are bits beside it (`app.engine.snapshot`).
     keys.*.npy              ids (`app.segments.keys`)
     attributes/             the attribute index
     v<n>.vectors.npy        float32[slots, d] of vector field n, prepared for its metric
+    v<n>.{codes,frame,norms,bounds}.npy   their codes (`app.vectors.codes`), unless eight bits are
+                            too few for them
     v<n>.present.npy        uint64 bits; only if some slot has no such vector
     v<n>.graph.*.npy        the graph; only if some slot has one
 
@@ -34,15 +36,17 @@ from app.keys import key_from_id
 from app.segments.folder import read_folder
 from app.segments.keys import KeyColumn
 from app.segments.part import find_in_rows
-from app.types import F32, I64, U32, Bits, PointId
+from app.types import I64, U32, Bits, PointId
 from app.vectors.arrays import map_array
+from app.vectors.codes import Codes
+from app.vectors.column import Column
 from app.vectors.graph import Graph
 
 if TYPE_CHECKING:  # the build process opens segments too, and does without compiled code
     from app.attributes.evaluate import AttributeReader
     from app.segments.covers import Covers, Wish
 
-FORMAT = 1
+FORMAT = 2
 """Of the folder; a segment of another format is rebuilt from the store."""
 
 _CACHED_FILTERS = 64
@@ -57,7 +61,7 @@ class Segment:
         rows: I64,
         keys: KeyColumn,
         attributes: AttributeIndex,
-        vectors: list[F32],
+        columns: list[Column],
         present: list[Bits | None],
         graphs: list[Graph | None],
     ) -> None:
@@ -68,7 +72,7 @@ class Segment:
             self._row_order = np.argsort(rows)
         self._keys = keys
         self._attributes = attributes
-        self._vectors = vectors
+        self._columns = columns
         self._present = present
         self._graphs = graphs
         self.covers: Covers | None = None
@@ -85,9 +89,14 @@ class Segment:
         by a version that this one does not read; other OSErrors say nothing about the segment.
         """
         description = read_folder(folder, FORMAT)
-        vectors, present, graphs = [], [], []
+        columns, present, graphs = [], [], []
         for number, field in enumerate(description["fields"]):
-            vectors.append(map_array(folder / f"v{number}.vectors.npy", np.float32, 2))
+            vectors = map_array(folder / f"v{number}.vectors.npy", np.float32, 2)
+            columns.append(
+                Column(vectors, Codes.open(folder, f"v{number}", *vectors.shape))
+                if field["coded"]
+                else Column(vectors)
+            )
             present.append(
                 map_array(folder / f"v{number}.present.npy", np.uint64, 1)
                 if field["partial"]
@@ -108,7 +117,7 @@ class Segment:
             map_array(folder / "rows.npy", np.int64, 1),
             KeyColumn.open(folder),
             AttributeIndex.open(folder / "attributes"),
-            vectors,
+            columns,
             present,
             graphs,
         )
@@ -128,9 +137,9 @@ class Segment:
         """Give the attribute index."""
         return self._attributes
 
-    def vectors(self, field: int) -> F32:
-        """Give the prepared vectors of a field: float32[slots, d], mapped."""
-        return self._vectors[field]
+    def column(self, field: int) -> Column:
+        """Give the vectors of a field and their codes, mapped."""
+        return self._columns[field]
 
     def present(self, field: int) -> Bits | None:
         """Mark the slots that have a vector of this field; None means all."""

@@ -22,6 +22,7 @@ from app.storage.store import StoreReader, attributes_from_json
 from app.types import F32, I64, Attributes, IndexSettings, Metric, VectorField
 from app.vectors.arrays import save_array
 from app.vectors.builder import build_graph
+from app.vectors.codes import Codes
 from app.vectors.graph import Graph
 from app.vectors.metric import prepare
 
@@ -66,6 +67,9 @@ def write_segment(
             prefix = f"v{number}"
             save_array(work / f"{prefix}.vectors.npy", column.vectors)
             files.append(work / f"{prefix}.vectors.npy")
+            codes = Codes.made(column.vectors, field.metric)
+            if codes is not None:
+                files += codes.save(work, prefix)
             partial = not column.has.all()
             if partial:
                 save_array(work / f"{prefix}.present.npy", packed(column.has))
@@ -77,6 +81,7 @@ def write_segment(
                 {
                     "name": field.name,
                     "partial": partial,
+                    "coded": codes is not None,
                     "graph": None
                     if graph is None
                     else {"entry": graph.entry, "levels": graph.levels},
@@ -119,7 +124,7 @@ def _gather(
     ]
     if base is not None:
         for number, column in enumerate(columns):
-            column.vectors[:fixed] = base.vectors(number)
+            column.vectors[:fixed] = base.column(number).vectors
             present = base.present(number)
             column.has[:fixed] = True if present is None else unpacked(present, fixed)
         slot_of = {row: slot for slot, row in enumerate(base.rows.tolist())}

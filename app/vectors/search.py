@@ -1,4 +1,4 @@
-"""Searching one array of vectors: exactly over chosen rows, or through a graph.
+"""Searching one column of vectors: exactly over chosen rows, or through a graph.
 
 Thread-safe and free of the GIL while it works. Scratch memory is reused per thread.
 """
@@ -6,24 +6,27 @@ Thread-safe and free of the GIL while it works. Scratch memory is reused per thr
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from app.kernels import scan as kernels
+from app.kernels.codes import HUGE, CodeArrays
 from app.kernels.distance import DOT, SQUARED
 from app.kernels.graph import search_graph
-from app.kernels.scan import distances_to
 from app.types import F32, U32, U64, Bits, Metric
+from app.vectors.column import Column
 from app.vectors.graph import Graph
 
 _scratch = threading.local()
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
+class Walk(NamedTuple):
     """What a graph search found and what it cost.
 
-    slots, distances   uint32[found], float32[found], nearest first, all allowed
+    slots, distances   uint32[kept], float32[kept], nearest first, all allowed: the wanted ones, and
+                       those that tie with the last of them
+    found              allowed rows met, at most `ef`
     taken              distances computed
     expanded           nodes whose neighbours were looked at
     stopped            whether the budget ended the search before it was done
@@ -31,50 +34,80 @@ class Walk:
 
     slots: U32
     distances: F32
+    found: int
     taken: int
     expanded: int
     stopped: bool
 
 
-def distances(metric: Metric, query: F32, vectors: F32, slots: U32) -> F32:
-    """Compute the distances float32[n] of a prepared query to `vectors[slots]`."""
-    out = np.empty(slots.shape[0], dtype=np.float32)
-    distances_to(_kind(metric), query, vectors, slots, out)
-    return out
+class Scan(NamedTuple):
+    """What an exact scan found, as in `Walk`, and how many rows it compared in float32."""
+
+    slots: U32
+    distances: F32
+    compared: int
+
+
+def scan(metric: Metric, query: F32, column: Column, allowed: Bits, *, wanted: int) -> Scan:
+    """Find the `wanted` nearest of all `allowed` rows (bits over rows), exactly."""
+    return Scan(
+        *kernels.scan(
+            _kind(metric),
+            query,
+            column.vectors,
+            _codes(metric, query, column),
+            allowed,
+            wanted,
+        )
+    )
 
 
 def walk(
-    metric: Metric, query: F32, vectors: F32, graph: Graph, allowed: Bits, *, ef: int, budget: int
+    metric: Metric,
+    query: F32,
+    column: Column,
+    graph: Graph,
+    allowed: Bits,
+    *,
+    ef: int,
+    wanted: int,
+    budget: int,
 ) -> Walk:
-    """Search a graph for about the `ef` nearest rows among `allowed` (bits over rows).
+    """Search a graph for about the `wanted` nearest rows among `allowed` (bits over rows).
 
+    ef       search width: rows to have found before the walk may end
     budget   most distances to compute; past it the walk ends with `stopped`
     """
-    ef = max(1, min(ef, graph.nodes))
-    slots = np.empty(ef, dtype=np.uint32)
-    found_distances = np.empty(ef, dtype=np.float32)
-    counters = np.zeros(3, dtype=np.int64)
-    found = search_graph(
-        _kind(metric),
-        query,
-        vectors,
-        graph.slots,
-        graph.links,
-        graph.upper_links,
-        graph.upper_node,
-        graph.upper_down,
-        graph.entry,
-        graph.levels,
-        allowed,
-        ef,
-        budget,
-        _visited(graph.nodes),
-        slots,
-        found_distances,
-        counters,
+    nodes = graph.nodes
+    return Walk(
+        *search_graph(
+            _kind(metric),
+            query,
+            column.vectors,
+            _codes(metric, query, column),
+            graph.slots,
+            graph.links,
+            graph.upper_links,
+            graph.upper_node,
+            graph.upper_down,
+            graph.entry,
+            graph.levels,
+            allowed,
+            max(1, min(ef, nodes)),
+            max(1, min(wanted, ef, nodes)),
+            budget,
+            _visited(nodes),
+        )
     )
-    taken, expanded, stopped = counters.tolist()
-    return Walk(slots[:found], found_distances[:found], taken, expanded, bool(stopped))
+
+
+def _codes(metric: Metric, query: F32, column: Column) -> CodeArrays | None:
+    """Give the codes that this query can be compared by."""
+    if column.codes is None:
+        return None
+    if metric is not Metric.COSINE and not np.abs(query).max() < HUGE:
+        return None
+    return column.codes.arrays
 
 
 def _kind(metric: Metric) -> int:
@@ -82,10 +115,10 @@ def _kind(metric: Metric) -> int:
 
 
 def _visited(nodes: int) -> U64:
-    """Lend this thread's visited marks: uint64[ceil(nodes / 64)], all zero, returned all zero."""
+    """Lend this thread's visited marks: uint64[≥ ceil(nodes / 64)], all zero, returned all zero."""
     words = (nodes + 63) // 64
     marks: U64 | None = getattr(_scratch, "visited", None)
     if marks is None or marks.shape[0] < words:
         marks = np.zeros(max(words, 1024), dtype=np.uint64)
         _scratch.visited = marks
-    return marks[:words]
+    return marks

@@ -19,7 +19,7 @@ from app.types import Metric, Point
 from tests.builders import definition, point, random_points, search, settle, upsert_all, where
 
 COUNT, DIMENSION = 6000, 8
-DEAR = Costs(scan_fixed_ns=300)  # so that a few hundred rows are worth a graph
+DEAR = Costs(code_scan_fixed_ns=300, code_visit_fixed_ns=85)  # a few hundred rows are worth a graph
 QUERIES = np.random.default_rng(3).normal(size=(40, DIMENSION)).astype(np.float32)
 
 

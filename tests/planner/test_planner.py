@@ -15,8 +15,13 @@ from app.planner.planner import UNBOUNDED, choose, default_ef, rows_worth_a_grap
 
 def plan(**changes: Any) -> Plan:
     situation: dict[str, Any] = {
-        "graphs": [100_000], "matches": 100_000, "wanted": 10, "dimension": 384,
-    }  # fmt: skip
+        "graphs": [100_000],
+        "matches": 100_000,
+        "wanted": 10,
+        "dimension": 384,
+        "coded": True,
+        "costs": Costs(),
+    }
     return choose(**(situation | changes))
 
 
@@ -35,8 +40,8 @@ def test_a_wide_filter_walks_with_a_budget_of_about_one_scan() -> None:
     chosen = plan(matches=50_000)
     assert isinstance(chosen, GraphWalk)
     costs = Costs()
-    scan = costs.scan_ns(50_000, 384)
-    assert chosen.budget * costs.visit_ns(384) == pytest.approx(scan, rel=0.01)
+    scan = costs.scan_ns(50_000, 384, True)
+    assert chosen.budget * costs.visit_ns(384, True) == pytest.approx(scan, rel=0.01)
 
 
 def test_a_narrow_filter_scans_its_matches() -> None:
@@ -69,16 +74,18 @@ def test_a_requested_width_is_kept_but_never_below_what_is_wanted() -> None:
     share=st.floats(0, 1),
     wanted=st.integers(1, 10_000),
     dimension=st.integers(1, 4096),
+    coded=st.booleans(),
 )
 def test_no_plan_is_expected_to_cost_more_than_twice_a_scan(
-    slots: int, share: float, wanted: int, dimension: int
+    slots: int, share: float, wanted: int, dimension: int, coded: bool
 ) -> None:
     matches = round(slots * share)
-    chosen = plan(graphs=[slots], matches=matches, wanted=wanted, dimension=dimension)
+    chosen = plan(graphs=[slots], matches=matches, wanted=wanted, dimension=dimension, coded=coded)
     if isinstance(chosen, GraphWalk) and matches < slots:
         costs = Costs()
-        worst = chosen.budget * costs.visit_ns(dimension) + costs.scan_ns(matches, dimension)
-        assert worst <= 2.01 * costs.scan_ns(matches, dimension) + costs.visit_ns(dimension)
+        scan_ns = costs.scan_ns(matches, dimension, coded)
+        visit_ns = costs.visit_ns(dimension, coded)
+        assert chosen.budget * visit_ns + scan_ns <= 2.01 * scan_ns + visit_ns
 
 
 @given(a=st.integers(1, 100_000), b=st.integers(1, 100_000))
@@ -100,7 +107,7 @@ def test_a_cover_turns_a_scan_into_a_walk() -> None:
 
 
 def test_fewer_rows_than_are_worth_a_graph_are_scanned_even_with_one() -> None:
-    least = rows_worth_a_graph(384)
+    least = rows_worth_a_graph(384, True, Costs())
     assert isinstance(plan(graphs=[100_000, least - 50], matches=least - 50), ExactScan)
     assert isinstance(plan(graphs=[100_000, least + 50], matches=least + 50), GraphWalk)
 

@@ -12,7 +12,9 @@ import pytest
 from app.errors import CorruptFile, IncompatibleFormat
 from app.kernels import bits as bitset
 from app.types import F32, IndexSettings, Metric
+from app.vectors.arrays import read_only
 from app.vectors.builder import build_graph
+from app.vectors.column import Column
 from app.vectors.graph import NONE, Graph
 from app.vectors.layout import read_graph, write_graph
 from app.vectors.search import walk
@@ -43,9 +45,12 @@ def test_a_walk_over_the_links_answers_as_hnswlib_does(
     path, index = saved
     graph = read_graph(path, DIMENSION)
     index.set_ef(40)
+    column = Column(read_only(vectors))
     for query in vectors[:50] + np.float32(0.1):
         labels, _ = index.knn_query(query, k=10, num_threads=1)
-        found = walk(Metric.L2, query, vectors, graph, bitset.full(ROWS), ef=40, budget=1 << 60)
+        found = walk(
+            Metric.L2, query, column, graph, bitset.full(ROWS), ef=40, wanted=10, budget=1 << 60
+        )
         assert found.slots[:10].tolist() == labels[0].tolist()
 
 
@@ -80,11 +85,14 @@ def test_an_extended_graph_keeps_the_recall_of_a_whole_one(vectors: F32, tmp_pat
     base = build_graph(vectors[:350], Metric.L2, settings, scratch=tmp_path)
     graph = build_graph(vectors, Metric.L2, settings, scratch=tmp_path, base=base)
     assert graph.nodes == ROWS
+    column = Column(read_only(vectors))
     hits = 0
     for query in vectors[::5]:
         truth = np.argsort(((vectors - query) ** 2).sum(axis=1))[:10]
-        found = walk(Metric.L2, query, vectors, graph, bitset.full(ROWS), ef=40, budget=1 << 60)
-        hits += len(set(truth.tolist()) & set(found.slots[:10].tolist()))
+        found = walk(
+            Metric.L2, query, column, graph, bitset.full(ROWS), ef=40, wanted=10, budget=1 << 60
+        )
+        hits += len(set(truth.tolist()) & set(found.slots.tolist()))
     assert hits >= 970  # of 1000
 
 
