@@ -5,15 +5,16 @@ These sit below both, so that the engine can speak them without knowing who asks
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from app.attributes.filter import Filter
 from app.types import F32, Definition, Hit, PointId, Projection, Record
 
+_WHOLE = Projection()
 
-@dataclass(frozen=True, slots=True)
-class Search:
+
+class Search(NamedTuple):
     """One nearest-neighbour question.
 
     vector           float32[dimension] of the field `using`; finite, not zero under cosine
@@ -33,12 +34,11 @@ class Search:
     ef: int | None = None
     exact: bool = False
     exclude: PointId | None = None
-    projection: Projection = field(default_factory=Projection)
+    projection: Projection = _WHOLE
     explain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a search found.
 
     matches      points that passed the filter and carry the searched vector, counted exactly

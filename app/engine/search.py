@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from hashlib import sha256
-from operator import neg
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from app.attributes.evaluate import evaluate
-from app.attributes.filter import Filter, canonical
+from app.attributes.filter import Filter, canonical, digest
 from app.engine.snapshot import LivePart, Snapshot
 from app.exchange import Search
 from app.kernels import bits as bitset
@@ -89,7 +87,7 @@ def matching(filter: Filter, live: LivePart) -> Bits:
     if not isinstance(part, Segment):
         bits = evaluate(filter, part.attributes, part.slots, part.find_ids)
         return bits & live.live
-    name = sha256(canonical(filter).encode()).digest()
+    name = digest(filter)
     cached = part.cached_filter(name)
     if cached is None:
         cached = evaluate(filter, part.attributes, part.slots, part.find_ids)
@@ -123,17 +121,27 @@ def _graphs(part: Part, number: int, filter: Filter | None) -> list[Graph]:
     return [whole, *(held[key] for key in keys if key in held)]
 
 
+_EMPTY = Empty()
+_NO_SLOTS: U32 = np.empty(0, dtype=np.uint32)
+_NO_DISTANCES: F32 = np.empty(0, dtype=np.float32)
+
+
 class _PartSearch:
     """The search of one part: its plan, its candidates, and the account of both."""
+
+    __slots__ = (
+        "allowed", "computed", "distances", "done", "expanded", "filter_s", "live", "matches",
+        "nodes", "plan", "search_s", "slots", "stopped",
+    )  # fmt: skip
 
     def __init__(self, live: LivePart, allowed: Bits, matches: int) -> None:
         self.live = live
         self.allowed = allowed
         self.matches = matches
-        self.plan: Plan = Empty()
+        self.plan: Plan = _EMPTY
         self.done = "empty"
-        self.slots: U32 = np.empty(0, dtype=np.uint32)
-        self.distances: F32 = np.empty(0, dtype=np.float32)
+        self.slots: U32 = _NO_SLOTS
+        self.distances: F32 = _NO_DISTANCES
         self.computed = 0
         self.nodes = 0
         self.expanded = 0
@@ -250,32 +258,31 @@ def _page(parts: list[_PartSearch], metric: Metric, search: Search) -> list[Foun
         last = every[wanted - 1]
     if search.score_threshold is not None:
         last = max(last, search.score_threshold)
-    found: list[Found] = []
+    found: list[tuple[float, bytes, int]] = []
     for part, own in zip(filled, scores, strict=True):
-        listed: list[float] = own.tolist()
-        kept = bisect_right(listed, -last, key=neg)
+        far: list[float] = (-own).tolist()
+        kept = bisect_right(far, -last)
         slots = part.slots[:kept]
         if kept > wanted:
-            slots, listed = _without_hopeless_ties(part, own[:kept], last, wanted)
+            slots, far = _without_hopeless_ties(part, own[:kept], last, wanted)
         inner = part.live.part
         rows: list[int] = inner.rows[slots].tolist()
-        found += map(Found, rows, map(inner.key, slots.tolist()), listed)
-    found.sort(key=_order)
-    return found[search.offset : wanted]
-
-
-def _order(found: Found) -> tuple[float, bytes]:
-    return -found.score, found.key
+        found += zip(far, inner.keys(slots), rows, strict=False)
+    found.sort()
+    return [Found(row, key, 0.0 - far) for far, key, row in found[search.offset : wanted]]
 
 
 def _without_hopeless_ties(
     part: _PartSearch, scores: F64, last: float, wanted: int
 ) -> tuple[U32, list[float]]:
-    """Leave out, of many slots that share the last score, all but the first `wanted` by id."""
+    """Leave out, of many slots that share the last score, all but the first `wanted` by id.
+
+    Returns slots and negated scores.
+    """
     slots = part.slots[: scores.shape[0]]
     tied = scores == last
     bits = bitset.empty(part.live.part.slots)
     bitset.set_slots(bits, slots[tied])
     first = np.array(part.live.first_by_key(bits, wanted), dtype=np.uint32)
     kept = np.concatenate([slots[~tied], first])
-    return kept, [*scores[~tied].tolist(), *[last] * first.size]
+    return kept, [*(-scores[~tied]).tolist(), *[-last] * first.size]

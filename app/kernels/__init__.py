@@ -30,19 +30,20 @@ numba.config.CACHE_DIR = str(_cache_folder())
 
 def warm() -> None:
     """Compile or load every kernel by running each once on a few numbers (seconds, or instants)."""
-    from app.kernels import bits, graph, scan
+    from app.kernels import bits, graph, scan, texts  # noqa: F401  # importing compiles some
 
     vectors = _frozen(np.eye(2, 8, dtype=np.float32))
     floats = _frozen(np.ones(8, dtype=np.float32))
     coded = (_frozen(np.eye(2, 8, dtype=np.int8)), floats, floats, floats[:0], floats[:2])
+    plain = (None, floats[:0], floats[:0], floats[:0], floats[:0])
     none = _frozen(np.empty(0, dtype=np.uint32))
     links = _frozen(np.full((2, 4), graph.NONE, dtype=np.uint32))
     query = vectors[0].copy()
     for allowed in (bits.full(2), _frozen(bits.full(2))):
-        for codes in (coded, None):
-            scan.scan(0, query, vectors, codes, allowed, 1)
+        for codes in (coded, plain):
+            scan.scan(0, query, vectors, *codes, allowed, 1)
             graph.search_graph(
-                0, query, vectors, codes, none, links, links[:0, :2], none, none, 0, 0, allowed,
+                0, query, vectors, *codes, none, links, links[:0, :2], none, none, 0, 0, allowed,
                 1, 1, 1 << 40, bits.empty(2),
             )  # fmt: skip
     bits.count(bits.full(2))

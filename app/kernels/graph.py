@@ -35,11 +35,11 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from app.kernels.codes import CodeArrays, encode_query, value
+from app.kernels.codes import encode_query, value
 from app.kernels.heap import key_of, number_of, pop_min, push_max, push_min, replace_max, value_of
 from app.kernels.prefetch import prefetch_row
 from app.kernels.ranking import rank
-from app.types import F32, U32, U64, Bits
+from app.types import F32, I8, U32, U64, Bits
 
 NONE = np.uint32(0xFFFFFFFF)
 PREFETCHED_LINES = 4  # of a neighbour's vector: measured best of 1, 2, 4, 8 at 384 dimensions
@@ -51,7 +51,11 @@ def search_graph(
     kind: int,
     query: F32,
     vectors: F32,
-    codes: CodeArrays | None,
+    codes: I8 | None,
+    middles: F32,
+    steps: F32,
+    norms: F32,
+    bounds: F32,
     slots: U32,
     links: U32,
     upper_links: U32,
@@ -81,7 +85,7 @@ def search_graph(
     Source: algorithms 2 and 5 of arXiv 1603.09320, with the filter on the result heap only.
     """
     mapped = slots.shape[0] > 0
-    coded = encode_query(kind, query, codes)
+    t, factor, margin = encode_query(kind, query, codes, middles, steps, bounds)
     dimension = query.shape[0]
     if codes is None:
         lines = min((dimension * 4 + 63) // 64, PREFETCHED_LINES)
@@ -96,7 +100,7 @@ def search_graph(
     if levels > 0:
         node = np.int64(upper_node[current])
         slot = np.int64(slots[node]) if mapped else node
-        best = value(kind, query, vectors, codes, coded, slot)
+        best = value(kind, query, vectors, t, factor, codes, norms, slot)
         taken += 1
         for _ in range(levels):
             moved = True
@@ -109,7 +113,7 @@ def search_graph(
                         break
                     node = np.int64(upper_node[link])
                     slot = np.int64(slots[node]) if mapped else node
-                    d = value(kind, query, vectors, codes, coded, slot)
+                    d = value(kind, query, vectors, t, factor, codes, norms, slot)
                     taken += 1
                     if d < best:
                         best = d
@@ -118,7 +122,7 @@ def search_graph(
             current = np.int64(upper_down[current])
 
     slot = np.int64(slots[current]) if mapped else current
-    key = key_of(value(kind, query, vectors, codes, coded, slot), current)
+    key = key_of(value(kind, query, vectors, t, factor, codes, norms, slot), current)
 
     frontier = np.empty(1024, np.uint64)
     results = np.empty(ef, np.uint64)
@@ -166,7 +170,7 @@ def search_graph(
                 if codes is None:
                     prefetch_row(vectors, slot, line)
                 else:
-                    prefetch_row(codes[0], slot, line)
+                    prefetch_row(codes, slot, line)
 
         if waiting + marked - first > frontier.shape[0]:
             grown = np.empty(2 * frontier.shape[0] + width, np.uint64)
@@ -176,7 +180,7 @@ def search_graph(
         for j in range(first, marked):
             n = np.int64(seen[j])
             slot = np.int64(slots[n]) if mapped else n
-            key = key_of(value(kind, query, vectors, codes, coded, slot), n)
+            key = key_of(value(kind, query, vectors, t, factor, codes, norms, slot), n)
             if found < ef or key < results[0]:
                 push_min(frontier, waiting, key)
                 waiting += 1
@@ -196,7 +200,7 @@ def search_graph(
     results[:found].sort()
     close = found
     if codes is not None and found > wanted:
-        limit = value_of(results[wanted - 1]) + coded[2]
+        limit = value_of(results[wanted - 1]) + margin
         close = wanted
         while close < found and value_of(results[close]) <= limit:
             close += 1

@@ -6,11 +6,11 @@ import numba as nb
 import numpy as np
 
 from app.kernels.bits import slots_of
-from app.kernels.codes import CodeArrays, encode_query, value
+from app.kernels.codes import encode_query, value
 from app.kernels.heap import key_of, push_max, replace_max, value_of
 from app.kernels.prefetch import prefetch_row
 from app.kernels.ranking import rank
-from app.types import F32, U32, Bits
+from app.types import F32, I8, U32, Bits
 
 AHEAD = 8  # rows of codes to prefetch ahead: 384 of them take about 7 ns
 
@@ -20,7 +20,11 @@ def scan(
     kind: int,
     query: F32,
     vectors: F32,
-    codes: CodeArrays | None,
+    codes: I8 | None,
+    middles: F32,
+    steps: F32,
+    norms: F32,
+    bounds: F32,
     allowed: Bits,
     wanted: int,
 ) -> tuple[U32, F32, int]:
@@ -34,7 +38,7 @@ def scan(
     slots = slots_of(allowed)
     matches = slots.shape[0]
     if codes is not None and matches > 2 * wanted:
-        coded = encode_query(kind, query, codes)
+        t, factor, margin = encode_query(kind, query, codes, middles, steps, bounds)
         lines = (query.shape[0] + 63) // 64
         values = np.empty(matches, np.float32)
         best = np.empty(wanted, np.uint64)
@@ -43,8 +47,8 @@ def scan(
         for i in range(matches):
             if i + AHEAD < matches:
                 for line in range(lines):
-                    prefetch_row(codes[0], np.int64(slots[i + AHEAD]), line)
-            v = value(kind, query, vectors, codes, coded, np.int64(slots[i]))
+                    prefetch_row(codes, np.int64(slots[i + AHEAD]), line)
+            v = value(kind, query, vectors, t, factor, codes, norms, np.int64(slots[i]))
             values[i] = v
             if v < limit:
                 if found < wanted:
@@ -54,7 +58,7 @@ def scan(
                     replace_max(best, found, key_of(v, i))
                 if found == wanted:
                     limit = value_of(best[0])
-        limit += coded[2]
+        limit += margin
         kept = 0
         for i in range(matches):
             if values[i] <= limit:

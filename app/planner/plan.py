@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Empty:
+class Empty(NamedTuple):
     """Nothing passes the filter."""
 
     reason: str = "no point passes the filter"
     name: str = "empty"
 
 
-@dataclass(frozen=True, slots=True)
-class ExactScan:
+class ExactScan(NamedTuple):
     """Compute the distance of every match."""
 
     reason: str
     name: str = "exact"
 
 
-@dataclass(frozen=True, slots=True)
-class GraphWalk:
+class GraphWalk(NamedTuple):
     """Walk a graph, returning only matches; scan instead if `budget` distances do not do.
 
     graph   which of the graphs that were offered

@@ -129,6 +129,10 @@ class HeadView:
         """Give the key of a slot."""
         return self._keys[slot]
 
+    def keys(self, slots: U32) -> list[bytes]:
+        """Give the keys of several slots."""
+        return [self._keys[slot] for slot in slots.tolist()]
+
     def find_ids(self, ids: Sequence[PointId]) -> U32:
         """Find the slots of those ids that stand here, dead versions included."""
         found = [

@@ -69,6 +69,13 @@ class KeyColumn:
         """Give the key of a slot."""
         return bytes(self._bytes[self._bounds[slot] : self._bounds[slot + 1]])
 
+    def keys(self, slots: U32) -> list[bytes]:
+        """Give the keys of several slots, in their order."""
+        starts = self.offsets[slots].tolist()
+        ends = self.offsets[slots + np.uint32(1)].tolist()
+        held = self._bytes
+        return [bytes(held[start:end]) for start, end in zip(starts, ends, strict=True)]
+
     def find(self, keys: Sequence[bytes]) -> U32:
         """Find the slots of those keys that stand here, in no particular order."""
         found: list[int] = []

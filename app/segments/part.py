@@ -46,6 +46,10 @@ class Part(Protocol):
 
     def key(self, slot: int) -> bytes: ...
 
+    def keys(self, slots: U32) -> list[bytes]:
+        """Keys of several slots, in their order."""
+        ...
+
     def find_ids(self, ids: Sequence[PointId]) -> U32:
         """Slots of those ids that stand here, dead versions included."""
         ...

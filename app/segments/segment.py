@@ -157,6 +157,10 @@ class Segment:
         """Give the key of a slot."""
         return self._keys.key(slot)
 
+    def keys(self, slots: U32) -> list[bytes]:
+        """Give the keys of several slots."""
+        return self._keys.keys(slots)
+
     def find_ids(self, ids: Sequence[PointId]) -> U32:
         """Find the slots of those ids that stand here, dead versions included."""
         return self._keys.find([key_from_id(id_) for id_ in ids])

@@ -10,6 +10,8 @@ Inside the engine lower is nearer; outside `score` is higher for better, in ever
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from app.types import F32, F64, Metric
@@ -25,7 +27,10 @@ def prepare(metric: Metric, vectors: F32) -> F32:
         # A copy of our own: compiled code is specialised for arrays that may be written.
         return np.array(vectors, dtype=np.float32, order="C")
     wide = vectors.astype(np.float64)
-    wide /= np.linalg.norm(wide, axis=-1, keepdims=True)
+    if wide.ndim == 1:  # a query: `norm` alone would take longer than everything else here
+        wide /= math.sqrt(np.dot(wide, wide))
+    else:
+        wide /= np.linalg.norm(wide, axis=-1, keepdims=True)
     return wide.astype(np.float32)
 
 
@@ -35,4 +40,7 @@ def scores_from_distances(metric: Metric, distances: F32) -> F64:
     if metric is Metric.L2:
         return 0.0 - np.sqrt(np.maximum(wide, 0.0))  # and not −√x, which gives −0
     dot = 0.0 - wide
-    return np.clip(dot, -1.0, 1.0) if metric is Metric.COSINE else dot
+    if metric is Metric.COSINE:
+        np.maximum(dot, -1.0, out=dot)
+        np.minimum(dot, 1.0, out=dot)
+    return dot

@@ -11,14 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from app.kernels import scan as kernels
-from app.kernels.codes import HUGE, CodeArrays
+from app.kernels.codes import HUGE
 from app.kernels.distance import DOT, SQUARED
 from app.kernels.graph import search_graph
-from app.types import F32, U32, U64, Bits, Metric
+from app.types import F32, I8, U32, U64, Bits, Metric
+from app.vectors.arrays import read_only
 from app.vectors.column import Column
 from app.vectors.graph import Graph
 
 _scratch = threading.local()
+_NOTHING: F32 = read_only(np.empty(0, dtype=np.float32))
+_NO_CODES = (None, _NOTHING, _NOTHING, _NOTHING, _NOTHING)
 
 
 class Walk(NamedTuple):
@@ -55,7 +58,7 @@ def scan(metric: Metric, query: F32, column: Column, allowed: Bits, *, wanted: i
             _kind(metric),
             query,
             column.vectors,
-            _codes(metric, query, column),
+            *_codes(metric, query, column),
             allowed,
             wanted,
         )
@@ -84,7 +87,7 @@ def walk(
             _kind(metric),
             query,
             column.vectors,
-            _codes(metric, query, column),
+            *_codes(metric, query, column),
             graph.slots,
             graph.links,
             graph.upper_links,
@@ -101,12 +104,12 @@ def walk(
     )
 
 
-def _codes(metric: Metric, query: F32, column: Column) -> CodeArrays | None:
-    """Give the codes that this query can be compared by."""
+def _codes(metric: Metric, query: F32, column: Column) -> tuple[I8 | None, F32, F32, F32, F32]:
+    """Give the codes that this query can be compared by, as the kernels take them."""
     if column.codes is None:
-        return None
+        return _NO_CODES
     if metric is not Metric.COSINE and not np.abs(query).max() < HUGE:
-        return None
+        return _NO_CODES
     return column.codes.arrays
 
 
