@@ -89,8 +89,8 @@ class Filing:
 
     def frequent(self, field: int, least: int) -> list[tuple[int, U32]]:
         """List the places of a field's keys that `least` slots or more hold, and those slots."""
-        low, high = self.group(field)
-        counts = np.diff(self._offsets[low : high + 1].astype(np.int64))
+        low, _ = self.group(field)
+        _, counts = self.counts(field)
         return [
             (low + at, self.of_place(low + at)) for at in np.flatnonzero(counts >= least).tolist()
         ]
@@ -138,21 +138,34 @@ class Filing:
 
     def set_of_range(self, field: int, range: Range) -> Found:
         """Give the slots of all keys inside a range."""
-        start, last = self.group(field)
-        first = start
+        one, other = self._postings_in(field, range)
+        if other - one > self._most_narrow:
+            prefixes = self._prefixes_of(field)
+            if prefixes is not None:
+                before = self._offset_view[self._groups[field]]
+                return prefixes.between(one - before, other - before)
+        return self._slots[one:other]
+
+    def slots_in_range(self, field: int, range: Range) -> U32:
+        """Give the slots of all keys inside a range, one key after the other."""
+        one, other = self._postings_in(field, range)
+        return self._slots[one:other]
+
+    def _postings_in(self, field: int, range: Range) -> tuple[int, int]:
+        first, last = self.group(field)
         if range.low is not None:
             search = bisect_right if range.low_open else bisect_left
             first = search(self._key_view, range.low, first, last)
         if range.high is not None:
             search = bisect_left if range.high_open else bisect_right
             last = search(self._key_view, range.high, first, last)
-        one, other = self._offset_view[first], self._offset_view[last]
-        if other - one > self._most_narrow:
-            prefixes = self._prefixes_of(field)
-            if prefixes is not None:
-                before = self._offset_view[start]
-                return prefixes.between(one - before, other - before)
-        return self._slots[one:other]
+        return self._offset_view[first], self._offset_view[last]
+
+    def counts(self, field: int) -> tuple[NDArray[Any], I64]:
+        """Give the keys of a field, ascending, and how many slots hold each: int64[keys]."""
+        low, high = self.group(field)
+        offsets = self._offsets[low : high + 1].astype(np.int64)
+        return self._keys[low:high], offsets[1:] - offsets[:-1]
 
     def postings(self, field: int) -> U32:
         """Give the slots of all keys of a field, one key after the other."""

@@ -36,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,6 +187,40 @@ class AttributeIndex:
             if slots.shape[0] >= least:
                 found.append((Values(bools=frozenset([value])), slots))
         return [(AnyOf(field, values), slots) for values, slots in found]
+
+    def windows(
+        self, field: str, over: Literal["numbers", "instants"], spans: Sequence[tuple[float, float]]
+    ) -> list[tuple[Range, U32]]:
+        """Find ranges that hold given spans of a field's elements in ascending order.
+
+        spans    (start, end) with 0 ≤ start < end ≤ 1: the elements from this share to that; a
+                 range holds whole values, so it may hold more
+        returns  ranges, each once and without a bound where it ends with the elements, and the
+                 slots inside them, ascending
+        """
+        f = self._fields.get(field)
+        filings = (self._instants,) if over == "instants" else (self._ints, self._floats)
+        counted = [] if f is None else [filing.counts(f) for filing in filings]
+        keys = [key for held, _ in counted for key in held.tolist()]
+        if f is None or not keys:
+            return []
+        # Neighbours that a float64 cannot tell apart may swap: then a span is cut a little off.
+        order = np.argsort(np.array(keys, dtype=np.float64), kind="stable")
+        ends = np.cumsum(np.concatenate([counts for _, counts in counted])[order])
+        last = len(keys) - 1
+        found = {}
+        for start, end in spans:
+            low = int(np.searchsorted(ends, start * ends[-1], side="right"))
+            high = min(int(np.searchsorted(ends, end * ends[-1], side="left")), last)
+            range = Range(
+                field,
+                over,
+                None if low == 0 else keys[order[low]],
+                None if high == last else keys[order[high]],
+            )
+            parts = [filing.slots_in_range(f, range) for filing in filings]
+            found[range] = np.unique(np.concatenate(parts))
+        return list(found.items())
 
     # ── build, save, open ────────────────────────────────────────────────────────────────────
 

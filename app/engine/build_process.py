@@ -22,6 +22,7 @@ import numpy as np
 import orjson
 
 from app.segments.cover_writer import write_covers
+from app.segments.covers import Wish
 from app.segments.segment import Segment
 from app.segments.writer import write_segment
 from app.storage.store import StoreReader
@@ -67,14 +68,14 @@ class CoverOrder:
 
     segment   folder of the segment; `folder` is where its covers are to be
     fields    the collection's vector fields, in order: name, dimension, metric
-    wishes    (vector field's number, attribute)
+    wishes    what they are for
     least, budget   as in `write_covers`
     """
 
     segment: str
     folder: str
     fields: list[dict[str, Any]]
-    wishes: list[tuple[int, str]]
+    wishes: list[Wish]
     m: int
     least: int
     budget: int
@@ -82,7 +83,7 @@ class CoverOrder:
 
     def encode(self) -> bytes:
         """Write the order as one line."""
-        return orjson.dumps(asdict(self)) + b"\n"
+        return orjson.dumps(asdict(self) | {"wishes": [[*wish] for wish in self.wishes]}) + b"\n"
 
 
 def build(order: Order) -> None:
@@ -109,7 +110,7 @@ def build_covers(order: CoverOrder) -> None:
     write_covers(
         Path(order.folder),
         Segment.open(Path(order.segment)),
-        [(number, attribute) for number, attribute in order.wishes],
+        [Wish(*wish) for wish in order.wishes],
         [field.metric for field in _fields(order.fields)],
         IndexSettings(order.m),
         least=order.least,

@@ -217,8 +217,7 @@ class Builds:
             if segment.covers is not None:
                 version = int(segment.covers.folder.name.rpartition(".")[2]) + 1
             m = self._index().m
-            dimension = max(self._fields[number].dimension for number, _ in wished)
-            row_bytes = 4 * (2 * m + 1)
+            dimension = max(self._fields[wish.vector].dimension for wish in wished)
             vector_bytes = segment.slots * dimension * 4
             order = CoverOrder(
                 segment=str(segment.folder),
@@ -228,7 +227,7 @@ class Builds:
                 wishes=[*sorted(wished, key=wished.__getitem__, reverse=True), *sorted(settled)],
                 m=m,
                 least=rows_worth_a_graph(dimension, True, self._settings.costs),
-                budget=int(self._settings.cover_share * vector_bytes / row_bytes),
+                budget=int(self._settings.cover_share * vector_bytes),
                 threads=threads,
             )
             self._running = True

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from app.attributes.evaluate import evaluate
-from app.attributes.filter import Filter, canonical, digest
+from app.attributes.filter import Filter, digest
 from app.engine.snapshot import LivePart, Snapshot
 from app.exchange import Search
 from app.kernels import bits as bitset
 from app.planner.costs import Costs
 from app.planner.plan import Empty, GraphWalk, Plan
 from app.planner.planner import choose, unfiltered_walk_ns
-from app.segments.covers import conditions_of
+from app.segments.covers import Wish, conditions_of
 from app.segments.part import Part
 from app.segments.segment import Segment
 from app.types import F32, F64, U32, Bits, Metric, VectorField
@@ -116,9 +116,7 @@ def _graphs(part: Part, number: int, filter: Filter | None) -> list[Graph]:
         return []
     if filter is None or not isinstance(part, Segment) or part.covers is None:
         return [whole]
-    held = part.covers.graphs
-    keys = ((number, canonical(condition)) for condition in conditions_of(filter))
-    return [whole, *(held[key] for key in keys if key in held)]
+    return [whole, *part.covers.graphs(number, filter)]
 
 
 _EMPTY = Empty()
@@ -220,7 +218,7 @@ class _PartSearch:
         ideal_ns = unfiltered_walk_ns(dimension, coded, costs)
         if spent_ns > 1.2 * ideal_ns:
             for condition in conditions_of(filter):
-                segment.wish((number, condition.field), spent_ns - ideal_ns)
+                segment.wish(Wish.of(number, condition), spent_ns - ideal_ns)
 
     def explained(self) -> dict[str, Any]:
         """Tell what was planned, what was done, and what it cost."""

@@ -9,6 +9,7 @@ of the whole package.
 from __future__ import annotations
 
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,10 @@ def warm() -> None:
     links = _frozen(np.full((2, 4), graph.NONE, dtype=np.uint32))
     query = vectors[0].copy()
     for allowed in (bits.full(2), _frozen(bits.full(2))):
-        for codes in (coded, plain):
+        for codes, wide in product((coded, plain), (links, _frozen(links.astype(np.uint16)))):
             scan.scan(0, query, vectors, *codes, allowed, 1)
             graph.search_graph(
-                0, query, vectors, *codes, none, links, links[:0, :2], none, none, 0, 0, allowed,
+                0, query, vectors, *codes, none, wide, links[:0, :2], none, none, 0, 0, allowed,
                 1, 1, 1 << 40, bits.empty(2),
             )  # fmt: skip
     bits.count(bits.full(2))

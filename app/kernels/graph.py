@@ -7,7 +7,8 @@ graphs can share one array of vectors:
 
     vectors      float32[slots, d]     one row per slot, and their codes (`app.kernels.codes`)
     slots        uint32[nodes] or [0]  node → slot; empty means node = slot
-    links        uint32[nodes, 2M]     ground-level neighbours, padded with NONE at the end
+    links        uint32[nodes, 2M]     ground-level neighbours, padded with NONE at the end;
+                                       or uint16, where NONE is 0xFFFF
     upper_links  uint32[uppers, M]     neighbours on the higher levels; every (node, level) pair is
                                        one *upper*, and links stay within a level
     upper_node   uint32[uppers]        upper → node
@@ -39,7 +40,7 @@ from app.kernels.codes import encode_query, value
 from app.kernels.heap import key_of, number_of, pop_min, push_max, push_min, replace_max, value_of
 from app.kernels.prefetch import prefetch_row
 from app.kernels.ranking import rank
-from app.types import F32, I8, U32, U64, Bits
+from app.types import F32, I8, U16, U32, U64, Bits
 
 NONE = np.uint32(0xFFFFFFFF)
 PREFETCHED_LINES = 4  # of a neighbour's vector: measured best of 1, 2, 4, 8 at 384 dimensions
@@ -57,7 +58,7 @@ def search_graph(
     norms: F32,
     bounds: F32,
     slots: U32,
-    links: U32,
+    links: U32 | U16,
     upper_links: U32,
     upper_node: U32,
     upper_down: U32,
@@ -92,6 +93,7 @@ def search_graph(
     else:
         lines = min((dimension + 63) // 64, PREFETCHED_CODE_LINES)
     width = links.shape[1]
+    none = NONE if links.itemsize == 4 else np.uint32(0xFFFF)
     taken = 1
     expanded = 0
     stopped = False
@@ -154,8 +156,8 @@ def search_graph(
             seen = more_seen
         first = marked
         for j in range(width):
-            link = links[node, j]
-            if link == NONE:
+            link = np.uint32(links[node, j])
+            if link == none:
                 break
             n = np.int64(link)
             word = visited[n >> 6]

@@ -57,9 +57,9 @@ class KeyColumn:
     def open(cls, folder: Path) -> KeyColumn:
         """Map the files. Raises CorruptFile where one is not what it should be."""
         return cls(
-            map_array(folder / "keys.blob.npy", np.uint8, 1),
-            map_array(folder / "keys.offsets.npy", np.int64, 1),
-            map_array(folder / "keys.order.npy", np.uint32, 1),
+            map_array(folder / "keys.blob.npy", (np.uint8,), 1),
+            map_array(folder / "keys.offsets.npy", (np.int64,), 1),
+            map_array(folder / "keys.order.npy", (np.uint32,), 1),
         )
 
     def __len__(self) -> int:

@@ -26,11 +26,11 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from app.attributes.filter import AnyOf
+from app.attributes.filter import AnyOf, Range
 from app.attributes.index import AttributeIndex
 from app.keys import key_from_id
 from app.segments.folder import read_folder
@@ -91,14 +91,14 @@ class Segment:
         description = read_folder(folder, FORMAT)
         columns, present, graphs = [], [], []
         for number, field in enumerate(description["fields"]):
-            vectors = map_array(folder / f"v{number}.vectors.npy", np.float32, 2)
+            vectors = map_array(folder / f"v{number}.vectors.npy", (np.float32,), 2)
             columns.append(
                 Column(vectors, Codes.open(folder, f"v{number}", *vectors.shape))
                 if field["coded"]
                 else Column(vectors)
             )
             present.append(
-                map_array(folder / f"v{number}.present.npy", np.uint64, 1)
+                map_array(folder / f"v{number}.present.npy", (np.uint64,), 1)
                 if field["partial"]
                 else None
             )
@@ -114,7 +114,7 @@ class Segment:
             )
         return cls(
             folder,
-            map_array(folder / "rows.npy", np.int64, 1),
+            map_array(folder / "rows.npy", (np.int64,), 1),
             KeyColumn.open(folder),
             AttributeIndex.open(folder / "attributes"),
             columns,
@@ -152,6 +152,12 @@ class Segment:
     def frequent_values(self, field: str, least: int) -> list[tuple[AnyOf, U32]]:
         """List the single values of an attribute that `least` slots or more hold, and the slots."""
         return self._attributes.frequent_values(field, least)
+
+    def windows(
+        self, field: str, over: Literal["numbers", "instants"], spans: Sequence[tuple[float, float]]
+    ) -> list[tuple[Range, U32]]:
+        """Find ranges that hold spans of an attribute's elements; see `AttributeIndex.windows`."""
+        return self._attributes.windows(field, over, spans)
 
     def key(self, slot: int) -> bytes:
         """Give the key of a slot."""

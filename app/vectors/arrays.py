@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from app.errors import CorruptFile
 
@@ -19,8 +19,8 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
         )
 
 
-def map_array(path: Path, dtype: DTypeLike, dimensions: int) -> NDArray[Any]:
-    """Map a `.npy` file read-only, as a plain ndarray of the expected dtype and rank.
+def map_array(path: Path, dtypes: tuple[type[np.generic], ...], dimensions: int) -> NDArray[Any]:
+    """Map a `.npy` file read-only, as a plain ndarray of one of the dtypes, of the expected rank.
 
     Raises CorruptFile (naming the file) if it is missing, short, or holds something else. Other
     OSErrors (no descriptors left, no permission) pass: they say nothing about the file.
@@ -36,10 +36,10 @@ def map_array(path: Path, dtype: DTypeLike, dimensions: int) -> NDArray[Any]:
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError) as exc:
         raise CorruptFile(f"{path.name} cannot be read as an array", path=str(path)) from exc
-    if array.dtype != np.dtype(dtype) or array.ndim != dimensions or not array.flags.c_contiguous:
+    if array.dtype not in dtypes or array.ndim != dimensions or not array.flags.c_contiguous:
+        expected = " or ".join(dtype.__name__ for dtype in dtypes)
         raise CorruptFile(
-            f"{path.name} holds {array.dtype}[{array.ndim}-d], expected {np.dtype(dtype)}"
-            f"[{dimensions}-d]",
+            f"{path.name} holds {array.dtype}[{array.ndim}-d], expected {expected}[{dimensions}-d]",
             path=str(path),
         )
     return read_only(np.asarray(array))

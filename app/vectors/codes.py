@@ -102,10 +102,10 @@ class Codes:
     @classmethod
     def open(cls, folder: Path, prefix: str, slots: int, dimension: int) -> Codes:
         """Map the arrays read-only. Raises CorruptFile where they do not fit together."""
-        codes = map_array(folder / f"{prefix}.codes.npy", np.int8, 2)
-        frame = map_array(folder / f"{prefix}.frame.npy", np.float32, 2)
-        norms = map_array(folder / f"{prefix}.norms.npy", np.float32, 1)
-        bounds = map_array(folder / f"{prefix}.bounds.npy", np.float32, 1)
+        codes = map_array(folder / f"{prefix}.codes.npy", (np.int8,), 2)
+        frame = map_array(folder / f"{prefix}.frame.npy", (np.float32,), 2)
+        norms = map_array(folder / f"{prefix}.norms.npy", (np.float32,), 1)
+        bounds = map_array(folder / f"{prefix}.bounds.npy", (np.float32,), 1)
         whole = (
             codes.shape == (slots, dimension)
             and frame.shape == (2, dimension)

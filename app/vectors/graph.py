@@ -7,24 +7,24 @@ can stand over the same ones. On disk each array is a `.npy` file; the two numbe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from app.errors import CorruptFile
-from app.types import U32
+from app.types import U16, U32
 from app.vectors.arrays import map_array, save_array
 
 NONE = 0xFFFFFFFF
-"""Pads neighbour lists; no node has this number."""
+"""Pads neighbour lists; no node has this number. In 16 bits it is 0xFFFF."""
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
     """One graph.
 
-    links        uint32[nodes, 2m], neighbours on the ground level, then NONE
+    links        uint32 or uint16 [nodes, 2m], neighbours on the ground level, then NONE
     upper_links  uint32[uppers, m], neighbours on the levels above, as uppers
     upper_node   uint32[uppers], the node of an upper
     upper_down   uint32[uppers], the same node one level below: an upper, or a node on level 1
@@ -33,7 +33,7 @@ class Graph:
     levels       levels above the ground
     """
 
-    links: U32
+    links: U32 | U16
     upper_links: U32
     upper_node: U32
     upper_down: U32
@@ -68,7 +68,11 @@ class Graph:
         read by compiled code without a check.
         """
         arrays = {
-            name: map_array(folder / f"{prefix}.{name}.npy", np.uint32, 2 if "links" in name else 1)
+            name: map_array(
+                folder / f"{prefix}.{name}.npy",
+                (np.uint32, np.uint16) if name == "links" else (np.uint32,),
+                2 if "links" in name else 1,
+            )
             for name in _ARRAYS
         }
         uppers = arrays["upper_node"].shape[0]
@@ -85,3 +89,11 @@ class Graph:
 
 
 _ARRAYS = ("links", "upper_links", "upper_node", "upper_down", "slots")
+
+
+def compact(graph: Graph) -> Graph:
+    """Keep the ground links in 16 bits where these can number the nodes."""
+    if graph.nodes > np.iinfo(np.uint16).max:
+        return graph
+    # NONE, cut to 16 bits, is the NONE of 16 bits.
+    return replace(graph, links=graph.links.astype(np.uint16))
