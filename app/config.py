@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         description="Most memory of the graphs that are built for frequent filters, as a share of "
         "the vectors' own; 0 builds none.",
     )
+    vectors_on_disk: bool = Field(
+        default=False,
+        description="Keep only eight-bit codes of indexed vectors in memory, a quarter of the "
+        "bytes; the few that are compared exactly are read from disk.",
+    )
     sync: bool = Field(
         default=True,
         description="Whether an acknowledged write survives a power cut (fsync on each commit); "
@@ -165,5 +170,5 @@ def _shown(default: object) -> str:
 def _kind(annotation: object) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(annotation))
-    names = {bool: "true or false", int: "integer", str: "text"}
+    names = {bool: "true or false", int: "integer", float: "number", str: "text"}
     return names.get(annotation, "path") if isinstance(annotation, type) else "path"

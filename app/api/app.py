@@ -78,6 +78,7 @@ def open_backend(settings: Settings) -> Backend:
         head_points=settings.head_points,
         build_threads=settings.build_threads,
         cover_share=settings.cover_share,
+        vectors_on_disk=settings.vectors_on_disk,
     )
 
 

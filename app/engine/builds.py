@@ -45,6 +45,7 @@ class BuildSettings:
 
     head_points: int = 4096
     cover_share: float = 0.35
+    vectors_on_disk: bool = False
     costs: Costs = field(default_factory=Costs)
 
 
@@ -181,7 +182,9 @@ class Builds:
             return SegmentBuild(order, sources, names)
 
     def _finish_segment(self, build: SegmentBuild) -> None:
-        segment = Segment.open(Path(build.order.folder))
+        segment = Segment.open(
+            Path(build.order.folder), vectors_on_disk=self._settings.vectors_on_disk
+        )
         with self._gate.entered(), self._write_lock:
             sources = self._parts.current(build.sources)
             if len(sources) != len(build.sources):

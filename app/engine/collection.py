@@ -35,7 +35,7 @@ from app.attributes.schema import check_conforms
 from app.engine.builds import Builds, BuildSettings
 from app.engine.commits import CommitQueue
 from app.engine.gate import Gate
-from app.engine.parts import Effect, prepared
+from app.engine.parts import Effect, Parts, prepared
 from app.engine.records import read_records, record_of
 from app.engine.recovery import recover
 from app.engine.search import matching, run
@@ -96,6 +96,7 @@ class Collection:
         self.writes = 0
         self._created_at = created_at
         self._costs = settings.costs
+        self._vectors_on_disk = settings.vectors_on_disk
         self._on_change = on_change
         self._fields = list(definition.vectors.values())
         self._numbers = {f.name: number for number, f in enumerate(self._fields)}
@@ -103,7 +104,7 @@ class Collection:
         self._write_lock = threading.Lock()
         self._store = Store(folder / "store.sqlite", fields=len(self._fields), sync=sync)
         try:
-            self._parts = recover(self._folder, self._store, self._fields)
+            self._parts = self._recovered()
         except BaseException:
             self._store.close()
             raise
@@ -221,8 +222,14 @@ class Collection:
             # The write is durable, only our picture of it is not: draw it again from the store.
             _log.exception("%s: reopening after a failed publication", self.name)
             # Into the same object: the builds hold it too.
-            self._parts.take(recover(self._folder, self._store, self._fields))
+            self._parts.take(self._recovered())
         self.writes += 1
+
+    def _recovered(self) -> Parts:
+        """Draw the parts from the store and its folders."""
+        return recover(
+            self._folder, self._store, self._fields, vectors_on_disk=self._vectors_on_disk
+        )
 
     def _selected(self, writer: Writer, selection: Selection) -> list[int]:
         """List the rows of the selected points. Under the write lock."""

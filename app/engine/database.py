@@ -67,11 +67,13 @@ class Database:
         head_points: int = 4096,
         build_threads: int = 1,
         cover_share: float = 0.35,
+        vectors_on_disk: bool = False,
         costs: Costs = Costs(),  # noqa: B008  # frozen
     ) -> None:
         """Open a data directory, making it if there is none.
 
         cover_share   most bytes of covers, as a share of the vectors that they are graphs over
+        vectors_on_disk   keep eight-bit codes in memory, and read the vectors that are compared
 
         Raises DirectoryInUse, IncompatibleFormat or CorruptFile if it cannot be used as a whole; a
         collection that cannot be opened is reported by `health` and by every call to it.
@@ -85,7 +87,7 @@ class Database:
                 f"the data directory {data_dir} cannot be used: {exc.strerror}", path=str(data_dir)
             ) from exc
         self._sync = sync
-        self._builds = BuildSettings(head_points, cover_share, costs)
+        self._builds = BuildSettings(head_points, cover_share, vectors_on_disk, costs)
         self._lock = threading.Lock()  # of the catalog and of changes to the two dictionaries
         self._open: dict[str, Collection] = {}
         self._broken: dict[str, LikewiseError] = {}

@@ -27,10 +27,13 @@ _log = logging.getLogger(__name__)
 _LOADED = 2000  # points put into the head at a time
 
 
-def recover(folder: Path, store: Store, fields: Sequence[VectorField]) -> Parts:
+def recover(
+    folder: Path, store: Store, fields: Sequence[VectorField], *, vectors_on_disk: bool
+) -> Parts:
     """Open what the store lists, remove what it does not, load the rest into the head.
 
-    folder   of the collection's segments
+    folder            of the collection's segments
+    vectors_on_disk   as in `Segment.open`
     """
     parts = Parts([field.dimension for field in fields])
     alive = store.rows()
@@ -39,7 +42,7 @@ def recover(folder: Path, store: Store, fields: Sequence[VectorField]) -> Parts:
     used: set[str] = set()
     for name in store.segments():
         try:
-            segment = Segment.open(folder / name)
+            segment = Segment.open(folder / name, vectors_on_disk=vectors_on_disk)
         except StoredDataError as exc:
             _log.warning("segment %s is rebuilt from the store: %s", name, exc)
             damaged.append(name)

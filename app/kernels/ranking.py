@@ -23,8 +23,12 @@ def rank(kind: int, query: F32, vectors: F32, slots: U32, wanted: int) -> tuple[
     """Find the `wanted` nearest of some rows, and all that tie with the last of them.
 
     slots    uint32[candidates], each once
+    vectors  float32[slots, d]; without rows if they are not at hand: then the candidates come back
+             as they are, to be ranked by `rank_rows`
     returns  slots uint32[kept], distances float32[kept], nearest first, ties by slot
     """
+    if vectors.shape[0] == 0:
+        return slots, np.empty(0, np.float32)
     rows = slots.shape[0]
     lines = (query.shape[0] * 4 + 63) // 64
     wanted = min(wanted, rows)

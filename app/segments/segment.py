@@ -41,6 +41,7 @@ from app.vectors.arrays import map_array
 from app.vectors.codes import Codes
 from app.vectors.column import Column
 from app.vectors.graph import Graph
+from app.vectors.row_file import RowFile
 
 if TYPE_CHECKING:  # the build process opens segments too, and does without compiled code
     from app.attributes.evaluate import AttributeReader
@@ -82,8 +83,10 @@ class Segment:
         self._filters: OrderedDict[bytes, Bits] = OrderedDict()
 
     @classmethod
-    def open(cls, folder: Path) -> Segment:
+    def open(cls, folder: Path, *, vectors_on_disk: bool = False) -> Segment:
         """Verify and map a segment.
+
+        vectors_on_disk   do not map vectors that have codes: read the few that are compared
 
         Raises CorruptFile if anything is missing or damaged, IncompatibleFormat if it was written
         by a version that this one does not read; other OSErrors say nothing about the segment.
@@ -91,12 +94,7 @@ class Segment:
         description = read_folder(folder, FORMAT)
         columns, present, graphs = [], [], []
         for number, field in enumerate(description["fields"]):
-            vectors = map_array(folder / f"v{number}.vectors.npy", (np.float32,), 2)
-            columns.append(
-                Column(vectors, Codes.open(folder, f"v{number}", *vectors.shape))
-                if field["coded"]
-                else Column(vectors)
-            )
+            columns.append(_open_column(folder, number, field["coded"], vectors_on_disk))
             present.append(
                 map_array(folder / f"v{number}.present.npy", (np.uint64,), 1)
                 if field["partial"]
@@ -203,3 +201,14 @@ class Segment:
                 self._filters.popitem(last=False)
             except KeyError:
                 break
+
+
+def _open_column(folder: Path, number: int, coded: bool, on_disk: bool) -> Column:
+    path = folder / f"v{number}.vectors.npy"
+    if coded and on_disk:
+        file = RowFile(path)
+        return Column.on_disk(file, Codes.open(folder, f"v{number}", file.rows, file.dimension))
+    vectors = map_array(path, (np.float32,), 2)
+    if not coded:
+        return Column(vectors)
+    return Column(vectors, Codes.open(folder, f"v{number}", *vectors.shape))

@@ -11,13 +11,16 @@ from typing import NamedTuple
 import numpy as np
 
 from app.kernels import scan as kernels
+from app.kernels.bits import slots_of
 from app.kernels.codes import HUGE
 from app.kernels.distance import DOT, SQUARED
 from app.kernels.graph import search_graph
+from app.kernels.ranking import rank_rows
 from app.types import F32, I8, U32, U64, Bits, Metric
 from app.vectors.arrays import read_only
 from app.vectors.column import Column
 from app.vectors.graph import Graph
+from app.vectors.row_file import RowFile
 
 _scratch = threading.local()
 _NOTHING: F32 = read_only(np.empty(0, dtype=np.float32))
@@ -53,16 +56,14 @@ class Scan(NamedTuple):
 
 def scan(metric: Metric, query: F32, column: Column, allowed: Bits, *, wanted: int) -> Scan:
     """Find the `wanted` nearest of all `allowed` rows (bits over rows), exactly."""
-    return Scan(
-        *kernels.scan(
-            _kind(metric),
-            query,
-            column.vectors,
-            *_codes(metric, query, column),
-            allowed,
-            wanted,
-        )
-    )
+    kind, codes = _kind(metric), _codes(metric, query, column)
+    if column.file is not None and codes[0] is None:
+        slots = slots_of(allowed)
+        return Scan(*_ranked(kind, query, column.file, slots, wanted), slots.size)
+    found = Scan(*kernels.scan(kind, query, column.vectors, *codes, allowed, wanted))
+    if column.file is None:
+        return found
+    return Scan(*_ranked(kind, query, column.file, found.slots, wanted), found.compared)
 
 
 def walk(
@@ -81,13 +82,16 @@ def walk(
     ef       search width: rows to have found before the walk may end
     budget   most distances to compute; past it the walk ends with `stopped`
     """
+    kind, codes = _kind(metric), _codes(metric, query, column)
+    if column.file is not None and codes[0] is None:  # nothing at hand to walk by
+        return Walk(slots_of(allowed[:0]), _NOTHING, 0, 0, 0, stopped=True)
     nodes = graph.nodes
-    return Walk(
+    found = Walk(
         *search_graph(
-            _kind(metric),
+            kind,
             query,
             column.vectors,
-            *_codes(metric, query, column),
+            *codes,
             graph.slots,
             graph.links,
             graph.upper_links,
@@ -102,6 +106,17 @@ def walk(
             _visited(nodes),
         )
     )
+    if column.file is None:
+        return found
+    slots, distances = _ranked(kind, query, column.file, found.slots, wanted)
+    return found._replace(slots=slots, distances=distances)
+
+
+def _ranked(kind: int, query: F32, file: RowFile, slots: U32, wanted: int) -> tuple[U32, F32]:
+    """Compare rows that are on disk, and keep the nearest, as the kernels do with those at hand."""
+    rows = read_only(file.read(slots))
+    order, distances = rank_rows(kind, query, rows, np.arange(slots.size, dtype=np.uint32), wanted)
+    return slots[order], distances
 
 
 def _codes(metric: Metric, query: F32, column: Column) -> tuple[I8 | None, F32, F32, F32, F32]:

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from app.errors import CorruptFile
 from app.kernels import bits as bitset
-from app.types import F32, Metric
-from app.vectors.arrays import read_only
+from app.types import F32, IndexSettings, Metric
+from app.vectors.arrays import read_only, save_array
+from app.vectors.builder import build_graph
 from app.vectors.codes import Codes
 from app.vectors.column import Column
 from app.vectors.metric import prepare
-from app.vectors.search import scan
+from app.vectors.row_file import RowFile
+from app.vectors.search import scan, walk
 
 
 def drawn(seed: int, rows: int, dimension: int, scale: float, shift: float) -> F32:
@@ -115,3 +117,47 @@ def test_saved_codes_open_as_they_were_and_misfits_are_refused(tmp_path: Path) -
         np.testing.assert_array_equal(one, other)
     with pytest.raises(CorruptFile):
         Codes.open(tmp_path, "v0", 41, 6)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_vectors_on_disk_give_the_same_answers(metric: Metric, tmp_path: Path) -> None:
+    vectors = read_only(prepare(metric, drawn(8, 400, 24, 1.0, 0.5)))
+    save_array(tmp_path / "v.npy", vectors)
+    codes = Codes.made(vectors, metric)
+    assert codes is not None
+    near, far = Column(vectors, codes), Column.on_disk(RowFile(tmp_path / "v.npy"), codes)
+    graph = build_graph(vectors, metric, IndexSettings(8, 60), scratch=tmp_path)
+    everyone = bitset.full(400)
+    for query in vectors[::20].copy():
+        exact = scan(metric, query, near, everyone, wanted=7)
+        again = scan(metric, query, far, everyone, wanted=7)
+        walked = walk(metric, query, near, graph, everyone, ef=30, wanted=7, budget=1 << 60)
+        too = walk(metric, query, far, graph, everyone, ef=30, wanted=7, budget=1 << 60)
+        for one, other in ((exact, again), (walked, too)):
+            assert one.slots.tolist() == other.slots.tolist()
+            assert one.distances.tolist() == other.distances.tolist()
+            assert one[2:] == other[2:]
+
+
+def test_vectors_on_disk_serve_queries_that_codes_cannot(tmp_path: Path) -> None:
+    vectors = read_only(drawn(2, 200, 8, 1.0, 0.0))
+    save_array(tmp_path / "v.npy", vectors)
+    codes = Codes.made(vectors, Metric.IP)
+    assert codes is not None
+    column = Column.on_disk(RowFile(tmp_path / "v.npy"), codes)
+    graph = build_graph(vectors, Metric.IP, IndexSettings(8, 60), scratch=tmp_path)
+    query = vectors[5] * np.float32(1e30)
+    found = scan(Metric.IP, query, column, bitset.full(200), wanted=3)
+    assert found.slots.tolist() == np.argsort(-(vectors @ query))[:3].tolist()
+    walked = walk(Metric.IP, query, column, graph, bitset.full(200), ef=9, wanted=3, budget=99)
+    assert walked.stopped
+
+
+def test_a_file_of_vectors_that_ends_early_is_noticed(tmp_path: Path) -> None:
+    save_array(tmp_path / "v.npy", drawn(2, 10, 8, 1.0, 0.0))
+    file = RowFile(tmp_path / "v.npy")
+    assert file.read(np.array([3, 0], dtype=np.uint32)).shape == (2, 8)
+    with (tmp_path / "v.npy").open("r+b") as cut:
+        cut.truncate(300)
+    with pytest.raises(CorruptFile):
+        file.read(np.array([9], dtype=np.uint32))
