@@ -47,6 +47,7 @@ def test_no_reader_sees_a_torn_write(tmp_path: Path) -> None:
                 faults.append("a count saw half a write")
             read[0] += 1
 
+    backend.search("c", [search([0, 1, 0, 0])])  # loads, or compiles, the kernels
     readers = [threading.Thread(target=reader) for _ in range(3)]
     for thread in readers:
         thread.start()

@@ -8,14 +8,16 @@ import numpy as np
 
 from app.backends.base import Selection
 from app.backends.local import LocalBackend
+from app.planner.costs import Costs
 from app.types import Metric
 from tests.builders import definition, random_points, search, settle, upsert_all, where
 
 COUNT, DIMENSION = 3000, 16
+DEAR = Costs(code_scan_fixed_ns=300)  # so that graphs are walked
 
 
 def test_answers_are_the_same_with_vectors_on_disk(tmp_path: Path) -> None:
-    backend = LocalBackend(tmp_path, sync=False, head_points=500, vectors_on_disk=True)
+    backend = LocalBackend(tmp_path, sync=False, head_points=500, costs=DEAR, vectors_on_disk=True)
     backend.create("c", definition(DIMENSION, Metric.L2))
     upsert_all(backend, "c", random_points(COUNT, DIMENSION))
     settle(backend, "c")
@@ -29,7 +31,7 @@ def test_answers_are_the_same_with_vectors_on_disk(tmp_path: Path) -> None:
     ]
     before = backend.search("c", searches)
     backend.close()
-    mapped = LocalBackend(tmp_path, sync=False, head_points=500)
+    mapped = LocalBackend(tmp_path, sync=False, head_points=500, costs=DEAR)
     after = mapped.search("c", searches)
     mapped.close()
     assert {answer.plan for answer in before} == {"exact", "graph"}
