@@ -2,7 +2,8 @@
 
 A build is minutes of hashing, sorting and graph insertion; in the service's process its Python
 parts would hold the GIL against every query. Here it has its own, runs at low priority, and gives
-all its memory back at its end. It imports nothing compiled by us, so it starts in about 0.2 s.
+all its memory back at its end. For a segment it imports nothing compiled by us, so it starts in
+about 0.2 s.
 
 The order comes as one line of JSON on standard input; progress goes out as lines of JSON. Standard
 input stays open for as long as the service lives: when it closes, so does this.
@@ -21,7 +22,6 @@ from typing import Any
 import numpy as np
 import orjson
 
-from app.segments.cover_writer import write_covers
 from app.segments.covers import Wish
 from app.segments.segment import Segment
 from app.segments.writer import write_segment
@@ -107,6 +107,8 @@ def build(order: Order) -> None:
 
 def build_covers(order: CoverOrder) -> None:
     """Carry out an order for covers. Raises what goes wrong; then `folder` does not exist."""
+    from app.segments.cover_writer import write_covers  # compiled: loading it takes a second
+
     write_covers(
         Path(order.folder),
         Segment.open(Path(order.segment)),

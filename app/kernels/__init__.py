@@ -31,7 +31,7 @@ numba.config.CACHE_DIR = str(_cache_folder())
 
 def warm() -> None:
     """Compile or load every kernel by running each once on a few numbers (seconds, or instants)."""
-    from app.kernels import bits, graph, ranking, scan, texts  # noqa: F401  # importing compiles some
+    from app.kernels import bits, build, graph, ranking, scan, texts  # noqa: F401  # importing compiles some
 
     vectors = _frozen(np.eye(2, 8, dtype=np.float32))
     floats = _frozen(np.ones(8, dtype=np.float32))
@@ -47,6 +47,11 @@ def warm() -> None:
                 0, query, vectors, *codes, none, wide, links[:0, :2], none, none, 0, 0, allowed,
                 1, 1, 1 << 40, bits.empty(2),
             )  # fmt: skip
+    build.insert_rows(
+        np.eye(2, 8, dtype=np.int16), np.eye(2, 8, dtype=np.int8), *np.zeros((3, 2), np.float32),
+        *np.zeros((2, 2), np.int64), np.empty((2, 6), np.uint32), np.zeros(2, np.int32),
+        np.empty((0, 3), np.uint32), np.zeros(0, np.int32), np.zeros(2, np.int64), 0, 2, 2, 2,
+    )  # fmt: skip
     ranking.rank_rows(0, query, vectors, none.copy(), 1)
     bits.count(bits.full(2))
     bits.slots_of(bits.full(2))

@@ -46,3 +46,13 @@ def code_product(query: I16, codes: I8, row: int) -> np.int32:
     for i in range(query.shape[0]):
         total = np.int32(total + np.int32(np.int32(query[i]) * np.int32(codes[at, i])))
     return total
+
+
+@nb.njit
+def row_product(left: I16, one: int, right: I8, other: int) -> np.int32:
+    """Inner product of a row of int16[rows, d] and a row of int8[rows, d], as in `code_product`."""
+    at, to = np.uint64(one), np.uint64(other)
+    total = np.int32(0)
+    for i in range(left.shape[1]):
+        total = np.int32(total + np.int32(np.int32(left[at, i]) * np.int32(right[to, i])))
+    return total

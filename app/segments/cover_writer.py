@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
@@ -17,7 +18,9 @@ from app.segments.segment import Segment
 from app.segments.writer import Progress
 from app.types import U32, IndexSettings, Metric
 from app.vectors.builder import build_graph
-from app.vectors.graph import compact
+from app.vectors.code_builder import build_from_codes
+from app.vectors.column import Column
+from app.vectors.graph import Graph, compact
 
 _SHARE = 0.6  # what keeps more of the rows is served well enough by the whole graph
 _EF_CONSTRUCTION = 64  # a third of the time of 200, for .005 of recall@10 (30,000 × 384)
@@ -47,19 +50,21 @@ def write_covers(
     budget   most bytes of all covers together
     """
     chosen = _chosen(segment, wishes, settings, least, budget)
+    narrow = replace(settings, ef_construction=_EF_CONSTRUCTION)
     total = sum(rows.size for _, _, rows in chosen)
     covers = []
     done = 0
-    with finished_folder(folder) as (work, files):
+    with (
+        finished_folder(folder) as (work, files),
+        ThreadPoolExecutor(threads) as pool,  # each builds one graph at a time, without the GIL
+    ):
+        building = [
+            pool.submit(_built, segment.column(vector), rows, metrics[vector], narrow, work)
+            for vector, _, rows in chosen
+        ]
         for number, (vector, condition, rows) in enumerate(chosen):
-            graph = build_graph(
-                segment.column(vector).vectors[rows],
-                metrics[vector],
-                replace(settings, ef_construction=_EF_CONSTRUCTION),
-                scratch=work,
-                threads=threads,
-            )
-            files += compact(replace(graph, slots=rows)).save(work, f"c{number}")
+            graph = building[number].result()
+            files += compact(graph).save(work, f"c{number}")
             described = describe(condition, canonical(condition))
             covers.append(
                 {"field": vector, **described, "entry": graph.entry, "levels": graph.levels}
@@ -69,6 +74,15 @@ def write_covers(
         files.describe(
             {"format": FORMAT, "covers": covers, "settled": [[*wish] for wish in wishes]}
         )
+
+
+def _built(
+    column: Column, rows: U32, metric: Metric, settings: IndexSettings, scratch: Path
+) -> Graph:
+    if column.codes is not None:
+        return build_from_codes(column.codes, rows, metric, settings)
+    graph = build_graph(column.vectors[rows], metric, settings, scratch=scratch)
+    return replace(graph, slots=rows)
 
 
 def _chosen(
