@@ -9,7 +9,7 @@ BENCH_READY := $(BENCH_VENV)/.ready
 MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models run demo test lint types check fmt bench bench-filtered image clean
+.PHONY: help setup models run demo test lint types check fmt bench bench-filtered bench-http image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ $(BENCH_READY): pyproject.toml
 bench-filtered: $(BENCH_READY) ## Compare filtered search with its peers (DATA=folder ARGS=--quick)
 	@test -n "$(DATA)" || { echo "say where the data is: make bench-filtered DATA=path/to/arxiv"; exit 1; }
 	@$(BENCH_VENV)/bin/python -m bench.filtered "$(DATA)" $(ARGS)
+
+bench-http: $(BENCH_READY) ## Compare queries over HTTP with chromadb's server (DATA=folder ARGS=--quick)
+	@test -n "$(DATA)" || { echo "say where the data is: make bench-http DATA=path/to/arxiv"; exit 1; }
+	@$(BENCH_VENV)/bin/python -m bench.http "$(DATA)" $(ARGS)
 
 image: ## Build the container image (needs a Docker engine)
 	docker build -f docker/Dockerfile -t likewise .

@@ -5,13 +5,46 @@ These sit below both, so that the engine can speak them without knowing who asks
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import orjson
 
 from app.attributes.filter import Filter
 from app.types import F32, Definition, Hit, PointId, Projection, Record
 
 _WHOLE = Projection()
+
+
+class StoredAttributes(Mapping[str, Any]):
+    """Attributes as a backend stores them, JSON, which is decoded when somebody looks inside.
+
+    Nobody does in an answer that shows them whole: then `json` is copied as it is.
+    """
+
+    __slots__ = ("_decoded", "json")
+
+    def __init__(self, json: bytes) -> None:
+        self.json = json
+        self._decoded: dict[str, Any] | None = None
+
+    def _inside(self) -> dict[str, Any]:
+        if self._decoded is None:
+            self._decoded = orjson.loads(self.json)
+        return self._decoded
+
+    def __getitem__(self, name: str) -> Any:
+        return self._inside()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inside())
+
+    def __len__(self) -> int:
+        return len(self._inside())
+
+    def __repr__(self) -> str:
+        return repr(self._inside())
 
 
 class Search(NamedTuple):

@@ -11,7 +11,10 @@ import logging
 import sys
 import time
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Literal
+
+import orjson
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the request being served; empty outside one. Worker threads inherit it."""
@@ -34,7 +37,10 @@ class JsonLines(logging.Formatter):
         line.update(getattr(record, "facts", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # it takes no lone surrogates, as in names of files
+            return json.dumps(line, default=str)
 
 
 class TextLines(logging.Formatter):
@@ -60,6 +66,8 @@ def set_up(level: str, log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # No line shows them, so no record needs to look for them.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # The request line comes from app.api.middleware; libraries speak up only when it matters.
     for chatty in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "numba"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
@@ -67,4 +75,9 @@ def set_up(level: str, log_format: LogFormat) -> None:
 
 def _utc(seconds: float) -> str:
     whole, fraction = divmod(seconds, 1)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int(fraction * 1000):03d}Z"
+    return f"{_utc_to_the_second(whole)}.{int(fraction * 1000):03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _utc_to_the_second(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

@@ -34,17 +34,18 @@ class Memory:
         return Memory(self.resident - earlier.resident, self.anonymous - earlier.anonymous)
 
 
+def pin(process: int, cores: Iterable[int]) -> None:
+    """Keep every thread of a process on those cores, later ones too."""
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cores)
+
+
 @contextmanager
 def pinned() -> Iterator[None]:
     """Keep every thread of this process on one core, later ones too, until the block ends."""
-
-    def keep(on: Iterable[int]) -> None:
-        for thread in Path("/proc/self/task").iterdir():
-            os.sched_setaffinity(int(thread.name), on)
-
     cores = os.sched_getaffinity(0)
-    keep({max(cores)})
+    pin(os.getpid(), {max(cores)})
     try:
         yield
     finally:
-        keep(cores)
+        pin(os.getpid(), cores)

@@ -74,6 +74,10 @@ class ReferenceBackend:
             head = {"kind": "head", "points": points, "deleted": 0}
             return CollectionInfo(name, found.definition, points, [head], False, found.created_at)
 
+    def definition(self, name: str) -> Definition:
+        with self._lock:
+            return self._collection(name).definition
+
     def describe_all(self) -> list[CollectionInfo]:
         with self._lock:
             return [self.describe(name) for name in sorted(self._collections)]
@@ -166,6 +170,9 @@ class ReferenceBackend:
     def search(self, name: str, searches: Sequence[Search]) -> list[Answer]:
         with self._lock:
             return [_answer(self._collection(name), search) for search in searches]
+
+    def search_now(self, name: str, searches: Sequence[Search]) -> list[Answer] | None:
+        return None  # its lock may be held for long
 
     def health(self) -> dict[str, Any]:
         return {"status": "ok", "detail": "in memory", "collections": len(self._collections)}

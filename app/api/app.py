@@ -11,11 +11,13 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from app import __version__
 from app.api import openapi, problems
 from app.api.middleware import RequestFrame
 from app.api.routes import collections, embeddings, points, queries, status
+from app.api.shortcut import Shortcut
 from app.backends.base import Backend
 from app.config import Settings
 from app.encoders.registry import EncoderRegistry
@@ -48,7 +50,7 @@ def create_app(
         finally:
             await service.close()
 
-    app = FastAPI(
+    app = _Application(
         title="Likewise",
         version=__version__,
         lifespan=lifespan,
@@ -66,6 +68,13 @@ def create_app(
         app.include_router(routes.router)
     _describe(app)
     return app
+
+
+class _Application(FastAPI):
+    """FastAPI with a shortcut to the query routes before everything else."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Shortcut(queries.ENDPOINTS, otherwise=super().build_middleware_stack())
 
 
 def open_backend(settings: Settings) -> Backend:

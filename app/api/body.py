@@ -13,7 +13,6 @@ from typing import TypeVar
 from fastapi import Request
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
 from app.api.problems import error_from_validation
 from app.errors import BodyTooLarge, MalformedBody, UnsupportedContentType
@@ -21,6 +20,8 @@ from app.wire.base import WireModel
 
 INLINE_BYTES = 16 * 1024
 """About 40 µs of validation: measured 7.5 kB (384 numbers) in 18 µs on one core."""
+
+_JSON = b"application/json"
 
 Model = TypeVar("Model", bound=WireModel)
 Result = TypeVar("Result")
@@ -31,21 +32,27 @@ async def read(request: Request, model: type[Model]) -> Model:
 
     Raises UnsupportedContentType, BodyTooLarge, MalformedBody or InvalidField.
     """
-    return await read_as(request, model, lambda body: body)
+    return await read_with(request, lambda body: validated(model, body))
 
 
 async def read_as(
     request: Request, model: type[Model], convert: Callable[[Model], Result]
 ) -> Result:
     """Read the body, validate it and convert it, the last two on the same thread."""
+    return await read_with(request, lambda body: convert(validated(model, body)))
+
+
+async def read_with(request: Request, parse: Callable[[bytes | bytearray], Result]) -> Result:
+    """Read the body and parse it, a long one on a thread."""
     _check_media_type(request)
     body = await _read_bytes(request, request.app.state.settings.max_body_bytes)
     if len(body) <= INLINE_BYTES:
-        return convert(_validated(model, body))
-    return await run_in_threadpool(lambda: convert(_validated(model, body)))
+        return parse(body)
+    return await run_in_threadpool(parse, body)
 
 
-def _validated(model: type[Model], body: bytes | bytearray) -> Model:
+def validated(model: type[Model], body: bytes | bytearray) -> Model:
+    """Validate a body. Raises MalformedBody or InvalidField."""
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -53,20 +60,24 @@ def _validated(model: type[Model], body: bytes | bytearray) -> Model:
 
 
 async def _read_bytes(request: Request, limit: int) -> bytes | bytearray:
-    declared = request.headers.get("content-length", "0")
-    if not (declared.isascii() and declared.isdigit()):
+    declared = _header(request, b"content-length", b"0")
+    if not declared.isdigit():
         raise MalformedBody("the header Content-Length is not a number")
     if len(declared) > 18 or int(declared) > limit:
         raise _too_large(limit)
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise _too_large(limit)
-    except ClientDisconnect:
-        raise MalformedBody("the body ended before it was complete") from None
-    return body
+    body: bytes | bytearray = b""
+    # Not `request.stream`: nearly every body is one message.
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedBody("the body ended before it was complete")
+        chunk: bytes = message.get("body", b"")
+        if len(body) + len(chunk) > limit:
+            raise _too_large(limit)
+        if not message.get("more_body", False):
+            return body + chunk if body else chunk
+        body = bytearray(body) if isinstance(body, bytes) else body
+        body += chunk
 
 
 def _too_large(limit: int) -> BodyTooLarge:
@@ -76,8 +87,16 @@ def _too_large(limit: int) -> BodyTooLarge:
 
 
 def _check_media_type(request: Request) -> None:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    media_type = _header(request, b"content-type")
+    if media_type != _JSON and media_type.partition(b";")[0].strip().lower() != _JSON:
         raise UnsupportedContentType("expected the header Content-Type: application/json")
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if _header(request, b"content-encoding", b"identity").strip().lower() != b"identity":
         raise UnsupportedContentType("a compressed body is not accepted: send it as it is")
+
+
+def _header(request: Request, wanted: bytes, default: bytes = b"") -> bytes:
+    for name, value in request.scope["headers"]:
+        if name == wanted:
+            found: bytes = value
+            return found
+    return default

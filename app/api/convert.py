@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from app.backends.base import Answer, CollectionInfo
 from app.encoders.base import EncoderInfo
-from app.service.checks import place
+from app.exchange import StoredAttributes
 from app.service.requests import NewCollection, NewIndex, NewPoint, NewVector, Query
 from app.types import F32, Hit, Projection, Record
 from app.wire.base import EncodingFormat
 from app.wire.collections import CreateCollection, IndexSpec, VectorSpec
 from app.wire.points import GetPoints, ScrollPoints, UpsertPoints
 from app.wire.queries import Query as WireQuery
-from app.wire.queries import QueryBatch
 
 Json = dict[str, Any]
 
+_WHOLE = Projection()
 _SHORTHAND = frozenset({"dimension", "metric", "encoder"})
 
 
@@ -48,12 +49,12 @@ def points_from_wire(body: UpsertPoints) -> list[NewPoint]:
     ]
 
 
-def query_from_wire(query: WireQuery, at: str = "") -> Query:
-    """A query that stands at `at` in the body."""
+def query_from_wire(query: WireQuery, at: str, vector: object) -> Query:
+    """A query that stands at `at` in the body, with its vector as it is there or read already."""
     params = query.params
     return Query(
         text=query.text,
-        vector=query.vector,
+        vector=vector,
         id=query.id,
         using=query.using,
         filter=query.filter,
@@ -68,14 +69,11 @@ def query_from_wire(query: WireQuery, at: str = "") -> Query:
     )
 
 
-def queries_from_wire(body: QueryBatch) -> list[Query]:
-    """The queries of a batch, each with its place in the body."""
-    return [query_from_wire(query, place("/queries", i)) for i, query in enumerate(body.queries)]
-
-
 def projection_from_wire(body: WireQuery | GetPoints | ScrollPoints) -> Projection:
     """Which parts of points an answer carries."""
     fields = body.fields_
+    if fields is None and body.with_text and not body.with_vectors:
+        return _WHOLE
     return Projection(
         fields=None if fields is None else frozenset(fields),
         with_text=body.with_text,
@@ -162,7 +160,13 @@ def _json_from_hit(hit: Hit, encoding: EncodingFormat) -> Json:
 
 
 def _json_from_record(record: Record, encoding: EncodingFormat) -> Json:
-    found: Json = {"id": record.id, "attributes": record.attributes}
+    attributes = record.attributes
+    found: Json = {
+        "id": record.id,
+        "attributes": orjson.Fragment(attributes.json)
+        if isinstance(attributes, StoredAttributes)
+        else attributes,
+    }
     if record.text is not None:
         found["text"] = record.text
     if record.vectors is not None:

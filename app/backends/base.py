@@ -1,7 +1,7 @@
 """Where collections live: the contract between the service and a vector database.
 
 The embedded engine is one implementation; a distributed one can be another. Everything here is
-synchronous and thread-safe: the service calls it from worker threads.
+synchronous and thread-safe: the service calls it from worker threads, `search_now` excepted.
 
 Guarantees that every backend gives and `tests/contract` checks:
 
@@ -35,6 +35,10 @@ class Backend(Protocol):
         ...
 
     def describe(self, name: str) -> CollectionInfo: ...
+
+    def definition(self, name: str) -> Definition:
+        """What `describe` says of the definition, at once: it is asked for every query."""
+        ...
 
     def describe_all(self) -> list[CollectionInfo]:
         """All collections, by name."""
@@ -100,6 +104,15 @@ class Backend(Protocol):
 
     def search(self, name: str, searches: Sequence[Search]) -> list[Answer]:
         """Answer each search, in order, all on one consistent state."""
+        ...
+
+    def search_now(self, name: str, searches: Sequence[Search]) -> list[Answer] | None:
+        """Answer as `search` does, or give None rather than wait for anyone.
+
+        The only method that is called on the event loop, for searches that are expected to be
+        short. So it must not wait for a lock that is held during a write or a sync, nor for another
+        machine; a backend that cannot promise that always gives None.
+        """
         ...
 
     def health(self) -> dict[str, Any]:

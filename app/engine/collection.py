@@ -268,6 +268,16 @@ class Collection:
         """Answer all searches on one state; see `Backend.search`."""
         return self._consistent(lambda: self._search_once(searches))
 
+    def search_now(self, searches: Sequence[Search]) -> list[Answer] | None:
+        """Answer all searches if no write overtakes them; see `Backend.search_now`.
+
+        Waits for nobody: the snapshot is there, SQLite's readers do not wait for its writer, and
+        the gate is held for a moment at a time. Only a search that was overtaken would have to take
+        the write lock in the end, behind which there may be a sync: it is given up instead.
+        """
+        with self._gate.entered():
+            return self._search_once(searches)
+
     def _search_once(self, searches: Sequence[Search]) -> list[Answer] | None:
         """Answer all searches, or None if a write replaced a hit before it was read."""
         snapshot = self._parts.snapshot

@@ -201,6 +201,10 @@ class Database:
         """Describe one collection."""
         return self._collection(name).describe()
 
+    def definition(self, name: str) -> Definition:
+        """Tell what a collection is."""
+        return self._collection(name).definition
+
     def describe_all(self) -> list[CollectionInfo]:
         """Describe all collections that can be opened, by name."""
         return [collection.describe() for _, collection in sorted(self._open.items())]
@@ -297,6 +301,10 @@ class Database:
     def search(self, name: str, searches: Sequence[Search]) -> list[Answer]:
         """Answer nearest-neighbour questions; see `Backend.search`."""
         return self._collection(name).search(searches)
+
+    def search_now(self, name: str, searches: Sequence[Search]) -> list[Answer] | None:
+        """Answer questions without waiting for a writer, or not; see `Backend.search_now`."""
+        return self._collection(name).search_now(searches)
 
     # ── the whole ────────────────────────────────────────────────────────────────────────────
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from app.exchange import StoredAttributes
 from app.keys import id_from_key
 from app.storage.store import StoredPoint, StoreReader, attributes_from_json
 from app.types import Projection, Record, VectorField
@@ -37,24 +38,28 @@ def read_records(
     A projection that shows ids only reads nothing.
     """
     pairs = list(found)
-    ids_only = (
-        projection.fields is not None
-        and not projection.fields
-        and not projection.with_text
-        and not projection.with_vectors
-    )
-    if ids_only:
+    rows = [row for row, _ in pairs]
+    if projection.with_vectors:
+        points = store.points(rows, vectors=True)
+        if len(points) < len(pairs):
+            return None
+        return [record_of(points[row], fields, projection) for row in rows]
+    if projection.fields is not None and not projection.fields and not projection.with_text:
         return [Record(id_from_key(key), {}, None, None) for _, key in pairs]
-    points = store.points([row for row, _ in pairs], vectors=projection.with_vectors)
-    if len(points) < len(pairs):
+    shown = store.shown(rows, texts=projection.with_text)
+    if len(shown) < len(pairs):
         return None
-    return [record_of(points[row], fields, projection) for row, _ in pairs]
+    records = []
+    for row, key in pairs:
+        blob, text = shown[row]
+        records.append(Record(id_from_key(key), _projected(blob, projection), text, None))
+    return records
 
 
-def _projected(blob: bytes, projection: Projection) -> dict[str, Any]:
-    if projection.fields is not None and not projection.fields:
+def _projected(blob: bytes, projection: Projection) -> Mapping[str, Any]:
+    if projection.fields is None:
+        return StoredAttributes(blob)
+    if not projection.fields:
         return {}
     attributes = attributes_from_json(blob)
-    if projection.fields is None:
-        return attributes
     return {name: value for name, value in attributes.items() if name in projection.fields}

@@ -129,12 +129,20 @@ def check_inputs(raw: object, *, limit: int, max_chars: int) -> list[str]:
 def check_vector(raw: object, field: VectorField, pointer: str) -> F32:
     """Turn a list of numbers, or base64 of little-endian float32, into a vector of `field`.
 
+    raw      what JSON held, or the list read already: float32[any], writable
+
     returns  float32[dimension], contiguous, finite, of a length between 1e-19 (for cosine) and
              9e18, so that no distance of two vectors leaves float32
 
     Raises InvalidVector, DimensionMismatch, VectorNotFinite or ZeroVector.
     """
-    if type(raw) is list:
+    if isinstance(raw, np.ndarray):
+        if raw.shape[0] != field.dimension:
+            raise DimensionMismatch(
+                expected=field.dimension, received=raw.shape[0], pointer=pointer
+            )
+        vector = raw
+    elif type(raw) is list:
         vector = _from_numbers(raw, field.dimension, pointer)
     elif type(raw) is str:
         vector = _from_base64(raw, field.dimension, pointer)
@@ -195,6 +203,6 @@ def _not_finite(vector: F32, raw: object, pointer: str) -> VectorNotFinite:
     index = int(bad[0])
     return VectorNotFinite(
         f"number {index} is NaN, infinite or outside float32",
-        pointer=place(pointer, index) if isinstance(raw, list) else pointer,
+        pointer=place(pointer, index) if not isinstance(raw, str) else pointer,
         index=index,
     )

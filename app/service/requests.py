@@ -8,8 +8,8 @@ the body a part stands ("" for the whole body).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from app.types import Projection
 
@@ -64,8 +64,7 @@ class Chosen:
     filter: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """One nearest-neighbour question: exactly one of `text`, `vector`, `id` is to be set."""
 
     text: str | None = None
@@ -78,7 +77,7 @@ class Query:
     score_threshold: float | None = None
     ef: int | None = None
     exact: bool = False
-    projection: Projection = field(default_factory=Projection)
+    projection: Projection = Projection()
     explain: bool = False
     at: str = ""
 

@@ -90,7 +90,7 @@ def ask(
     if query.text is not None:
         check_text(query.text, limit=max_text_chars, pointer=place(at, "text"))
     elif query.vector is not None:
-        question.vector = check_vector(query.vector, question.field, place(at, "vector"))
+        question.vector = check_vector(query.vector, question.field, f"{at}/vector")
     else:
         question.point = check_id(query.id, place(at, "id"))
     return question
@@ -100,7 +100,7 @@ def checked_filter(raw: object, max_nodes: int, at: str = "") -> Filter | None:
     """Parse the filter that stands at `at`/filter; None is no filter."""
     if raw is None:
         return None
-    return parse_filter(raw, max_nodes=max_nodes, pointer=place(at, "filter"))
+    return parse_filter(raw, max_nodes=max_nodes, pointer=f"{at}/filter")
 
 
 def look_up(backend: Backend, collection: str, questions: Sequence[Question]) -> None:

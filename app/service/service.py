@@ -4,7 +4,8 @@ What runs where: each method is awaited on the event loop and does nothing there
 Checks, parsing and every backend call run on a lane (`app.service.lanes`): searches and reads on
 one, writes on another, so that neither can starve the other; descriptions and health on a third,
 so that an overloaded service can still say so. Texts are encoded between two visits to a lane,
-on the encoder's own thread.
+on the encoder's own thread. The one exception are searches that are expected to be short: they are
+done on the event loop, by the rule of `app.service.pace`.
 
 Every check of a request comes before its first effect; a write is one backend call, and atomic.
 """
@@ -12,6 +13,7 @@ Every check of a request comes before its first effect; a write is one backend c
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -37,6 +39,7 @@ from app.service.cursor import cursor_after, id_from_cursor
 from app.service.definitions import changed_index, define
 from app.service.encoding import Encoding
 from app.service.lanes import Lane
+from app.service.pace import Kind, Pace, kinds_of
 from app.service.requests import Chosen, NewCollection, NewIndex, NewPoint, Query, ToEmbed
 from app.service.searching import Question, ask, checked_filter, look_up
 from app.service.selecting import check_patch, select
@@ -86,6 +89,7 @@ class Service:
         self._search = Lane("search", threads=settings.search_threads, queue=settings.search_queue)
         self._write = Lane("write", threads=WRITE_THREADS, queue=settings.write_queue)
         self._control = Lane("control", threads=1, queue=settings.search_queue)
+        self._pace = Pace()
 
     def start(self) -> None:
         """Take requests, and begin to load encoders in the background."""
@@ -253,18 +257,40 @@ class Service:
         Their number is the caller's to check (`check_queries`), as is `Query.at`.
         """
 
+        kinds = kinds_of(name, queries)
+        if kinds and self.state == "running" and self._pace.allows(kinds):
+            answers = self._answered_here(name, queries, kinds)
+            if answers is not None:
+                return answers
+
         def prepare() -> tuple[list[Question], list[Answer] | None]:
+            begun_s = time.thread_time()
             questions = self._asked(name, queries)
             if any(question.vector is None for question in questions):
                 return questions, None
             # Without texts there is nothing to wait for: one visit to the lane is enough.
-            return questions, self._answered(name, questions)
+            answers = self._answered(name, questions)
+            if kinds and len(kinds) == 1:
+                self._pace.note(kinds[0], time.thread_time() - begun_s, on_loop=False)
+            return questions, answers
 
         questions, answers = await self._search.run(prepare)
         if answers is not None:
             return answers
         await self._encode(questions)
         return await self._search.run(partial(self._answered, name, questions))
+
+    def _answered_here(
+        self, name: str, queries: Sequence[Query], kinds: Sequence[Kind]
+    ) -> list[Answer] | None:
+        """Search on the event loop; None if that would mean to wait for somebody."""
+        begun_s = time.perf_counter()
+        questions = self._asked(name, queries)
+        answers = self._backend.search_now(name, [question.search() for question in questions])
+        took_s = (time.perf_counter() - begun_s) / len(kinds)
+        for kind in kinds:
+            self._pace.note(kind, took_s, on_loop=True)
+        return answers
 
     def check_queries(self, queries: int) -> None:
         """Raise if a batch has no queries or too many."""
@@ -360,7 +386,7 @@ class Service:
         return self._backend.describe(check_name(name, "collection"))
 
     def _definition(self, name: str) -> Definition:
-        return self._described(name).definition
+        return self._backend.definition(check_name(name, "collection"))
 
     def _upserted(self, name: str, draft: Draft) -> int:
         try:

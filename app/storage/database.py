@@ -11,7 +11,6 @@ connections from a small pool, because opening one costs more than most reads.
 from __future__ import annotations
 
 import contextlib
-import queue
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ OLDEST = (3, 37, 0)
 """The first SQLite with STRICT tables."""
 
 _POOLED = 4  # idle readers kept a collection: each has descriptors and a page cache
+_MAPPED = 1 << 30  # bytes of a database; what lies behind is read
 _URI_MODES = {"create": "rwc", "write": "rw", "read": "ro"}
 
 
@@ -63,6 +63,9 @@ def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
             connection.execute("PRAGMA checkpoint_fullfsync = 1")
         connection.execute(f"PRAGMA cache_size = {-2048 if mode == 'read' else -16384}")
         connection.execute("PRAGMA temp_store = MEMORY")
+        if mode == "read":
+            # Pages are read where they are in memory, not copied: 7 of 26 µs for ten points.
+            connection.execute(f"PRAGMA mmap_size = {_MAPPED}")
     except sqlite3.DatabaseError as exc:
         if connection is not None:
             connection.close()
@@ -93,15 +96,15 @@ class ReadPool:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
+        self._idle: list[Connection] = []  # its methods are each one step for all threads
         self._closed = False
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[Connection]:
         """Lend a connection; several statements that must agree go into `BEGIN … COMMIT`."""
         try:
-            connection = self._idle.get_nowait()
-        except queue.Empty:
+            connection = self._idle.pop()
+        except IndexError:
             connection = connect(self._path, "read")
         try:
             yield connection
@@ -111,17 +114,17 @@ class ReadPool:
         except BaseException:
             connection.close()
             raise
-        if self._closed or self._idle.qsize() >= _POOLED:
+        if self._closed or len(self._idle) >= _POOLED:
             connection.close()
         else:
-            self._idle.put(connection)
+            self._idle.append(connection)
 
     def close(self) -> None:
         """Close idle connections; lent ones close when they come back."""
         self._closed = True
-        with contextlib.suppress(queue.Empty):
+        with contextlib.suppress(IndexError):
             while True:
-                self._idle.get_nowait().close()
+                self._idle.pop().close()
 
 
 def translated(exc: sqlite3.DatabaseError, path: Path) -> StorageFull | StoredDataError:

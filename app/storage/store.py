@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,19 @@ class StoreReader:
             connection.execute("COMMIT")
         return dict(found)
 
+    def shown(self, rows: Sequence[int], *, texts: bool) -> dict[int, tuple[bytes, str | None]]:
+        """Read attributes as JSON, and texts if wanted, of the rows that still exist.
+
+        One statement, and no transaction around it: a row that is there is the same at any time.
+        """
+        found: dict[int, tuple[bytes, str | None]] = {}
+        with self._readers.connection() as connection:
+            for part in _parts(rows):
+                statement = _shown_statement(len(part), texts)
+                for row, attributes, text in connection.execute(statement, part):
+                    found[row] = attributes, text
+        return found
+
     def by_keys(self, keys: Sequence[bytes], *, vectors: bool) -> dict[bytes, StoredPoint]:
         """Read points by key on one consistent state; those that do not exist are left out."""
         with self._readers.connection() as connection:
@@ -197,6 +211,15 @@ class Store(StoreReader):
             writer = Writer(connection, self._fields, self._next_row)
             work(writer)
         self._next_row = writer.next_row
+
+
+@lru_cache(maxsize=2 * _CHUNK)
+def _shown_statement(rows: int, texts: bool) -> str:
+    """Write the statement for a number of rows once: it is also what SQLite's cache looks up."""
+    marks = ",".join("?" * rows)
+    return (
+        f"SELECT row, attributes, {'text' if texts else 'NULL'} FROM points WHERE row IN ({marks})"  # noqa: S608
+    )
 
 
 def _rows_of(connection: Connection, keys: Sequence[bytes]) -> list[int]:

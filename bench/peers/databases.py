@@ -122,6 +122,20 @@ class QdrantEdge(System):
         self._shard.close()
 
 
+def chroma_where(clauses: Clauses) -> dict[str, Any] | None:
+    """Write a filter as chromadb reads it."""
+    conditions: list[dict[str, Any]] = []
+    for clause in clauses:
+        match clause:
+            case Between(field, low, high):
+                conditions += [{field: {"$gte": low}}, {field: {"$lte": high}}]
+            case Contains(field, value):
+                conditions.append({field: {"$contains": value}})
+            case Equal(field, value):
+                conditions.append({field: {"$eq": value}})
+    return {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)
+
+
 class Chroma(System):
     """A new `ef_search` is stored at once but read only when the index is loaded (measured with
     1.5.9: neither speed nor recall changes before), so every width opens the folder again."""
@@ -158,16 +172,7 @@ class Chroma(System):
         self._client = chromadb.PersistentClient(self._path, Settings(anonymized_telemetry=False))
 
     def form(self, clauses: Clauses) -> dict[str, Any] | None:
-        conditions: list[dict[str, Any]] = []
-        for clause in clauses:
-            match clause:
-                case Between(field, low, high):
-                    conditions += [{field: {"$gte": low}}, {field: {"$lte": high}}]
-                case Contains(field, value):
-                    conditions.append({field: {"$contains": value}})
-                case Equal(field, value):
-                    conditions.append({field: {"$eq": value}})
-        return {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)
+        return chroma_where(clauses)
 
     def prepare(self, mode: str, width: int | None) -> None:
         self._collection.modify(configuration={"hnsw": {"ef_search": width}})

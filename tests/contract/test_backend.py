@@ -293,3 +293,16 @@ def test_vectors_of_another_length_are_refused(filled: Backend) -> None:
     with pytest.raises(DimensionMismatch):
         filled.upsert("c", [point(1, [1, 0])])
     assert filled.count("c", None) == 11
+
+
+def test_a_search_now_is_a_search_or_nothing(filled: Backend) -> None:
+    asked = [search([1, 0, 0, 0], k=3), search([1, 0, 0, 0], where(even=True), k=2, offset=1)]
+    found = filled.search_now("c", asked)
+    assert found is None or found == filled.search("c", asked)
+
+
+def test_the_definition_is_what_is_described(backend: Backend) -> None:
+    backend.create("c", definition(schema={"n": "integer"}))
+    assert backend.definition("c") == backend.describe("c").definition
+    with pytest.raises(CollectionNotFound):
+        backend.definition("nobody")

@@ -7,9 +7,10 @@ import time
 from fastapi import APIRouter, Request, Response
 
 from app.api.answers import long_answer
-from app.api.body import read, read_as
-from app.api.convert import json_from_answer, queries_from_wire, query_from_wire
+from app.api.body import read_with
+from app.api.convert import json_from_answer
 from app.api.openapi import body_of
+from app.api.query_body import one_query, several_queries
 from app.api.service import service_of
 from app.wire.queries import Query, QueryAnswer, QueryBatch, QueryBatchAnswer
 
@@ -20,8 +21,8 @@ router = APIRouter(prefix="/v1/collections/{name}", tags=["queries"])
 async def query_points(name: str, request: Request) -> Response:
     """Find the nearest points to a text, a vector or another point."""
     started = time.perf_counter()
-    body = await read(request, Query)
-    (found,) = await service_of(request).query(name, [query_from_wire(body)])
+    body, query = await read_with(request, one_query)
+    (found,) = await service_of(request).query(name, [query])
     took_ms = (time.perf_counter() - started) * 1e3
     return await long_answer(
         lambda: json_from_answer(found, body.encoding_format, took_ms),
@@ -34,7 +35,7 @@ async def query_points(name: str, request: Request) -> Response:
 async def query_points_batch(name: str, request: Request) -> Response:
     """Answer several queries on one state of the collection; `took_ms` is that of the batch."""
     started = time.perf_counter()
-    body, queries = await read_as(request, QueryBatch, lambda body: (body, queries_from_wire(body)))
+    body, queries = await read_with(request, several_queries)
     service = service_of(request)
     service.check_queries(len(queries))
     found = await service.query(name, queries)
@@ -49,3 +50,7 @@ async def query_points_batch(name: str, request: Request) -> Response:
         records=sum(len(answer.hits) for answer in found),
         with_vectors=any(query.with_vectors for query in body.queries),
     )
+
+
+ENDPOINTS = {"query": query_points, "query:batch": query_points_batch}
+"""The routes of this file by the last part of their path, for `app.api.shortcut`."""
