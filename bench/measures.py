@@ -9,6 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+RECALL = 0.95
+"""The recall@10 at which speeds are compared."""
+
+THEIRS, CODED, FLOATS = "hnswlib", "ours, codes", "ours, float32"
+"""The ways of `bench.walk` to search one graph."""
+
 TIE = 1e-6  # scores of unit vectors that differ by less were summed in another order
 
 
@@ -58,8 +64,12 @@ def operating_point(points: Sequence[Point], target: float) -> tuple[Point, bool
 
 def speed_at(points: Sequence[Point], recall: float) -> float:
     """Read queries per second off a curve at a recall, log-linear between its points; outside the
-    curve, its nearest end."""
-    ordered = sorted(points, key=lambda point: point.recall)
+    curve, its nearest end. Points that another beats in both are none of the curve."""
+    ordered: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.recall, point.per_second)):
+        while ordered and ordered[-1].per_second <= point.per_second:
+            ordered.pop()
+        ordered.append(point)
     return float(
         np.exp(
             np.interp(
@@ -80,6 +90,14 @@ def percentile_ms(times_s: Sequence[float] | NDArray[np.float64], percent: float
 def growth_exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
     """Fit cost ∝ size^e by least squares in logarithms; e is 0 for constant, 1 for linear cost."""
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
+
+
+def growth_beside_log(sizes: Sequence[float], costs: Sequence[float]) -> list[float]:
+    """Divide each cost by log₂ of its size, and by what that is for the first: 1, 1, 1 … for a cost
+    that grows like log n."""
+    shares = np.asarray(costs) / np.log2(sizes)
+    beside: list[float] = (shares / shares[0]).tolist()
+    return beside
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

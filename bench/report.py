@@ -1,102 +1,193 @@
-"""The report of `bench.filtered`: tables as Markdown, a file of everything, a plot."""
+"""The report of `bench.filtered`: tables as Markdown, and the plot."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from bench.beside import SERVED_S
+from bench.measures import (
+    CODED,
+    FLOATS,
+    RECALL,
+    THEIRS,
+    Point,
+    growth_beside_log,
+    growth_exponent,
+    operating_point,
+    speed_at,
+    table,
+)
+from bench.peers import REOPENED
+from bench.plot import draw
+from bench.targets import (
+    OURS,
+    Cells,
+    Measured,
+    best_peer,
+    counted,
+    prebuilt,
+    targets,
+    walk_factor,
+    walk_lines,
+)
 
-from bench.measures import Point, growth_exponent, operating_point, speed_at, table
-from bench.worker import TARGET
-
-OURS, TRUTH = "likewise", "numpy"
-Results = dict[str, dict[str, Any]]
+Results = Mapping[str, Mapping[str, Any]]
 Lines = dict[str, dict[str, list[Point]]]
-Cells = dict[str, dict[str, tuple[Point, bool]]]
+NONE = "–"
 
 
-def report(chosen: argparse.Namespace, results: Results, growth: list[dict[str, Any]]) -> None:
-    """Print the tables and write the files."""
-    done = {system: result for system, result in results.items() if "failed" not in result}
+def report(chosen: argparse.Namespace, measured: Measured) -> None:
+    """Print the tables and draw the plot."""
+    done = {name: told for name, told in measured.systems.items() if "failed" not in told}
     lines = curves(done)
     cells = {
-        label: {name: operating_point(swept, TARGET) for name, swept in rows.items()}
+        label: {name: operating_point(swept, RECALL) for name, swept in rows.items()}
         for label, rows in lines.items()
     }
-    title = (
-        f"{chosen.points:,} papers × 384 float32, {chosen.queries} questions a workload; "
-        f"Python {platform.python_version()}, {os.cpu_count()} cores ({processor()}), search on one"
-    )
-    speeds = [
-        [label, *(speed(*row[name]) for name in chosen.workloads)] for label, row in cells.items()
-    ]
-    for system, result in results.items():
-        if "failed" in result:
-            speeds.append([system, f"not available: {result['failed']}"])
-    shares = next(iter(done.values()))["selectivity"] if done else {}
+    shares = {name: share for told in done.values() for name, share in told["selectivity"].items()}
     heads = [
         f"{name} ({shares[name]:.2g})" if name in shares else name for name in chosen.workloads
     ]
-    print(f"{title}\n\n## Queries per second at recall@10 ≥ {TARGET:.2f}\n")
-    print(
-        "In brackets recall and, where swept, the smallest width that reached it. A miss shows its "
-        "best recall. Prebuilt filters (†) cost nothing here; their cost is two tables below.\n"
-    )
-    print(table(["system", *heads], speeds))
-    print("\n## Targets\n")
-    print(table(["", *chosen.workloads], list(ratios(cells, lines, chosen.workloads))))
-    print("\n## † Filters made outside the timing (numpy and inverted lists)\n")
-    print(table(["system", *chosen.workloads], list(compiled(cells, chosen.workloads))))
-    print("\n## Build and memory\n")
-    print(
-        "Build: data in memory to ready to search, payloads and durability included where a system "
-        "has them, all cores. Memory: growth of the process's resident set by index and searches, "
-        "after a rehearsal with 500 points; mapped files count, in the second figure they do not.\n"
-    )
     raw_mb = chosen.points * 384 * 4 / 2**20
-    print(
-        table(
-            ["system", "version", "build s", "÷ hnswlib", "memory MB", "÷ raw float32", "what"],
-            list(footprints(done, raw_mb)),
-        )
+    section(
+        f"{measured.title}\n\n## Queries per second at recall@10 ≥ {RECALL:.2f}",
+        "In brackets recall and, where swept, the smallest width that reached it. A miss shows its "
+        "best recall. Prebuilt filters (†) cost nothing here; their cost is two tables below.",
+        ["system", *heads],
+        list(speeds(measured.systems, cells, chosen.workloads)),
     )
-    if any(result["beside"] for result in done.values()):
-        print("\n## Threads, not pinned\n")
-        print(
-            "Searches per second with one and two threads; then one thread's latency alone and "
-            "beside a thread that only computes in Python. Hot filters: the questions repeat.\n"
+    section("## Ratios", "", ["", *chosen.workloads], list(ratios(cells, lines, chosen.workloads)))
+    section(
+        "## † Filters made outside the timing (numpy and inverted lists)",
+        "",
+        ["system", *chosen.workloads],
+        list(compiled(cells, chosen.workloads)),
+    )
+    if "points" in measured.walk:
+        walked(walk_lines(measured.walk))
+    elif measured.walk:
+        print(f"\n## The walk itself\n\nnot available: {measured.walk['failed']}")
+    section(
+        "## Build and memory",
+        "Build: data in memory to ready to search, payloads and durability included where a system "
+        "has them, all cores, waiting for nothing not counted. Memory: growth of the process's "
+        "resident set by index and searches, after a rehearsal with 500 points; mapped files "
+        "count, in brackets they do not. Of ours every page of every mapped file counts, whether "
+        "a search came by or not, except with vectors on disk.",
+        ["system", "version", "build s", "÷ hnswlib", "memory MB", "÷ raw float32", "what"],
+        list(footprints(done, raw_mb)),
+    )
+    if any(told["beside"] for told in done.values()):
+        section(
+            "## Threads, not pinned",
+            "Searches per second with one and two threads, in turns, the best rounds; then one "
+            "thread's latency alone and beside a thread that only computes in Python, with "
+            "Python's switch interval of 5 ms and with the one that `likewise serve` sets, "
+            f"{SERVED_S * 1000:g} ms. Hot filters: the questions repeat.",
+            [
+                "system",
+                "workload",
+                "1 thread",
+                "2 threads",
+                "scaling",
+                "alone p50 / p99 ms",
+                "beside busy Python, 5 ms: p50 / p99 ms",
+                f"as served, {SERVED_S * 1000:g} ms: p50 / p99 ms",
+            ],
+            list(beside(done)),
         )
-        header = ["system", "workload", "1 thread", "2 threads", "scaling", "alone p50 / p99 ms"]
-        print(table([*header, "beside busy Python p50 / p99 ms"], list(beside(done))))
-    if growth:
-        print("\n## Growth, ours at default settings\n")
-        print(
+    if measured.growth:
+        sizes = [told for told in measured.growth if "workloads" in told]
+        section(
+            "## Growth, ours at default settings",
             "Where the data ends the papers repeat, the copies with Gaussian noise of length .5 on "
-            "their unit vectors. Medians per query; exponent e: cost ∝ points^e.\n"
+            "their unit vectors. Medians per query; exponent e: cost ∝ points^e; ÷ log₂ n: cost "
+            "per query divided by log₂ of the points, beside that of the smallest size (1 "
+            "throughout: cost grows like log n).",
+            [
+                "workload",
+                *(f"{size['points']:,}: QPS, distances, recall" for size in sizes),
+                "e time",
+                "time ÷ log₂ n",
+                "e distances",
+                "distances ÷ log₂ n",
+            ],
+            grown_rows(sizes),
         )
-        heads = [f"{size:,}: QPS, distances, recall" for size in chosen.growth]
-        print(table(["workload", *heads, "e time", "e distances"], grown_rows(growth)))
-    chosen.results.mkdir(parents=True, exist_ok=True)
-    kept = {"title": title, "systems": results, "growth": growth}
-    (chosen.results / "filtered.json").write_text(json.dumps(kept, indent=1))
-    plot(chosen, lines)
+        for told in measured.growth:
+            if reason := told.get("failed", told.get("ended")):
+                print(f"\nOne size is missing or not complete: {reason}")
+    section(
+        "## Targets",
+        "",
+        ["target", "measured", ""],
+        [target.row for target in targets(measured, cells, raw_mb)],
+    )
+    walks = walk_lines(measured.walk) if "points" in measured.walk else {}
+    draw(chosen.results / "filtered.png", chosen.workloads, lines, walks)
+
+
+def walked(lines: Mapping[str, list[Point]]) -> None:
+    """Print the table of `bench.walk`."""
+    factors = (f"{walk_factor(lines, name, RECALL):.2f} × ({name})" for name in (CODED, FLOATS))
+    section(
+        "## The walk itself, over the same graph",
+        "No filter, no engine: hnswlib's `knn_query` and our `walk`, called from Python with one "
+        "query each, in turns in one process on one core, over the links of one index. In the last "
+        "columns ours is divided by hnswlib's at the same `ef`, and both are read off their "
+        f"curves at our recall there; at recall {RECALL} that is {' and '.join(factors)}.",
+        [
+            "ef",
+            *(f"{name}: QPS (recall)" for name in (THEIRS, CODED, FLOATS)),
+            *(f"{name} ÷ hnswlib, equal ef" for name in (CODED, FLOATS)),
+            *(f"{name} ÷ hnswlib, equal recall" for name in (CODED, FLOATS)),
+        ],
+        list(walk_rows(lines)),
+    )
+
+
+def section(title: str, text: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print one table under its title."""
+    print(f"\n{title}\n")
+    if text:
+        print(f"{text}\n")
+    print(table(header, rows))
+
+
+def headline(points: int, queries: int) -> str:
+    """Say what was measured, and where."""
+    return (
+        f"{points:,} papers × 384 float32, {queries} questions a workload; "
+        f"Python {platform.python_version()}, {os.cpu_count()} cores ({processor()}), search on one"
+    )
 
 
 def curves(done: Results) -> Lines:
     """Every mode of every system as a line of the table: label → workload → points."""
     return {
-        f"{system} {mode}".strip() + (" †" if result["compiles"] else ""): {
+        f"{system} {mode}".strip() + (" †" if told["compiles"] else ""): {
             name: [Point(**point) for point in swept] for name, swept in rows.items()
         }
-        for system, result in done.items()
-        for mode, rows in result["points"].items()
+        for system, told in done.items()
+        for mode, rows in told["points"].items()
     }
+
+
+def speeds(systems: Results, cells: Cells, workloads: list[str]) -> Iterator[list[str]]:
+    """Write the main table; what was ended shows what it had measured."""
+    for label, row in cells.items():
+        yield [label, *(speed(*row[name]) if name in row else NONE for name in workloads)]
+    for system, told in systems.items():
+        if "failed" in told:
+            yield [system, f"not available: {told['failed']}"]
+        elif "ended" in told:
+            had = sum(len(rows) for rows in told["points"].values())
+            yield [system, f"{told['ended']}, after {had} workloads"]
 
 
 def speed(point: Point, reached: bool) -> str:
@@ -108,101 +199,135 @@ def speed(point: Point, reached: bool) -> str:
 
 def ratios(cells: Cells, lines: Lines, workloads: list[str]) -> Iterator[list[str]]:
     """Compare ours as it comes with itself unfiltered, and with the best peer."""
-    if OURS not in cells:
-        return
-    ours = cells[OURS]
+    ours = {name: point for name, (point, _) in cells.get(OURS, {}).items()}
+
+    def row(title: str, cell: Any) -> list[str]:
+        return [title, *(cell(name, ours[name]) if name in ours else NONE for name in workloads)]
+
     if "no filter" in ours:
-        base = ours["no filter"][0].per_second
-        yield [
-            "ours ÷ ours unfiltered",
-            *(f"{ours[n][0].per_second / base:.2f}" for n in workloads),
-        ]
+        base = ours["no filter"].per_second
+        yield row("ours ÷ ours unfiltered", lambda _, point: f"{point.per_second / base:.2f}")
     graphs = lines.get("hnswlib †", {})
+
+    def beside_hnswlib(name: str, point: Point) -> str:
+        if name not in graphs:
+            return NONE
+        return f"{point.per_second / speed_at(graphs[name], point.recall):.2f}"
+
     if graphs:
-        yield [
-            "ours ÷ hnswlib at our recall",
-            *(
-                f"{ours[n][0].per_second / speed_at(graphs[n], ours[n][0].recall):.2f}"
-                for n in workloads
-            ),
-        ]
-    peers = {label: row for label, row in cells.items() if not label.startswith((OURS, TRUTH))}
+        yield row("ours ÷ hnswlib at our recall", beside_hnswlib)
     for title, rate in (
-        ("ours ÷ best peer, prebuilt filters free", lambda p: p.per_second),
-        ("ours ÷ best peer, every filter counted", lambda p: p.per_second_with_compile),
+        ("ours ÷ best peer, prebuilt filters free", prebuilt),
+        ("ours ÷ best peer, every filter counted", counted),
     ):
-        row = [title]
-        for name in workloads:
-            reached = {label: rate(c[name][0]) for label, c in peers.items() if c[name][1]}
-            if reached:
-                best = max(reached, key=reached.__getitem__)
-                row.append(f"{ours[name][0].per_second / reached[best]:.2f} ({best})")
-            else:
-                row.append("no peer reaches it")
-        yield row
+
+        def beside_best(name: str, point: Point, rate: Any = rate) -> str:
+            best = best_peer(cells, name, rate)
+            if best is None:
+                return "no peer reaches it"
+            return f"{point.per_second / best[1]:.2f} ({best[0]})"
+
+        yield row(title, beside_best)
 
 
 def compiled(cells: Cells, workloads: list[str]) -> Iterator[list[str]]:
     """Write what the prebuilt filters cost: median µs, and queries per second with them."""
     for label, row in cells.items():
         if label.endswith("†"):
-            points = [row[name][0] for name in workloads]
+            points = [row[name][0] if name in row else None for name in workloads]
             yield [
                 label,
-                *(f"{p.compile_us:,.0f} µs → {p.per_second_with_compile:,.0f}" for p in points),
+                *(
+                    NONE if p is None else f"{p.compile_us:,.0f} µs → {counted(p):,.0f}"
+                    for p in points
+                ),
             ]
 
 
-def footprints(done: Results, raw_mb: float) -> Iterator[list[str]]:
-    """Write build times and memory."""
-    plain = done.get("hnswlib", {}).get("build_s")
-    for system, result in done.items():
-        total, own = result["memory_mb"], result["anonymous_mb"]
+def walk_rows(lines: Mapping[str, list[Point]]) -> Iterator[list[str]]:
+    """Write one row for every `ef`."""
+    reach = [point.recall for point in lines[THEIRS]]
+    for at, base in enumerate(lines[THEIRS]):
+        ours = [lines[name][at] for name in (CODED, FLOATS)]
         yield [
-            system,
-            result["version"],
-            f"{result['build_s']:.1f}",
-            f"{result['build_s'] / plain:.2f}" if plain else "–",
+            str(base.width),
+            *(f"{point.per_second:,.0f} ({point.recall:.3f})" for point in (base, *ours)),
+            *(f"{point.per_second / base.per_second:.2f}" for point in ours),
+            *(
+                f"{walk_factor(lines, name, point.recall):.2f}"
+                if min(reach) <= point.recall <= max(reach)
+                else NONE
+                for name, point in zip((CODED, FLOATS), ours, strict=True)
+            ),
+        ]
+
+
+def footprints(done: Results, raw_mb: float) -> Iterator[list[str]]:
+    """Write build times and memory; ours also as it was when its whole graph was ready."""
+    plain = done.get("hnswlib", {}).get("build_s")
+    again = {name for names in REOPENED.values() for name in names}
+
+    def row(name: str, version: str, told: Mapping[str, Any], what: str) -> list[str]:
+        total, own, build_s = (told[key] for key in ("memory_mb", "anonymous_mb", "build_s"))
+        return [
+            name,
+            version,
+            NONE if name in again else f"{build_s:.1f}",
+            f"{build_s / plain:.2f}" if plain and name not in again else NONE,
             f"{total:.0f} ({own:.0f})",
             f"{total / raw_mb:.2f} ({own / raw_mb:.2f})",
-            result["what"],
+            what,
         ]
+
+    for system, told in done.items():
+        if told["plain"] is not None:
+            what = "as it was with one graph over everything, before any filter was asked"
+            yield row(f"{system}, plain graph", told["version"], told["plain"], what)
+        yield row(system, told["version"], told, told["what"])
 
 
 def beside(done: Results) -> Iterator[list[str]]:
     """Write what threads did."""
-    for system, result in done.items():
-        for name, told in result["beside"].items():
+    for system, told in done.items():
+        for name, one in told["beside"].items():
             yield [
                 system,
                 name,
-                f"{told['one']:,.0f}",
-                f"{told['two']:,.0f}",
-                f"{told['two'] / told['one']:.2f}",
-                f"{told['alone_p50_ms']:.2f} / {told['alone_p99_ms']:.2f}",
-                f"{told['busy_p50_ms']:.2f} / {told['busy_p99_ms']:.2f}",
+                f"{one['one']:,.0f}",
+                f"{one['two']:,.0f}",
+                f"{one['two'] / one['one']:.2f}",
+                f"{one['alone_p50_ms']:.2f} / {one['alone_p99_ms']:.2f}",
+                *(f"{busy['p50_ms']:.2f} / {busy['p99_ms']:.2f}" for busy in one["busy"]),
             ]
 
 
-def grown_rows(growth: list[dict[str, Any]]) -> list[list[str]]:
+def grown_rows(sizes: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Write the median query's speed and distances at every size, and how they grow."""
-    failed = [size["failed"] for size in growth if "failed" in size]
-    if failed:
-        return [[f"not available: {failed[0]}"]]
+    if not sizes:
+        return []
     rows = []
-    for name in growth[0]["workloads"]:
-        told = [size["workloads"][name] for size in growth]
-        points = [size["points"] for size in growth]
-        exponents = [
-            growth_exponent(points, [max(one[cost], 1e-9) for one in told])
-            for cost in ("p50_ms", "distances")
-        ]
+    for name in sizes[0]["workloads"]:
+        measured = [size for size in sizes if name in size["workloads"]]
+        told = [size["workloads"][name] for size in measured]
+        points = [size["points"] for size in measured]
+        growth: list[str] = []
+        for cost in ("p50_ms", "distances"):
+            costs = [max(one[cost], 1e-9) for one in told]
+            if len(costs) < 2:
+                growth += [NONE, NONE]
+                continue
+            logs = growth_beside_log(points, costs)
+            growth += [
+                f"{growth_exponent(points, costs):.2f}",
+                " → ".join(f"{log:.2f}" for log in logs),
+            ]
         cells = [
             f"{1000 / one['p50_ms']:,.0f}, {one['distances']:,.0f}, {one['recall']:.3f}"
             for one in told
         ]
-        rows.append([name, *cells, *(f"{exponent:.2f}" for exponent in exponents)])
-    rows.append(["build s", *(f"{size['build_s']:.1f}" for size in growth), "", ""])
+        rows.append([name, *cells, *[NONE] * (len(sizes) - len(cells)), *growth])
+    builds = [f"{size['build_s']:.1f}" for size in sizes]
+    rows.append(["build s", *builds, "", "", "", ""])
     return rows
 
 
@@ -214,41 +339,3 @@ def processor() -> str:
         return platform.machine()
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.machine()
-
-
-def plot(chosen: argparse.Namespace, lines: Lines) -> None:
-    """Draw queries per second against recall, a panel a workload, a line a system."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    rows = -(-len(chosen.workloads) // 2)
-    figure, panels = pyplot.subplots(rows, 2, figsize=(13, 4 * rows), squeeze=False)
-    colors = pyplot.get_cmap("tab20")(np.linspace(0, 1, 20))
-    for panel, name in zip(panels.flat, chosen.workloads, strict=False):
-        for color, (label, swept) in zip(colors, lines.items(), strict=False):
-            points = swept[name]
-            single = len(points) == 1
-            panel.plot(
-                [point.recall for point in points],
-                [point.per_second for point in points],
-                color=color,
-                label=label,
-                marker="*" if label == OURS else "o",
-                markersize=13 if label == OURS else 6 if single else 3,
-                linewidth=2 if label.startswith(OURS) else 1,
-                zorder=3 if label.startswith(OURS) else 2,
-            )
-        panel.axvline(TARGET, color="grey", linewidth=0.7, linestyle=":")
-        panel.set(
-            title=name, xlim=(0.6, 1.01), yscale="log", xlabel="recall@10", ylabel="queries/s"
-        )
-        panel.grid(alpha=0.3)
-    for panel in panels.flat[len(chosen.workloads) :]:
-        panel.axis("off")
-    handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=5)
-    figure.tight_layout(rect=(0, 0.4 / rows / 2, 1, 1))
-    figure.savefig(chosen.results / "filtered.png", dpi=110)
-    pyplot.close(figure)

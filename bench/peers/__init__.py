@@ -19,3 +19,11 @@ SYSTEMS = {
     "numpy": "bench.peers.libraries:Numpy",
 }
 """Name on the command line and in the tables → class."""
+
+REOPENED = {
+    "likewise": {
+        "likewise opened again": "bench.peers.ours:Reopened",
+        "likewise vectors on disk": "bench.peers.ours:VectorsOnDisk",
+    }
+}
+"""System → what is measured right after it, on the files that it left, in a new process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.papers import Clauses, Columns, Data
+from bench.process import Memory
 
 M = 16
 EF_CONSTRUCTION = 200
@@ -18,6 +20,14 @@ EF_CONSTRUCTION = 200
 
 WIDTHS = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """What is swept: `ef`, unless the system says otherwise. None is the system's own default."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a system had spent and used when its first, unfiltered graph was ready."""
+
+    build_s: float
+    memory: Memory
 
 
 class System(ABC):
@@ -28,12 +38,16 @@ class System(ABC):
     compiles    whether `form` stands in for a filter language the system has not; it is then
                 timed apart
     what        one line for the report: version, index, how it filters
+    idle_s      of the construction, seconds in which it waited and built nothing
+    plain       for systems that build more than one graph, one after the other
     """
 
     modes: ClassVar[Mapping[str, Sequence[int | None]]] = {"": WIDTHS}
     compiles: ClassVar[bool] = False
     distribution: ClassVar[str]
     what: ClassVar[str]
+    idle_s: float = 0.0
+    plain: Stage | None = None
 
     @abstractmethod
     def __init__(self, data: Data, columns: Columns, folder: Path, cores: int) -> None:

@@ -5,7 +5,15 @@ import pytest
 
 from app.attributes.filter import parse_filter
 from app.attributes.matches import matches
-from bench.measures import Point, found, growth_exponent, operating_point, percentile_ms, speed_at
+from bench.measures import (
+    Point,
+    found,
+    growth_beside_log,
+    growth_exponent,
+    operating_point,
+    percentile_ms,
+    speed_at,
+)
 from bench.papers import Columns, Data, as_json, families, grown, normalised, truths
 
 
@@ -59,6 +67,12 @@ def test_speed_at_a_recall_is_read_between_the_points_of_the_curve() -> None:
     assert speed_at(curve, 1.00) == pytest.approx(10)  # past its end
 
 
+def test_a_width_that_gains_no_recall_is_not_on_the_curve() -> None:
+    curve = swept(0.90, 0.98, 0.98, 0.97, 0.99, fast=(1000, 100, 40, 50, 10))
+    assert speed_at(curve, 0.98) == pytest.approx(100)
+    assert speed_at(curve, 0.94) == pytest.approx(1000**0.5 * 100**0.5)
+
+
 def test_a_filter_made_for_each_query_slows_it_down() -> None:
     point = Point(None, 1.0, per_second=1000, p50_ms=1, p99_ms=1, queries=1, compile_us=1000)
     assert point.per_second_with_compile == pytest.approx(500)
@@ -75,6 +89,14 @@ def test_a_percentile_is_a_time_that_was_measured() -> None:
 def test_the_exponent_of_a_power_is_found(exponent: float) -> None:
     sizes = [10.0, 60.0, 240.0]
     assert growth_exponent(sizes, [3 * size**exponent for size in sizes]) == pytest.approx(exponent)
+
+
+def test_what_grows_like_log_n_stays_level_beside_it() -> None:
+    sizes = [10_000, 60_000, 240_000]
+    assert growth_beside_log(sizes, 7 * np.log(sizes)) == pytest.approx([1, 1, 1])
+    linear = growth_beside_log(sizes, sizes)
+    assert linear[0] == 1
+    assert linear[2] == pytest.approx(24 * np.log(10_000) / np.log(240_000))
 
 
 def test_every_family_means_in_columns_what_it_means_to_the_service() -> None:
