@@ -23,7 +23,7 @@ from app.vectors.column import Column
 from app.vectors.graph import Graph, compact
 
 _SHARE = 0.6  # what keeps more of the rows is served well enough by the whole graph
-_EF_CONSTRUCTION = 64  # a third of the time of 200, for .005 of recall@10 (30,000 × 384)
+_EF_CONSTRUCTION = 80  # half the time of 200, for .005 of recall@10 (30,000 × 384)
 _SPANS = (
     *((start / 4, start / 4 + 0.5) for start in range(3)),
     *((start / 8, start / 8 + 0.25) for start in range(7)),
