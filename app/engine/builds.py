@@ -148,7 +148,7 @@ class Builds:
     def _begin_segment(self, *, idle: bool, threads: int) -> SegmentBuild | None:
         if self._due(idle=idle) is None:  # without the lock: most looks end here
             return None
-        with self._gate.entered(), self._write_lock:
+        with self._gate, self._write_lock:
             merge = self._due(idle=idle)
             if merge is None:
                 return None
@@ -185,7 +185,7 @@ class Builds:
         segment = Segment.open(
             Path(build.order.folder), vectors_on_disk=self._settings.vectors_on_disk
         )
-        with self._gate.entered(), self._write_lock:
+        with self._gate, self._write_lock:
             sources = self._parts.current(build.sources)
             if len(sources) != len(build.sources):
                 raise StoredDataError("the parts that were built from are no longer there")

@@ -209,7 +209,7 @@ class Collection:
         return self._write(operation, alone=selection.filter is not None)
 
     def _write(self, operation: Callable[[Writer], Effect], *, alone: bool = False) -> int:
-        with self._gate.entered():
+        with self._gate:
             count = self._commits.write(operation, alone=alone)
         self._on_change()
         return count
@@ -254,7 +254,7 @@ class Collection:
 
     def _consistent(self, read: Callable[[], _Read | None]) -> _Read:
         """Run a read until no write overtakes it (then it gives something else than None)."""
-        with self._gate.entered():
+        with self._gate:
             for _ in range(_ROUNDS):
                 result = read()
                 if result is not None:
@@ -275,7 +275,7 @@ class Collection:
         the gate is held for a moment at a time. Only a search that was overtaken would have to take
         the write lock in the end, behind which there may be a sync: it is given up instead.
         """
-        with self._gate.entered():
+        with self._gate:
             return self._search_once(searches)
 
     def _search_once(self, searches: Sequence[Search]) -> list[Answer] | None:
@@ -311,13 +311,13 @@ class Collection:
     def get(self, ids: Sequence[PointId], projection: Projection) -> list[Record]:
         """Read points by id; see `Backend.get`."""
         keys = [key_from_id(id_) for id_ in ids]
-        with self._gate.entered():
+        with self._gate:
             points = self._store.by_keys(keys, vectors=projection.with_vectors)
         return [record_of(points[key], self._fields, projection) for key in keys if key in points]
 
     def count(self, filter: Filter | None) -> int:
         """Count the matching points, exactly."""
-        with self._gate.entered():
+        with self._gate:
             snapshot = self._parts.snapshot
             if filter is None:
                 return snapshot.points
@@ -376,7 +376,7 @@ class Collection:
 
         Raises SchemaConflict if a stored point contradicts the new schema. Writers wait meanwhile.
         """
-        with self._gate.entered(), self._write_lock:
+        with self._gate, self._write_lock:
             altered = change(self.definition)
             added = {
                 name: kind

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator
 
 from app.errors import CollectionNotFound
 
 
 class Gate:
-    """Counts who is inside; `close` waits for them."""
+    """A context that counts who is inside; `close` waits for them.
+
+    Entering raises CollectionNotFound once the gate is closed. Every read goes through here, so it
+    is a plain lock and a number.
+    """
 
     def __init__(self, collection: str) -> None:
         self._collection = collection
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._left = threading.Condition(self._lock)
         self._inside = 0
         self._closed = False
 
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
-        """Be inside for a while. Raises CollectionNotFound once closed."""
-        with self._changed:
+    def __enter__(self) -> None:
+        with self._lock:
             if self._closed:
                 raise CollectionNotFound(self._collection)
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._changed.notify_all()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._closed and self._inside == 0:
+                self._left.notify_all()
 
     def close(self) -> None:
         """Refuse newcomers and wait until nobody is inside."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.wait_for(lambda: self._inside == 0)
+            self._left.wait_for(lambda: self._inside == 0)

@@ -82,7 +82,7 @@ def run(
 
 
 def matching(filter: Filter, live: LivePart) -> Bits:
-    """Mark the live slots that pass the filter; the caller owns the bits."""
+    """Mark the live slots that pass the filter; the bits are not the caller's to change."""
     part = live.part
     if not isinstance(part, Segment):
         bits = evaluate(filter, part.attributes, part.slots, part.find_ids)
@@ -92,7 +92,7 @@ def matching(filter: Filter, live: LivePart) -> Bits:
     if cached is None:
         cached = evaluate(filter, part.attributes, part.slots, part.find_ids)
         part.cache_filter(name, cached)
-    return cached & live.live
+    return cached & live.live if live.dead else cached
 
 
 def _allowed(live: LivePart, number: int, search: Search) -> Bits:
@@ -210,6 +210,8 @@ class _PartSearch:
         costs: Costs,
     ) -> None:
         """Note what this query would have saved if its conditions had graphs of their own."""
+        if self.done == "graph" and self.matches >= self.nodes:
+            return  # they have one
         spent_ns = 0.0
         if self.expanded:
             spent_ns += self.computed * costs.visit_ns(dimension, coded)

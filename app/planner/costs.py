@@ -4,8 +4,8 @@ Measured on 60,000 arXiv abstracts (384-d, M = 16), one thread of a 2.6 GHz AVX-
 bench-filtered` prints the families these come from.
 
                          float32     codes, at 384-d
-    scanning a row       33 ns      14 ns     (rows are prefetched)
-    visiting a node     130 ns      40 ns     (memory latency, heaps)
+    scanning a row       33 ns      25 ns     (memory bandwidth: rows of other queries are cold)
+    visiting a node     130 ns      55 ns     (memory latency, heaps)
 
     nodes visited        about 250 + 12.5 ef without a filter; about s^−0.85 times that when a
                          filter that is independent of the vectors keeps the share s
@@ -25,10 +25,10 @@ class Costs:
     scan_dimension_ns: float = 0.058
     visit_fixed_ns: float = 85.0
     visit_dimension_ns: float = 0.12
-    code_scan_fixed_ns: float = 5.0
-    code_scan_dimension_ns: float = 0.023
-    code_visit_fixed_ns: float = 27.0
-    code_visit_dimension_ns: float = 0.034
+    code_scan_fixed_ns: float = 6.0
+    code_scan_dimension_ns: float = 0.05
+    code_visit_fixed_ns: float = 35.0
+    code_visit_dimension_ns: float = 0.052
     visits_fixed: float = 250.0
     visits_per_ef: float = 12.5
     filter_exponent: float = 0.85
