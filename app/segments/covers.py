@@ -9,8 +9,8 @@ value of one attribute ("main_categories contains math"), or of a *window* of it
 2008 to 2014"). A query with that condition, or with a range inside the window, is then a walk of a
 smaller graph, with few rows or none that it may not return; further conditions are bits on top.
 
-Covers hold links, not vectors: 8m + 4 bytes a row (132 at m = 16, beside 1,536 for a 384-d vector),
-half of that where 16 bits can number the rows. They are derived from a segment alone, and stand in
+Covers hold links, not vectors: 52 bytes a row where 16 bits can number the rows, else 100 (m = 16),
+beside 1,536 for a 384-d vector. They are derived from a segment alone, and stand in
 a folder of their own beside it:
 
     <segment>.covers.<n>/   segment.json (checksums and the list of covers), c<i>.*.npy
