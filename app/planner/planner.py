@@ -24,7 +24,7 @@ _WHOLE_NODES = 60_000  # where the widths below were measured
 def default_ef(wanted: int, selectivity: float = 1.0, nodes: int = _WHOLE_NODES) -> int:
     """Choose the search width for `wanted` results when the caller does not.
 
-    (48 + 1.6 × wanted) × selectivity^0.75 × (nodes / 60,000)^¹⁄₁₆, measured on arXiv abstracts, 384-d:
+    (48 + 1.6 × wanted) × selectivity^0.75 × (nodes / 60,000)^¹⁄₁₆, measured on arXiv abstracts:
 
     - 64 for ten results without a filter gave a recall@10 of .98 on 60,000.
     - A filtered walk of the same width sees more of the graph, since only matches count, so equal

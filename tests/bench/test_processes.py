@@ -75,7 +75,7 @@ def test_touching_pages_maps_the_files_of_a_folder_and_no_others(tmp_path: Path)
     for folder in (inside, outside):
         folder.mkdir()
         save_array(folder / "a.npy", np.zeros((1000, mmap.PAGESIZE), np.uint8))
-        kept.append(map_array(folder / "a.npy", np.uint8, 2))
+        kept.append(map_array(folder / "a.npy", (np.uint8,), 2))
     before = Memory.now().resident
     assert touch_pages(inside) == 1001 * mmap.PAGESIZE  # with the page of the header
     assert Memory.now().resident > before + 3  # megabytes

@@ -33,7 +33,7 @@ def test_no_filter_walks_the_graph_without_a_budget() -> None:
     chosen = plan()
     assert isinstance(chosen, GraphWalk)
     assert chosen.budget == UNBOUNDED
-    assert chosen.ef == default_ef(10, nodes=100_000) == 68
+    assert chosen.ef == default_ef(10, nodes=100_000) == 66
     assert default_ef(10) == 64
 
 
