@@ -24,17 +24,18 @@ _WHOLE_NODES = 60_000  # where the widths below were measured
 def default_ef(wanted: int, selectivity: float = 1.0, nodes: int = _WHOLE_NODES) -> int:
     """Choose the search width for `wanted` results when the caller does not.
 
-    (48 + 1.6 × wanted) × selectivity^0.75 × (nodes / 60,000)^¹⁄₁₆, measured on arXiv abstracts:
+    (48 + 1.6 × wanted) × selectivity^¾ × max(1, nodes / 60,000)^⅛, measured on arXiv abstracts:
 
     - 64 for ten results without a filter gave a recall@10 of .98 on 60,000.
     - A filtered walk of the same width sees more of the graph, since only matches count, so equal
       recall needs less: the exponent was .75 and more for `year` between of selectivity .4.
     - At the same width a larger graph gives less: .977 with 15,000 nodes, .971 with 30,000, .965
-      with 60,000, at width 48. ⅛ would make up for it, but covers have fewer links.
+      with 60,000, at width 48. Smaller ones are not narrowed: their filters may be related to the
+      vectors, and then their nodes are closer together.
     """
     whole = 48 + 1.6 * wanted
-    narrowed = math.pow(selectivity, 0.75) * math.pow(nodes / _WHOLE_NODES, 0.0625)
-    return max(round(whole * narrowed), math.ceil(1.6 * wanted), 16)
+    scaled = math.pow(selectivity, 0.75) * math.pow(max(1.0, nodes / _WHOLE_NODES), 0.125)
+    return max(round(whole * scaled), math.ceil(1.6 * wanted), 16)
 
 
 def rows_worth_a_graph(dimension: int, coded: bool, costs: Costs) -> int:

@@ -23,8 +23,9 @@ from app.vectors.column import Column
 from app.vectors.graph import Graph, compact
 
 _SHARE = 0.6  # what keeps more of the rows is served well enough by the whole graph
-_LINKS = 0.75  # of the whole graph's: a smaller graph needs fewer, and is walked faster for it
-_EF_CONSTRUCTION = 80  # half the time of 200, for .005 of recall@10 (30,000 × 384)
+_FEW_NODES = 40_000
+_FEW_LINKS = 0.75  # of the whole graph's: a small graph needs fewer, and is walked faster for it
+_EF_CONSTRUCTION = 100  # half the time of 200, for .003 of recall@10 (30,000 × 384)
 _SPANS = ((0.0, 0.5), (0.25, 0.75), (0.5, 1.0))
 """Windows of a range attribute: halves that overlap. Any range narrower than a quarter lies in one,
 most of up to a half do. Quarters too gave ranges a tenth more speed, for twice the rows."""
@@ -47,8 +48,7 @@ def write_covers(
     least    fewest rows of one cover
     budget   most bytes of all covers together
     """
-    narrow = IndexSettings(max(8, round(_LINKS * settings.m)), _EF_CONSTRUCTION)
-    chosen = _chosen(segment, wishes, narrow.m, least, budget)
+    chosen = _chosen(segment, wishes, settings.m, least, budget)
     total = sum(rows.size for _, _, rows in chosen)
     covers = []
     done = 0
@@ -57,7 +57,7 @@ def write_covers(
         ThreadPoolExecutor(threads) as pool,  # each builds one graph at a time, without the GIL
     ):
         building = [
-            pool.submit(_built, segment.column(vector), rows, metrics[vector], narrow, work)
+            pool.submit(_built, segment.column(vector), rows, metrics[vector], settings.m, work)
             for vector, _, rows in chosen
         ]
         for number, (vector, condition, rows) in enumerate(chosen):
@@ -74,13 +74,17 @@ def write_covers(
         )
 
 
-def _built(
-    column: Column, rows: U32, metric: Metric, settings: IndexSettings, scratch: Path
-) -> Graph:
+def _built(column: Column, rows: U32, metric: Metric, whole_m: int, scratch: Path) -> Graph:
+    settings = IndexSettings(_links(whole_m, rows.size), _EF_CONSTRUCTION)
     if column.codes is not None:
         return build_from_codes(column.codes, rows, metric, settings)
     graph = build_graph(column.vectors[rows], metric, settings, scratch=scratch)
     return replace(graph, slots=rows)
+
+
+def _links(whole_m: int, nodes: int) -> int:
+    """Choose m for a graph of so many nodes beside a whole one of `whole_m`."""
+    return max(8, round(_FEW_LINKS * whole_m)) if nodes <= _FEW_NODES else whole_m
 
 
 def _chosen(
@@ -102,7 +106,7 @@ def _chosen(
     chosen = []
     for candidate in candidates:
         nodes = candidate[2].size
-        cost = nodes * (4 + 2 * m * (2 if nodes <= np.iinfo(np.uint16).max else 4))
+        cost = nodes * (4 + 2 * _links(m, nodes) * (2 if nodes <= np.iinfo(np.uint16).max else 4))
         if cost <= budget:
             budget -= cost
             chosen.append(candidate)
