@@ -18,13 +18,13 @@ from __future__ import annotations
 import re
 import secrets
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import orjson
 from pydantic import ValidationError
 
-from app.api.body import validated
+from app.api.body import Model, validated
 from app.api.convert import query_from_wire
 from app.service.checks import place
 from app.service.requests import Query
@@ -38,43 +38,36 @@ _TOKEN = secrets.token_hex(16)
 
 def one_query(body: bytes | bytearray) -> tuple[WireQuery, Query]:
     """Validate the body of a query. Raises MalformedBody or InvalidField."""
-    cut = _cut(body)
-    if cut is not None:
-        rest, vectors = cut
-        try:
-            model = WireQuery.model_validate_json(rest)
-        except ValidationError:
-            pass  # to be told of the body as it came
-        else:
-            found = _placed([model], vectors)
-            if found is not None:
-                return model, query_from_wire(model, "", found[0])
-    model = validated(WireQuery, body)
-    return model, query_from_wire(model, "", model.vector)
+    model, (vector,) = _read_past(WireQuery, body, lambda model: [model])
+    return model, query_from_wire(model, "", vector)
 
 
 def several_queries(body: bytes | bytearray) -> tuple[QueryBatch, list[Query]]:
     """Validate the body of a batch; each query knows its place. Raises as `one_query` does."""
+    model, vectors = _read_past(QueryBatch, body, lambda model: model.queries)
+    return model, [
+        query_from_wire(query, place("/queries", index), vector)
+        for index, (query, vector) in enumerate(zip(model.queries, vectors, strict=True))
+    ]
+
+
+def _read_past(
+    kind: type[Model], body: bytes | bytearray, queries_of: Callable[[Model], Sequence[WireQuery]]
+) -> tuple[Model, list[object]]:
+    """Validate a body, and give the vector of each of its queries: read already, or as it came."""
     cut = _cut(body)
     if cut is not None:
         rest, vectors = cut
         try:
-            model = QueryBatch.model_validate_json(rest)
+            model = kind.model_validate_json(rest)
         except ValidationError:
-            pass
+            pass  # to be told of the body as it came
         else:
-            found = _placed(model.queries, vectors)
+            found = _placed(queries_of(model), vectors)
             if found is not None:
-                return model, _all(model, found)
-    model = validated(QueryBatch, body)
-    return model, _all(model, [query.vector for query in model.queries])
-
-
-def _all(model: QueryBatch, vectors: Sequence[object]) -> list[Query]:
-    return [
-        query_from_wire(query, place("/queries", index), vector)
-        for index, (query, vector) in enumerate(zip(model.queries, vectors, strict=True))
-    ]
+                return model, found
+    model = validated(kind, body)
+    return model, [query.vector for query in queries_of(model)]
 
 
 def _cut(body: bytes | bytearray) -> tuple[bytes, dict[str, F32]] | None:

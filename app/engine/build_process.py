@@ -114,7 +114,7 @@ def build_covers(order: CoverOrder) -> None:
         Segment.open(Path(order.segment)),
         [Wish(*wish) for wish in order.wishes],
         [field.metric for field in _fields(order.fields)],
-        IndexSettings(order.m),
+        order.m,
         least=order.least,
         budget=order.budget,
         threads=order.threads,

@@ -40,13 +40,13 @@ def warm() -> None:
     none = _frozen(np.empty(0, dtype=np.uint32))
     links = _frozen(np.full((2, 4), graph.NONE, dtype=np.uint32))
     query = vectors[0].copy()
-    for allowed in (bits.full(2), _frozen(bits.full(2))):
-        for codes, wide in product((coded, plain), (links, _frozen(links.astype(np.uint16)))):
-            scan.scan(0, query, vectors, *codes, allowed, 1)
-            graph.search_graph(
-                0, query, vectors, *codes, none, wide, links[:0, :2], none, none, 0, 0, allowed,
-                1, 1, 1 << 40, bits.empty(2),
-            )  # fmt: skip
+    allowed = _frozen(bits.full(2))
+    for codes, wide in product((coded, plain), (links, _frozen(links.astype(np.uint16)))):
+        scan.scan(0, query, vectors, *codes, allowed, 1)
+        graph.search_graph(
+            0, query, vectors, *codes, none, wide, links[:0, :2], none, none, 0, 0, allowed,
+            1, 1, 1 << 40, bits.empty(2),
+        )  # fmt: skip
     build.insert_rows(
         np.eye(2, 8, dtype=np.int16), np.eye(2, 8, dtype=np.int8), *np.zeros((3, 2), np.float32),
         *np.zeros((2, 2), np.int64), np.empty((2, 6), np.uint32), np.zeros(2, np.int32),

@@ -56,6 +56,12 @@ def _node(key: np.uint64) -> np.int64:
 
 
 @nb.njit
+def _row(base: I64, lift: int, node: int) -> int:
+    """Find the row of a node's links: base[node] + lift, or the node itself if `base` is empty."""
+    return base[node] + lift if base.shape[0] > 0 else node
+
+
+@nb.njit
 def _search_level(
     t: I16,
     c: I8,
@@ -76,7 +82,7 @@ def _search_level(
 ) -> int:
     """Find the `ef` nearest of a level to row `query`: keys in `results`, ascending; their number.
 
-    base, lift   node → row of `links`: base[node] + lift, or the node itself if `base` is empty
+    base, lift   node → row of `links`, see `_row`
     seen, tag    nodes met by this search are marked with its tag
     frontier     uint64[≥ n]
     """
@@ -91,7 +97,7 @@ def _search_level(
         if found == ef and key > results[0]:
             break
         node = _node(key)
-        row = base[node] + lift if base.shape[0] > 0 else node
+        row = _row(base, lift, node)
         for j in range(counts[row]):
             n = np.int64(links[row, j])
             if seen[n] != tag:
@@ -112,7 +118,7 @@ def _search_level(
                 continue
             push_min(frontier, waiting, key)
             waiting += 1
-            prefetch_row(links, base[n] + lift if base.shape[0] > 0 else n, 0)
+            prefetch_row(links, _row(base, lift, n), 0)
     results[:found].sort()
     return found
 
@@ -232,29 +238,20 @@ def insert_rows(
             width = ef if at <= level else 1
             tag += np.uint32(1)
             if at > 0:
-                found = _search_level(
-                    t, c, a, b, g, upper_links, upper_counts, first_upper, lift, node, entry,
-                    width, seen, tag, frontier, results,
-                )  # fmt: skip
+                lists, lengths, base, limit = upper_links, upper_counts, first_upper, m
             else:
-                found = _search_level(
-                    t, c, a, b, g, links, counts, ground, 0, node, entry,
-                    width, seen, tag, frontier, results,
-                )  # fmt: skip
+                lists, lengths, base, limit = links, counts, ground, 2 * m
+            found = _search_level(
+                t, c, a, b, g, lists, lengths, base, lift, node, entry, width, seen, tag,
+                frontier, results,
+            )  # fmt: skip
             entry = _node(results[0])
             if at > level:
                 continue
             picked = _choose(t, c, a, b, g, node, results, found, m, chosen)
-            if at > 0:
-                _connect(
-                    t, c, a, b, g, upper_links, upper_counts, first_upper, lift, node, chosen,
-                    picked, m, keys, again,
-                )  # fmt: skip
-            else:
-                _connect(
-                    t, c, a, b, g, links, counts, ground, 0, node, chosen, picked, 2 * m, keys,
-                    again,
-                )  # fmt: skip
+            _connect(
+                t, c, a, b, g, lists, lengths, base, lift, node, chosen, picked, limit, keys, again,
+            )  # fmt: skip
         if level > top:
             state[0], state[1] = node, level
     if end == n:
@@ -286,13 +283,13 @@ def _connect(
     again: U32,
 ) -> None:
     """Link a node and its chosen neighbours both ways; cut lists that are full."""
-    row = base[node] + lift if base.shape[0] > 0 else node
+    row = _row(base, lift, node)
     for j in range(picked):
         links[row, j] = chosen[j]
     counts[row] = picked
     for j in range(picked):
         n = np.int64(chosen[j])
-        other = base[n] + lift if base.shape[0] > 0 else n
+        other = _row(base, lift, n)
         if counts[other] == links.shape[1]:
             _cut(t, c, a, b, g, links, counts, other, n, limit, keys, again)
         links[other, counts[other]] = np.uint32(node)

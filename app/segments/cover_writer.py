@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
-import numpy as np
-
 from app.attributes.filter import AnyOf, Range, canonical
 from app.segments.covers import FORMAT, Wish, describe
 from app.segments.folder import finished_folder
@@ -20,7 +18,7 @@ from app.types import U32, IndexSettings, Metric
 from app.vectors.builder import build_graph
 from app.vectors.code_builder import build_from_codes
 from app.vectors.column import Column
-from app.vectors.graph import Graph, compact
+from app.vectors.graph import Graph, compact, link_bytes
 
 _SHARE = 0.6  # what keeps more of the rows is served well enough by the whole graph
 _FEW_NODES = 40_000
@@ -36,7 +34,7 @@ def write_covers(
     segment: Segment,
     wishes: Sequence[Wish],
     metrics: Sequence[Metric],
-    settings: IndexSettings,
+    m: int,
     *,
     least: int,
     budget: int,
@@ -45,10 +43,11 @@ def write_covers(
 ) -> None:
     """Build the covers that some wishes ask for and leave them, synced, at `folder`.
 
+    m        of the whole graph
     least    fewest rows of one cover
     budget   most bytes of all covers together
     """
-    chosen = _chosen(segment, wishes, settings.m, least, budget)
+    chosen = _chosen(segment, wishes, m, least, budget)
     total = sum(rows.size for _, _, rows in chosen)
     covers = []
     done = 0
@@ -57,7 +56,7 @@ def write_covers(
         ThreadPoolExecutor(threads) as pool,  # each builds one graph at a time, without the GIL
     ):
         building = [
-            pool.submit(_built, segment.column(vector), rows, metrics[vector], settings.m, work)
+            pool.submit(_built, segment.column(vector), rows, metrics[vector], m, work)
             for vector, _, rows in chosen
         ]
         for number, (vector, condition, rows) in enumerate(chosen):
@@ -106,7 +105,7 @@ def _chosen(
     chosen = []
     for candidate in candidates:
         nodes = candidate[2].size
-        cost = nodes * (4 + 2 * _links(m, nodes) * (2 if nodes <= np.iinfo(np.uint16).max else 4))
+        cost = nodes * (4 + 2 * _links(m, nodes) * link_bytes(nodes))
         if cost <= budget:
             budget -= cost
             chosen.append(candidate)

@@ -82,11 +82,6 @@ class Codes:
         """Give what the kernels take."""
         return self.codes, self.middles, self.steps, self.norms, self.bounds
 
-    @property
-    def nbytes(self) -> int:
-        """Sum the bytes of the arrays."""
-        return self.codes.nbytes + self.norms.nbytes + 8 * self.middles.size
-
     def save(self, folder: Path, prefix: str) -> list[Path]:
         """Write the arrays as new files; the caller syncs them."""
         arrays: dict[str, NDArray[Any]] = {

@@ -91,9 +91,14 @@ class Graph:
 _ARRAYS = ("links", "upper_links", "upper_node", "upper_down", "slots")
 
 
+def link_bytes(nodes: int) -> int:
+    """Count the bytes of a compact ground link: 2 where 16 bits can number the nodes, else 4."""
+    return 2 if nodes <= np.iinfo(np.uint16).max else 4
+
+
 def compact(graph: Graph) -> Graph:
-    """Keep the ground links in 16 bits where these can number the nodes."""
-    if graph.nodes > np.iinfo(np.uint16).max:
+    """Keep the ground links in as few bytes as they need."""
+    if link_bytes(graph.nodes) == graph.links.itemsize:
         return graph
     # NONE, cut to 16 bits, is the NONE of 16 bits.
     return replace(graph, links=graph.links.astype(np.uint16))

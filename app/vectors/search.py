@@ -60,7 +60,7 @@ def scan(metric: Metric, query: F32, column: Column, allowed: Bits, *, wanted: i
     if column.file is not None and codes[0] is None:
         slots = slots_of(allowed)
         return Scan(*_ranked(kind, query, column.file, slots, wanted), slots.size)
-    found = Scan(*kernels.scan(kind, query, column.vectors, *codes, allowed, wanted))
+    found = Scan(*kernels.scan(kind, query, column.vectors, *codes, _frozen(allowed), wanted))
     if column.file is None:
         return found
     return Scan(*_ranked(kind, query, column.file, found.slots, wanted), found.compared)
@@ -99,7 +99,7 @@ def walk(
             graph.upper_down,
             graph.entry,
             graph.levels,
-            allowed,
+            _frozen(allowed),
             max(1, min(ef, nodes)),
             max(1, min(wanted, ef, nodes)),
             budget,
@@ -126,6 +126,11 @@ def _codes(metric: Metric, query: F32, column: Column) -> tuple[I8 | None, F32, 
     if metric is not Metric.COSINE and not np.abs(query).max() < HUGE:
         return _NO_CODES
     return column.codes.arrays
+
+
+def _frozen(allowed: Bits) -> Bits:
+    """Give bits as read-only: kernels that took either would be compiled, and loaded, twice."""
+    return read_only(allowed) if allowed.flags.writeable else allowed
 
 
 def _kind(metric: Metric) -> int:
