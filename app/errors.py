@@ -4,16 +4,20 @@ The first fork is whose move it is, the second whether the same request may succ
 
     LikewiseError                  code, detail, pointer, context
     ├─ InvalidRequest              the caller can fix it
-    │    MalformedBody  UnsupportedContentType  BodyTooLarge  LimitExceeded  InvalidField
-    │    InvalidName  InvalidId  DuplicateId  InvalidText  UnknownVector  InvalidVector
+    │    MalformedBody  UnsupportedContentType  BodyTooLarge  BodyTooSlow  LimitExceeded
+    │    InvalidField  InvalidName  InvalidId  DuplicateId  InvalidText  UnknownVector  InvalidVector
     │    DimensionMismatch  VectorNotFinite  ZeroVector  InvalidAttributes  SchemaViolation
-    │    InvalidFilter  InvalidQuery  InvalidDefinition  InvalidCursor
+    │    InvalidFilter  InvalidQuery  InvalidDefinition  InvalidCursor  InvalidSnapshot
+    ├─ AccessDenied                who asks may not
+    │    Unauthenticated  Forbidden
     ├─ NotFound                    names what is missing
     │    RouteNotFound  MethodNotAllowed  CollectionNotFound  PointNotFound  EncoderNotFound
+    │    SnapshotNotFound
     ├─ Conflict                    true, but not now
-    │    DefinitionDiffers  SchemaConflict
+    │    DefinitionDiffers  SchemaConflict  CollectionExists  SnapshotExists
     ├─ Unavailable                 try later, perhaps after `retry_after_s`
-    │    Overloaded  EncoderUnavailable  StorageFull  ShuttingDown
+    │    Overloaded  DeadlineExceeded  EncoderUnavailable  StorageFull  StorageReadOnly
+    │    ShuttingDown
     └─ ServerFault                 ours to mend
          EncodingFailed  StoredDataError (CorruptFile  IncompatibleFormat  DirectoryInUse)
 
@@ -77,6 +81,13 @@ class BodyTooLarge(InvalidRequest):
 
     code = "body-too-large"
     title = "Body too large"
+
+
+class BodyTooSlow(InvalidRequest):
+    """The body did not arrive within the time that one may take."""
+
+    code = "body-too-slow"
+    title = "Body too slow"
 
 
 class LimitExceeded(InvalidRequest):
@@ -220,6 +231,37 @@ class InvalidCursor(InvalidRequest):
     title = "Invalid cursor"
 
 
+class InvalidSnapshot(InvalidRequest):
+    """A file is not a snapshot, is damaged, or is of a version that this one cannot read."""
+
+    code = "invalid-snapshot"
+    title = "Invalid snapshot"
+
+
+# ── who asks may not ─────────────────────────────────────────────────────────────────────────
+
+
+class AccessDenied(LikewiseError):
+    """The request is not for everybody."""
+
+    code = "access-denied"
+    title = "Access denied"
+
+
+class Unauthenticated(AccessDenied):
+    """The request carries no key or token, or one that is not valid."""
+
+    code = "unauthenticated"
+    title = "Not authenticated"
+
+
+class Forbidden(AccessDenied):
+    """The key or token is valid, but does not allow this."""
+
+    code = "forbidden"
+    title = "Forbidden"
+
+
 # ── something named is missing ───────────────────────────────────────────────────────────────
 
 
@@ -268,6 +310,13 @@ class EncoderNotFound(NotFound):
     title = "Encoder not found"
 
 
+class SnapshotNotFound(NotFound):
+    """There is no snapshot of that name."""
+
+    code = "snapshot-not-found"
+    title = "Snapshot not found"
+
+
 # ── true, but not in this state ──────────────────────────────────────────────────────────────
 
 
@@ -292,6 +341,20 @@ class SchemaConflict(Conflict):
     title = "Stored points contradict the schema"
 
 
+class CollectionExists(Conflict):
+    """A collection of that name exists, and was not to be replaced."""
+
+    code = "collection-exists"
+    title = "Collection exists"
+
+
+class SnapshotExists(Conflict):
+    """A snapshot of that name exists."""
+
+    code = "snapshot-exists"
+    title = "Snapshot exists"
+
+
 # ── try later ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -310,6 +373,13 @@ class Overloaded(Unavailable):
     title = "Overloaded"
 
 
+class DeadlineExceeded(Unavailable):
+    """The request's time was over before its work began; nothing of it was done."""
+
+    code = "deadline-exceeded"
+    title = "Deadline exceeded"
+
+
 class EncoderUnavailable(Unavailable):
     """The encoder is known, but its model could not be obtained or loaded."""
 
@@ -323,6 +393,14 @@ class StorageFull(Unavailable):
 
     code = "storage-full"
     title = "Storage full"
+    retry_after_s = 60
+
+
+class StorageReadOnly(Unavailable):
+    """The data directory cannot be written to; reads go on."""
+
+    code = "storage-read-only"
+    title = "Storage read-only"
     retry_after_s = 60
 
 

@@ -10,6 +10,7 @@ with Client("http://127.0.0.1:8000") as client:
 
 from ._async import AsyncClient, AsyncCollection
 from ._errors import (
+    AccessError,
     ApiError,
     ConflictError,
     InvalidRequestError,
@@ -46,6 +47,7 @@ from ._vectors import to_numpy
 from ._version import __version__
 
 __all__ = [
+    "AccessError",
     "ApiError",
     "AsyncClient",
     "AsyncCollection",

@@ -3,6 +3,7 @@
     LikewiseError
     ├─ ApiError                    the service answered, with a problem document
     │    ├─ InvalidRequestError    the caller can fix it (other 4xx)
+    │    ├─ AccessError            the key or token is missing, or does not allow this (401, 403)
     │    ├─ NotFoundError          names what is missing (404)
     │    ├─ ConflictError          contradicts what is stored (409)
     │    ├─ UnavailableError       may succeed later (502, 503, 504, 507)
@@ -92,6 +93,10 @@ class InvalidRequestError(ApiError):
     """The request can never succeed as it is; `pointer` names the place to fix."""
 
 
+class AccessError(ApiError):
+    """The key or token is missing or not valid (401), or does not allow this (403)."""
+
+
 class NotFoundError(ApiError):
     """Something that the request names does not exist."""
 
@@ -130,6 +135,8 @@ class VersionError(LikewiseError):
 
 
 _CLASS_OF_STATUS: Mapping[int, type[ApiError]] = {
+    HTTPStatus.UNAUTHORIZED: AccessError,
+    HTTPStatus.FORBIDDEN: AccessError,
     HTTPStatus.NOT_FOUND: NotFoundError,
     HTTPStatus.CONFLICT: ConflictError,
     HTTPStatus.TOO_MANY_REQUESTS: OverloadedError,

@@ -24,6 +24,7 @@ import jsonschema
 import pytest
 from hypothesis import given
 from likewise import (
+    AccessError,
     ConflictError,
     F,
     InvalidRequestError,
@@ -409,6 +410,7 @@ def test_problem_documents_have_the_fields_that_errors_are_rebuilt_from(document
 
 FAMILIES = {
     server_errors.InvalidRequest: InvalidRequestError,
+    server_errors.AccessDenied: AccessError,
     server_errors.NotFound: NotFoundError,
     server_errors.Conflict: ConflictError,
     server_errors.Overloaded: OverloadedError,

@@ -9,6 +9,7 @@ from http import HTTPStatus
 import likewise
 import pytest
 from likewise import (
+    AccessError,
     ApiError,
     ConflictError,
     InvalidRequestError,
@@ -39,7 +40,7 @@ def document(code: str, **more: object) -> dict[str, object]:
     ("status", "expected"),
     [
         (400, InvalidRequestError),
-        (401, InvalidRequestError),
+        (401, AccessError),
         (404, NotFoundError),
         (409, ConflictError),
         (413, InvalidRequestError),
