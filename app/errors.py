@@ -5,9 +5,10 @@ The first fork is whose move it is, the second whether the same request may succ
     LikewiseError                  code, detail, pointer, context
     ├─ InvalidRequest              the caller can fix it
     │    MalformedBody  UnsupportedContentType  BodyTooLarge  BodyTooSlow  LimitExceeded
-    │    InvalidField  InvalidName  InvalidId  DuplicateId  InvalidText  UnknownVector  InvalidVector
-    │    DimensionMismatch  VectorNotFinite  ZeroVector  InvalidAttributes  SchemaViolation
-    │    InvalidFilter  InvalidQuery  InvalidDefinition  InvalidCursor  InvalidSnapshot
+    │    InvalidField  InvalidName  InvalidId  DuplicateId  InvalidText  UnknownVector
+    │    InvalidVector  DimensionMismatch  VectorNotFinite  ZeroVector  InvalidAttributes
+    │    SchemaViolation  InvalidFilter  InvalidQuery  InvalidDefinition  InvalidCursor
+    │    InvalidSnapshot
     ├─ AccessDenied                who asks may not
     │    Unauthenticated  Forbidden
     ├─ NotFound                    names what is missing
