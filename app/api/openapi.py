@@ -45,6 +45,8 @@ REQUESTS: tuple[type[WireModel], ...] = (
 
 _REF = "#/components/schemas/{model}"
 
+_NAME = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
 _OF_ALL = {"500": "The service failed"}
 _OF_V1 = {
     "429": "Too many requests wait; see Retry-After",
@@ -93,7 +95,15 @@ def document(app: FastAPI) -> dict[str, Any]:
     for path, operations in built["paths"].items():
         for operation in operations.values():
             _declare_problems(path, operation)
+            _declare_names(operation)
     return built
+
+
+def _declare_names(operation: dict[str, Any]) -> None:
+    """Say which names there can be: every one in a path keeps the same rules."""
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            parameter["schema"]["pattern"] = _NAME
 
 
 def _declare_problems(path: str, operation: dict[str, Any]) -> None:

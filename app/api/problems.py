@@ -14,6 +14,7 @@ import orjson
 from fastapi import Request, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app import errors
 from app.errors import InvalidField, LikewiseError, MalformedBody
@@ -128,7 +129,7 @@ async def on_error(_: Request, error: Exception) -> Response:
     return response_to(error)
 
 
-async def on_http_exception(_: Request, error: Exception) -> Response:
+async def on_http_exception(request: Request, error: Exception) -> Response:
     """Answer what the router itself refuses: unknown paths and methods."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
@@ -140,7 +141,22 @@ async def on_http_exception(_: Request, error: Exception) -> Response:
     else:
         response = response_to(errors.InvalidRequest("the request could not be read"))
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        response.headers["Allow"] = ", ".join(_methods(request))
     return response
+
+
+def _methods(request: Request) -> list[str]:
+    """List the methods that the path takes: the router names those of one route only."""
+    asked = {key: value for key, value in request.scope.items() if key != "method"}
+    return [
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        if any(
+            route.matches({**asked, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 def unexpected() -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema
 
 
 class WireModel(BaseModel):
@@ -17,6 +17,21 @@ class WireModel(BaseModel):
         hide_input_in_errors=True,
         validate_default=False,
     )
+
+
+NOT_EMPTY = {"minItems": 1}
+"""Said in the document only: the service's own check says which list is empty."""
+
+
+def exactly_one(*names: str) -> ConfigDict:
+    """Say in the document that exactly one of these members is given and not null.
+
+    The service checks it, and says it better than a validator could.
+    """
+    given: list[JsonValue] = [
+        {"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in names
+    ]
+    return ConfigDict(json_schema_extra={"oneOf": given})
 
 
 _SCALAR = {"type": ["string", "integer", "number", "boolean", "null"]}
@@ -65,7 +80,7 @@ Filter = Annotated[
         {
             "description": "Conditions on attributes: {field: value}, {field: {$op: operand}}, "
             "$and, $or, $not, $id.",
-            "type": "object",
+            "type": ["object", "null"],
             "additionalProperties": True,
         }
     ),
@@ -78,7 +93,7 @@ Schema = Annotated[
     WithJsonSchema(
         {
             "description": "Declared kind of a field, by field name.",
-            "type": "object",
+            "type": ["object", "null"],
             "additionalProperties": {"type": "string", "enum": _KINDS},
         }
     ),
@@ -89,7 +104,7 @@ SchemaChange = Annotated[
     WithJsonSchema(
         {
             "description": "A kind to declare or null to forget, by field name.",
-            "type": "object",
+            "type": ["object", "null"],
             "additionalProperties": {"enum": [*_KINDS, None]},
         }
     ),

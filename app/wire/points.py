@@ -6,7 +6,19 @@ from typing import Annotated
 
 from pydantic import FailFast, Field
 
-from app.wire.base import Attributes, EncodingFormat, Filter, Names, PointId, Vector, WireModel
+from app.wire.base import (
+    NOT_EMPTY,
+    Attributes,
+    EncodingFormat,
+    Filter,
+    Names,
+    PointId,
+    Vector,
+    WireModel,
+    exactly_one,
+)
+
+Ids = Annotated[list[PointId], Field(json_schema_extra=NOT_EMPTY)]
 
 
 class NewPoint(WireModel):
@@ -23,13 +35,15 @@ class UpsertPoints(WireModel):
     """Points to insert or replace, all or none of them."""
 
     # Stop at the first bad point: a body of a million bad ones must not become a million errors.
-    points: Annotated[list[NewPoint], FailFast()]
+    points: Annotated[list[NewPoint], FailFast(), Field(json_schema_extra=NOT_EMPTY)]
 
 
 class PatchPoints(WireModel):
     """Attributes to set and remove on the points named by `ids` or chosen by `filter`."""
 
-    ids: list[PointId] | None = None
+    model_config = exactly_one("ids", "filter")
+
+    ids: Ids | None = None
     filter: Filter = None
     set_: Attributes = Field(None, alias="set")
     unset: Names | None = None
@@ -38,7 +52,7 @@ class PatchPoints(WireModel):
 class GetPoints(WireModel):
     """Points to read, and which parts of them."""
 
-    ids: list[PointId]
+    ids: Ids
     fields_: Names | None = Field(None, alias="fields")
     with_text: bool = True
     with_vectors: bool = False
@@ -48,7 +62,9 @@ class GetPoints(WireModel):
 class DeletePoints(WireModel):
     """Points to remove: named by `ids` or chosen by `filter`."""
 
-    ids: list[PointId] | None = None
+    model_config = exactly_one("ids", "filter")
+
+    ids: Ids | None = None
     filter: Filter = None
 
 

@@ -6,7 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import FailFast, Field
 
-from app.wire.base import EncodingFormat, Filter, Names, PointId, Vector, WireModel
+from app.wire.base import (
+    NOT_EMPTY,
+    EncodingFormat,
+    Filter,
+    Names,
+    PointId,
+    Vector,
+    WireModel,
+    exactly_one,
+)
 from app.wire.points import Record
 
 
@@ -19,6 +28,8 @@ class Params(WireModel):
 
 class Query(WireModel):
     """The nearest points to exactly one of `text`, `vector` or the point `id`."""
+
+    model_config = exactly_one("text", "vector", "id")
 
     text: str | None = None
     vector: Vector = None
@@ -39,7 +50,7 @@ class Query(WireModel):
 class QueryBatch(WireModel):
     """Several queries, answered on one state of the collection."""
 
-    queries: Annotated[list[Query], FailFast()]
+    queries: Annotated[list[Query], FailFast(), Field(json_schema_extra=NOT_EMPTY)]
 
 
 class ScoredRecord(Record):

@@ -141,6 +141,7 @@ BAD_BODIES: list[tuple[str, str, Any, str, str]] = [
     ("POST", "points/delete", {}, "invalid-field", ""),
     ("POST", "points/delete", {"filter": {"a": {"$eqq": 1}}}, "invalid-filter", "/filter/a/$eqq"),
     ("POST", "points/count", {"filter": 3}, "invalid-filter", "/filter"),
+    ("POST", "query", {"vector": [1, 0, 0], "filter": "a"}, "invalid-filter", "/filter"),
     ("POST", "points/count", {"filter": {"a": {"$in": [1] * 9 + [{}]}}},
      "invalid-filter", "/filter/a/$in/9"),
     ("POST", "points/count", {"filter": {"$and": [{"a": n} for n in range(2000)]}},

@@ -57,6 +57,11 @@ def test_what_no_route_takes_is_a_problem_document(
     assert ("allow" in answer.headers) == (status == 405)
 
 
+def test_a_refused_method_is_told_all_that_the_path_takes(plain: InProcess) -> None:
+    answer = plain.send("POST", "/v1/collections/a")
+    assert answer.headers["allow"] == "DELETE, GET, PATCH, PUT"
+
+
 @pytest.mark.parametrize(
     "headers",
     [

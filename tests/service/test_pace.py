@@ -97,6 +97,8 @@ def test_kinds_differ_by_what_decides_the_time_and_not_by_values() -> None:
         {"filter": {"$or": [{"n": n} for n in range(100)]}},
         {"filter": {f"field {n}": n for n in range(40)}},
         {"filter": {"$and": [{"$or": [{"n": n} for n in range(20)]} for _ in range(20)]}},
+        {"filter": "no filter at all"},
+        {"filter": 3},
     ],
 )
 def test_what_may_be_long_has_no_kind(query: dict[str, Any]) -> None:
