@@ -46,6 +46,9 @@ class Builder:
         self._wake.set()  # a reopened collection may have something due
         self._closing = False
         self._lock = threading.Lock()
+        self._ended = threading.Condition(self._lock)
+        self._building: Collection | None = None
+        self._cancelled = False
         self._running: tuple[Collection, subprocess.Popen[bytes]] | None = None
         self._quiet: dict[Collection, tuple[int, float]] = {}
         self._retry: dict[Collection, tuple[float, float]] = {}
@@ -57,10 +60,14 @@ class Builder:
         self._wake.set()
 
     def cancel(self, collection: Collection) -> None:
-        """End a build of this collection, if one is running."""
+        """End a build of this collection, which is closed, and wait until nothing is left of it."""
         with self._lock:
-            if self._running is not None and self._running[0] is collection:
+            if self._building is not collection:
+                return
+            self._cancelled = True
+            if self._running is not None:
                 self._running[1].kill()
+            self._ended.wait_for(lambda: self._building is not collection)
 
     def close(self) -> None:
         """End the running build and the thread; what was not built stays for the next start."""
@@ -82,7 +89,12 @@ class Builder:
             for collection in collections:
                 if self._closing:
                     return
+                with self._lock:
+                    self._building, self._cancelled = collection, False
                 self._build_if_due(collection)
+                with self._lock:
+                    self._building = None
+                    self._ended.notify_all()
 
     def _build_if_due(self, collection: Collection) -> None:
         now = time.monotonic()
@@ -106,7 +118,7 @@ class Builder:
         except Exception as exc:
             if build is not None:
                 collection.builds.abandon(build)
-            if not self._closing:
+            if not self._closing and not self._cancelled:
                 _log.warning(
                     "%s: a build failed and is tried again in %.0f s: %s",
                     collection.name, pause, exc, exc_info=not isinstance(exc, _EXPECTED),
@@ -135,7 +147,7 @@ class Builder:
         )
         with self._lock:
             self._running = (collection, process)
-            if self._closing:
+            if self._closing or self._cancelled:
                 process.kill()
         try:
             assert process.stdin is not None

@@ -210,6 +210,10 @@ class Builds:
         """Order the covers that queries of some segment wished for, if it is worth it."""
         if self._settings.cover_share <= 0:
             return None
+        with self._gate:  # none begins for a collection that is closed
+            return self._ordered_covers(threads)
+
+    def _ordered_covers(self, threads: int) -> CoverBuild | None:
         for _, segment in self._parts.snapshot.segments:
             settled = segment.covers.settled if segment.covers is not None else frozenset()
             wishes = list(segment.wishes.items())
