@@ -50,7 +50,8 @@ class StoredAttributes(Mapping[str, Any]):
 class Search(NamedTuple):
     """One nearest-neighbour question.
 
-    vector           float32[dimension] of the field `using`; finite, not zero under cosine
+    vector           float32[dimension] of the field `using`; finite, not zero under cosine; or the
+                     id of the point to start from, whose vector it is, and which never appears
     ef               search width; None lets the planner choose
     exact            True forbids approximation
     score_threshold  hits below it are left out; k and offset count the rest
@@ -58,7 +59,7 @@ class Search(NamedTuple):
     explain          True fills `Answer.explanation`
     """
 
-    vector: F32
+    vector: F32 | PointId
     using: str
     filter: Filter | None = None
     k: int = 10

@@ -73,11 +73,14 @@ class Definition:
 
     schema   field name → declared kind as the wire spells it ("keyword", "integer", "float",
              "bool", "datetime"); undeclared fields take anything
+    mark     a backend's own, which tells a collection from the next one of the same name; kept
+             when the definition is altered, and no part of what is compared
     """
 
     vectors: Mapping[str, VectorField]
     schema: Mapping[str, str] = field(default_factory=dict)
     index: IndexSettings = field(default_factory=IndexSettings)
+    mark: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

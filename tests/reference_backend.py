@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -23,6 +23,8 @@ from app.errors import (
     CollectionNotFound,
     DefinitionDiffers,
     DimensionMismatch,
+    InvalidQuery,
+    PointNotFound,
     SchemaConflict,
     SchemaViolation,
     UnknownVector,
@@ -55,6 +57,7 @@ class ReferenceBackend:
 
     def __init__(self) -> None:
         self._collections: dict[str, Collection] = {}
+        self._created = 0
         self._lock = threading.RLock()
 
     def create(self, name: str, definition: Definition) -> tuple[CollectionInfo, bool]:
@@ -62,7 +65,9 @@ class ReferenceBackend:
             existing = self._collections.get(name)
             if existing is None:
                 now = datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
-                self._collections[name] = Collection(definition, now)
+                self._created += 1
+                own = replace(definition, mark=str(self._created))
+                self._collections[name] = Collection(own, now)
             elif existing.definition != definition:
                 raise DefinitionDiffers(f"collection {name!r} exists with another definition")
             return self.describe(name), existing is None
@@ -83,7 +88,11 @@ class ReferenceBackend:
             return [self.describe(name) for name in sorted(self._collections)]
 
     def alter(
-        self, name: str, *, schema: Mapping[str, str | None] | None, index: IndexSettings | None
+        self,
+        name: str,
+        *,
+        schema: Mapping[str, str | None] | None,
+        index: Callable[[IndexSettings], IndexSettings] | None,
     ) -> CollectionInfo:
         with self._lock:
             found = self._collection(name)
@@ -94,9 +103,9 @@ class ReferenceBackend:
                     check_conforms(point.attributes, kinds)
                 except SchemaViolation:
                     raise SchemaConflict("a stored point contradicts the schema") from None
-            found.definition = replace(
-                found.definition, schema=kinds, index=index or found.definition.index
-            )
+            present = found.definition
+            settings = present.index if index is None else index(present.index)
+            found.definition = replace(present, schema=kinds, index=settings)
             return self.describe(name)
 
     def drop(self, name: str) -> None:
@@ -104,9 +113,9 @@ class ReferenceBackend:
             self._collection(name)
             del self._collections[name]
 
-    def upsert(self, name: str, points: Sequence[Point]) -> int:
+    def upsert(self, name: str, points: Sequence[Point], mark: str | None = None) -> int:
         with self._lock:
-            found = self._collection(name)
+            found = self._collection(name, mark)
             for index, point in enumerate(points):
                 for field, vector in point.vectors.items():
                     expected = found.definition.vectors[field].dimension
@@ -145,7 +154,8 @@ class ReferenceBackend:
     def get(self, name: str, ids: Sequence[PointId], projection: Projection) -> list[Record]:
         with self._lock:
             points = self._collection(name).points
-            return [_record(points[one], projection) for one in ids if one in points]
+            wanted = dict.fromkeys(ids)
+            return [_record(points[one], projection) for one in wanted if one in points]
 
     def count(self, name: str, filter: Filter | None) -> int:
         with self._lock:
@@ -167,11 +177,16 @@ class ReferenceBackend:
             page = [_record(point, projection) for point in rest[:limit]]
             return Page(page, page[-1].id if len(rest) > limit else None)
 
-    def search(self, name: str, searches: Sequence[Search]) -> list[Answer]:
+    def search(
+        self, name: str, searches: Sequence[Search], mark: str | None = None
+    ) -> list[Answer]:
         with self._lock:
-            return [_answer(self._collection(name), search) for search in searches]
+            found = self._collection(name, mark)
+            return [_answer(found, at, search) for at, search in enumerate(searches)]
 
-    def search_now(self, name: str, searches: Sequence[Search]) -> list[Answer] | None:
+    def search_now(
+        self, name: str, searches: Sequence[Search], mark: str | None = None
+    ) -> list[Answer] | None:
         return None  # its lock may be held for long
 
     def health(self) -> dict[str, Any]:
@@ -180,10 +195,11 @@ class ReferenceBackend:
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _collection(self, name: str) -> Collection:
-        if name not in self._collections:
+    def _collection(self, name: str, mark: str | None = None) -> Collection:
+        found = self._collections.get(name)
+        if found is None or mark not in (None, found.definition.mark):
             raise CollectionNotFound(name)
-        return self._collections[name]
+        return found
 
 
 def score(query: F32, stored: F32, metric: Metric) -> float:
@@ -198,19 +214,28 @@ def score(query: F32, stored: F32, metric: Metric) -> float:
     return float(np.float32(exact))
 
 
-def _answer(collection: Collection, search: Search) -> Answer:
+def _answer(collection: Collection, at: int, search: Search) -> Answer:
     if search.using not in collection.definition.vectors:
         raise UnknownVector(f"there is no vector named {search.using!r}")
     expected = collection.definition.vectors[search.using].dimension
-    if search.vector.shape != (expected,):
-        raise DimensionMismatch(expected=expected, received=search.vector.size)
+    query = search.vector
+    if not isinstance(query, np.ndarray):
+        start = collection.points.get(query)
+        if start is None:
+            raise PointNotFound("there is no point of that id", pointer=f"/{at}/id")
+        if search.using not in start.vectors:
+            raise InvalidQuery("the point has no such vector", pointer=f"/{at}/id")
+        search = search._replace(exclude=query)
+        query = start.vectors[search.using]
+    if query.shape != (expected,):
+        raise DimensionMismatch(expected=expected, received=query.size)
     metric = collection.definition.vectors[search.using].metric
     candidates = [
         point
         for point in _selected(collection.points, Selection(filter=search.filter))
         if search.using in point.vectors and point.id != search.exclude
     ]
-    scored = [(score(search.vector, p.vectors[search.using], metric), p) for p in candidates]
+    scored = [(score(query, p.vectors[search.using], metric), p) for p in candidates]
     scored.sort(key=lambda pair: (-pair[0], _order(pair[1].id)))
     least = -math.inf if search.score_threshold is None else search.score_threshold
     hits = [

@@ -9,12 +9,13 @@ Guarantees that every backend gives and `tests/contract` checks:
 - One call is atomic: all of it happens or nothing.
 - A search returns `min(k, matching − offset)` hits, best score first, ties by id (integers before
   strings, then by value).
-- Reads see one consistent state of the collection, and are never blocked by index builds.
+- Reads see one consistent state of the collection, and are never blocked by index builds. None sees
+  an older state than a read, of whatever kind, that had ended before it began.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from app.attributes.filter import Filter
@@ -49,18 +50,25 @@ class Backend(Protocol):
         name: str,
         *,
         schema: Mapping[str, str | None] | None,
-        index: IndexSettings | None,
+        index: Callable[[IndexSettings], IndexSettings] | None,
     ) -> CollectionInfo:
         """Declare (or with None undeclare) schema fields, change settings of later builds.
 
-        Raises SchemaConflict if stored points contradict a newly declared field.
+        index   makes the new settings of the present ones, so that of two calls at the same time
+                neither undoes what the other did
+
+        Raises SchemaConflict if stored points contradict a newly declared field, and what `index`
+        raises.
         """
         ...
 
     def drop(self, name: str) -> None: ...
 
-    def upsert(self, name: str, points: Sequence[Point]) -> int:
+    def upsert(self, name: str, points: Sequence[Point], mark: str | None = None) -> int:
         """Insert or replace whole points, whose ids all differ; returns their number.
+
+        mark   that of the definition which the points were made for: CollectionNotFound if that
+               collection is gone, though there is another of its name
 
         Raises SchemaViolation with a pointer relative to the list ("/3/attributes/year").
         """
@@ -85,7 +93,7 @@ class Backend(Protocol):
         ...
 
     def get(self, name: str, ids: Sequence[PointId], projection: Projection) -> list[Record]:
-        """The points that exist, in the order of `ids`."""
+        """The points that exist, each once, in the order of `ids`."""
         ...
 
     def count(self, name: str, filter: Filter | None) -> int: ...
@@ -102,11 +110,19 @@ class Backend(Protocol):
         """Points in id order (integers, then strings), from just after `after`."""
         ...
 
-    def search(self, name: str, searches: Sequence[Search]) -> list[Answer]:
-        """Answer each search, in order, all on one consistent state."""
+    def search(
+        self, name: str, searches: Sequence[Search], mark: str | None = None
+    ) -> list[Answer]:
+        """Answer each search, in order, all on one consistent state; `mark` as in `upsert`.
+
+        Raises PointNotFound or InvalidQuery where the point to start from does not exist or lacks
+        the vector, with a pointer relative to the list ("/3/id").
+        """
         ...
 
-    def search_now(self, name: str, searches: Sequence[Search]) -> list[Answer] | None:
+    def search_now(
+        self, name: str, searches: Sequence[Search], mark: str | None = None
+    ) -> list[Answer] | None:
         """Answer as `search` does, or give None rather than wait for anyone.
 
         The only method that is called on the event loop, for searches that are expected to be

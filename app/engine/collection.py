@@ -28,6 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import orjson
 
 from app.attributes.filter import Filter
@@ -36,12 +37,16 @@ from app.engine.builds import Builds, BuildSettings
 from app.engine.commits import CommitQueue
 from app.engine.gate import Gate
 from app.engine.parts import Effect, Parts, prepared
-from app.engine.records import read_records, record_of
+from app.engine.records import read_records
 from app.engine.recovery import recover
 from app.engine.search import matching, run
+from app.engine.snapshot import Snapshot
 from app.errors import (
     DimensionMismatch,
+    InvalidQuery,
+    LikewiseError,
     LimitExceeded,
+    PointNotFound,
     SchemaConflict,
     SchemaViolation,
     UnknownVector,
@@ -52,6 +57,7 @@ from app.keys import id_from_key, key_from_id
 from app.segments.segment import Segment
 from app.storage.store import Store, StoredPoint, Writer, attributes_from_json
 from app.types import (
+    F32,
     Attributes,
     AttributeValue,
     Definition,
@@ -60,6 +66,7 @@ from app.types import (
     PointId,
     Projection,
     Record,
+    VectorField,
 )
 
 _log = logging.getLogger(__name__)
@@ -282,12 +289,22 @@ class Collection:
         """Answer all searches, or None if a write replaced a hit before it was read."""
         snapshot = self._parts.snapshot
         outcomes = []
-        for search in searches:
+        for at, search in enumerate(searches):
             number = self._number_of(search.using)
+            query = search.vector
+            if not isinstance(query, np.ndarray):
+                search = search._replace(exclude=query)
+                try:
+                    found = self._vector_of(query, self._fields[number], snapshot)
+                except LikewiseError as error:
+                    raise error.under(f"/{at}") from None
+                if found is None:
+                    return None
+                query = found
             expected = self._fields[number].dimension
-            if search.vector.shape != (expected,):  # compiled code would read past the rows
-                raise DimensionMismatch(expected=expected, received=search.vector.size)
-            outcomes.append(run(search, snapshot, self._fields[number], number, self._costs))
+            if query.shape != (expected,):  # compiled code would read past the rows
+                raise DimensionMismatch(expected=expected, received=query.size)
+            outcomes.append(run(search, query, snapshot, self._fields[number], number, self._costs))
         answers = []
         for search, outcome in zip(searches, outcomes, strict=True):
             pairs = [(found.row, found.key) for found in outcome.page]
@@ -303,6 +320,23 @@ class Collection:
             )
         return answers
 
+    def _vector_of(self, id_: PointId, field: VectorField, snapshot: Snapshot) -> F32 | None:
+        """Look up the vector that a query by id starts from; None if a write replaced the point."""
+        rows = snapshot.rows_of([id_])
+        if not rows:
+            raise PointNotFound("the collection has no point of that id", pointer="/id")
+        projection = Projection(frozenset(), with_text=False, with_vectors=True)
+        pairs = [(row, key) for key, row in rows.items()]
+        records = read_records(self._store, self._fields, pairs, projection)
+        if records is None:
+            return None
+        vector = (records[0].vectors or {}).get(field.name)
+        if vector is None:
+            raise InvalidQuery(
+                f"the point has no vector {field.name!r} to start from", pointer="/id"
+            )
+        return vector
+
     def _number_of(self, name: str) -> int:
         if name not in self._numbers:
             raise UnknownVector(f"collection {self.name!r} has no vector named {name!r}")
@@ -310,10 +344,16 @@ class Collection:
 
     def get(self, ids: Sequence[PointId], projection: Projection) -> list[Record]:
         """Read points by id; see `Backend.get`."""
-        keys = [key_from_id(id_) for id_ in ids]
-        with self._gate:
-            points = self._store.by_keys(keys, vectors=projection.with_vectors)
-        return [record_of(points[key], self._fields, projection) for key in keys if key in points]
+        keys = list(dict.fromkeys(key_from_id(id_) for id_ in ids))
+
+        def read() -> list[Record] | None:
+            # Not by key from the store: it holds a write already that the snapshot does not show
+            # yet, and a search that came next would seem to undo it.
+            rows = self._parts.snapshot.rows_of(ids)
+            pairs = [(rows[key], key) for key in keys if key in rows]
+            return read_records(self._store, self._fields, pairs, projection)
+
+        return self._consistent(read)
 
     def count(self, filter: Filter | None) -> int:
         """Count the matching points, exactly."""

@@ -15,7 +15,7 @@ import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -134,7 +134,7 @@ class Database:
         return Collection(
             self._folder / entry.folder,
             entry.name,
-            _definition_from_json(entry.definition),
+            replace(_definition_from_json(entry.definition), mark=entry.folder),
             entry.created_at,
             sync=self._sync,
             settings=self._builds,
@@ -145,12 +145,14 @@ class Database:
         if self._builder is not None:
             self._builder.wake()
 
-    def _collection(self, name: str) -> Collection:
+    def _collection(self, name: str, mark: str | None = None) -> Collection:
         collection = self._open.get(name)
         if collection is None:
             if name in self._broken:
                 raise self._broken[name].with_traceback(None)
             raise CollectionNotFound(name)
+        if mark is not None and collection.definition.mark != mark:
+            raise CollectionNotFound(name)  # the one that was meant is gone
         return collection
 
     def _collection_is(self, name: str, collection: Collection) -> None:
@@ -214,14 +216,15 @@ class Database:
         name: str,
         *,
         schema: Mapping[str, str | None] | None,
-        index: IndexSettings | None,
+        index: Callable[[IndexSettings], IndexSettings] | None,
     ) -> CollectionInfo:
         """Change a collection's definition; see `Backend.alter`."""
 
         def change(definition: Definition) -> Definition:
             declared = {**definition.schema, **(schema or {})}
             kept = {field: kind for field, kind in declared.items() if kind is not None}
-            return replace(definition, schema=kept, index=index or definition.index)
+            settings = definition.index if index is None else index(definition.index)
+            return replace(definition, schema=kept, index=settings)
 
         def save(definition: Definition) -> None:
             with self._lock:
@@ -247,9 +250,9 @@ class Database:
             self._open = {other: c for other, c in self._open.items() if other != name}
             self._broken.pop(name, None)
         if collection is not None:
+            collection.close()  # first: no build begins after
             if self._builder is not None:
                 self._builder.cancel(collection)
-            collection.close()
         dropped = folder.with_suffix(_DROPPED)
         with contextlib.suppress(OSError):
             folder.rename(dropped)
@@ -257,9 +260,9 @@ class Database:
 
     # ── points ───────────────────────────────────────────────────────────────────────────────
 
-    def upsert(self, name: str, points: Sequence[Point]) -> int:
+    def upsert(self, name: str, points: Sequence[Point], mark: str | None = None) -> int:
         """Insert or replace points; see `Backend.upsert`."""
-        return self._collection(name).upsert(points)
+        return self._collection(name, mark).upsert(points)
 
     def delete(self, name: str, selection: Selection) -> int:
         """Delete points; see `Backend.delete`."""
@@ -298,13 +301,17 @@ class Database:
             filter=filter, limit=limit, after=after, projection=projection
         )
 
-    def search(self, name: str, searches: Sequence[Search]) -> list[Answer]:
+    def search(
+        self, name: str, searches: Sequence[Search], mark: str | None = None
+    ) -> list[Answer]:
         """Answer nearest-neighbour questions; see `Backend.search`."""
-        return self._collection(name).search(searches)
+        return self._collection(name, mark).search(searches)
 
-    def search_now(self, name: str, searches: Sequence[Search]) -> list[Answer] | None:
+    def search_now(
+        self, name: str, searches: Sequence[Search], mark: str | None = None
+    ) -> list[Answer] | None:
         """Answer questions without waiting for a writer, or not; see `Backend.search_now`."""
-        return self._collection(name).search_now(searches)
+        return self._collection(name, mark).search_now(searches)
 
     # ── the whole ────────────────────────────────────────────────────────────────────────────
 

@@ -50,11 +50,11 @@ class Outcome(NamedTuple):
 
 
 def run(
-    search: Search, snapshot: Snapshot, field: VectorField, number: int, costs: Costs
+    search: Search, vector: F32, snapshot: Snapshot, field: VectorField, number: int, costs: Costs
 ) -> Outcome:
-    """Answer `search` over vector field `number` of the snapshot's parts."""
+    """Answer `search`, by that vector, over vector field `number` of the snapshot's parts."""
     started = time.perf_counter()
-    query = prepare(field.metric, search.vector)
+    query = prepare(field.metric, vector)
     wanted = search.offset + search.k
     parts: list[_PartSearch] = []
     for live in snapshot.parts:

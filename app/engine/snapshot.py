@@ -15,7 +15,7 @@ import numpy as np
 from app.kernels import bits as bitset
 from app.segments.part import Part
 from app.segments.segment import Segment
-from app.types import I64, U32, Bits
+from app.types import I64, U32, Bits, PointId
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +78,15 @@ class Snapshot:
     def segments(self) -> list[tuple[LivePart, Segment]]:
         """Give the parts that are segments."""
         return [(live, live.part) for live in self.parts if isinstance(live.part, Segment)]
+
+    def rows_of(self, ids: Sequence[PointId]) -> dict[bytes, int]:
+        """Find the live points of those ids: their rows by key."""
+        found: dict[bytes, int] = {}
+        for live in self.parts:
+            slots = bitset.keep(live.live, live.part.find_ids(ids), True)
+            rows: list[int] = live.part.rows[slots].tolist()
+            found.update(zip(live.part.keys(slots), rows, strict=True))
+        return found
 
     def without(self, rows: Sequence[int]) -> Snapshot:
         """Tombstone rows wherever they stand."""

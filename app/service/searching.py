@@ -1,7 +1,8 @@
 """From queries as they came to searches of a backend.
 
 A query by text lacks its vector at first: `Question.text` is to be encoded by the encoder of
-`Question.field`. A query by id takes the vector of that point, looked up here.
+`Question.field`. A query by id has an id in the place of the vector: the backend looks it up on the
+state that it searches.
 """
 
 from __future__ import annotations
@@ -10,25 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.attributes.filter import Filter, parse_filter
-from app.backends.base import Backend, Search
-from app.errors import InvalidQuery, InvalidText, LimitExceeded, PointNotFound
+from app.backends.base import Search
+from app.errors import InvalidQuery, InvalidText, LikewiseError, LimitExceeded
 from app.service.checks import check_id, check_text, check_vector, place
 from app.service.requests import Query
 from app.service.writing import check_encoded, known_field
-from app.types import F32, PointId, Projection, VectorField
-
-_VECTORS_ONLY = Projection(fields=frozenset(), with_text=False, with_vectors=True)
+from app.types import F32, PointId, VectorField
 
 
 @dataclass(slots=True)
 class Question:
-    """A checked query; `vector` is None until it is encoded or looked up."""
+    """A checked query; `vector`, or the id of the point to start from, is None until encoded."""
 
     query: Query
     field: VectorField
     filter: Filter | None
-    vector: F32 | None = None
-    point: PointId | None = None
+    vector: F32 | PointId | None = None
 
     def fill(self, encoded: F32) -> None:
         """Take the vector that was made of the query's text."""
@@ -48,7 +46,6 @@ class Question:
             score_threshold=query.score_threshold,
             ef=query.ef,
             exact=query.exact,
-            exclude=self.point,
             projection=query.projection,
             explain=query.explain,
         )
@@ -92,7 +89,7 @@ def ask(
     elif query.vector is not None:
         question.vector = check_vector(query.vector, question.field, f"{at}/vector")
     else:
-        question.point = check_id(query.id, place(at, "id"))
+        question.vector = check_id(query.id, place(at, "id"))
     return question
 
 
@@ -103,23 +100,11 @@ def checked_filter(raw: object, max_nodes: int, at: str = "") -> Filter | None:
     return parse_filter(raw, max_nodes=max_nodes, pointer=f"{at}/filter")
 
 
-def look_up(backend: Backend, collection: str, questions: Sequence[Question]) -> None:
-    """Give each query by id the stored vector of its point. Raises PointNotFound, InvalidQuery."""
-    wanted = [question for question in questions if question.point is not None]
-    if not wanted:
-        return
-    ids = list(dict.fromkeys(q.point for q in wanted if q.point is not None))
-    found = {record.id: record for record in backend.get(collection, ids, _VECTORS_ONLY)}
-    for question in wanted:
-        pointer = place(question.query.at, "id")
-        record = found.get(question.point) if question.point is not None else None
-        if record is None:
-            raise PointNotFound("the collection has no point of that id", pointer=pointer)
-        question.vector = (record.vectors or {}).get(question.field.name)
-        if question.vector is None:
-            raise InvalidQuery(
-                f"the point has no vector {question.field.name!r} to start from", pointer=pointer
-            )
+def placed(error: LikewiseError, questions: Sequence[Question]) -> LikewiseError:
+    """Point an error of a backend, which counts searches, to the query in the body."""
+    _, number, member = (error.pointer or "").split("/")
+    error.pointer = place(questions[int(number)].query.at, member)
+    return error
 
 
 def _searched_field(fields: Mapping[str, VectorField], query: Query) -> VectorField:

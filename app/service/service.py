@@ -29,8 +29,10 @@ from app.encoders.base import EncoderInfo
 from app.encoders.registry import EncoderRegistry
 from app.errors import (
     InvalidField,
+    InvalidQuery,
     LikewiseError,
     LimitExceeded,
+    PointNotFound,
     SchemaViolation,
     ShuttingDown,
 )
@@ -41,7 +43,7 @@ from app.service.encoding import Encoding
 from app.service.lanes import Lane
 from app.service.pace import Kind, Pace, kinds_of
 from app.service.requests import Chosen, NewCollection, NewIndex, NewPoint, Query, ToEmbed
-from app.service.searching import Question, ask, checked_filter, look_up
+from app.service.searching import Question, ask, checked_filter, placed
 from app.service.selecting import check_patch, select
 from app.service.writing import Draft, draft_points
 from app.types import F32, Definition, Projection, Record
@@ -140,11 +142,11 @@ class Service:
         """Declare and forget schema fields, change settings of later index builds."""
 
         def work() -> CollectionInfo:
-            present = self._described(name).definition
+            check_name(name, "collection")
             return self._backend.alter(
                 name,
                 schema=None if schema is None else check_schema_change(schema, "/schema"),
-                index=None if index is None else changed_index(present.index, index),
+                index=None if index is None else partial(changed_index, change=index),
             )
 
         return await self._write.run(work)
@@ -263,30 +265,31 @@ class Service:
             if answers is not None:
                 return answers
 
-        def prepare() -> tuple[list[Question], list[Answer] | None]:
+        def prepare() -> tuple[str, list[Question], list[Answer] | None]:
             begun_s = time.thread_time()
-            questions = self._asked(name, queries)
+            mark, questions = self._asked(name, queries)
             if any(question.vector is None for question in questions):
-                return questions, None
+                return mark, questions, None
             # Without texts there is nothing to wait for: one visit to the lane is enough.
-            answers = self._answered(name, questions)
+            answers = self._answered(name, mark, questions)
             if kinds and len(kinds) == 1:
                 self._pace.note(kinds[0], time.thread_time() - begun_s, on_loop=False)
-            return questions, answers
+            return mark, questions, answers
 
-        questions, answers = await self._search.run(prepare)
+        mark, questions, answers = await self._search.run(prepare)
         if answers is not None:
             return answers
         await self._encode(questions)
-        return await self._search.run(partial(self._answered, name, questions))
+        return await self._search.run(partial(self._answered, name, mark, questions))
 
     def _answered_here(
         self, name: str, queries: Sequence[Query], kinds: Sequence[Kind]
     ) -> list[Answer] | None:
         """Search on the event loop; None if that would mean to wait for somebody."""
         begun_s = time.perf_counter()
-        questions = self._asked(name, queries)
-        answers = self._backend.search_now(name, [question.search() for question in questions])
+        mark, questions = self._asked(name, queries)
+        searches = [question.search() for question in questions]
+        answers = self._backend.search_now(name, searches, mark)
         took_s = (time.perf_counter() - begun_s) / len(kinds)
         for kind in kinds:
             self._pace.note(kind, took_s, on_loop=True)
@@ -307,12 +310,13 @@ class Service:
             for question, vector in zip(asking, encoded.vectors, strict=True):
                 question.fill(vector)
 
-    def _asked(self, name: str, queries: Sequence[Query]) -> list[Question]:
+    def _asked(self, name: str, queries: Sequence[Query]) -> tuple[str, list[Question]]:
+        """Check queries against the collection, and say which one of its name that was."""
         settings = self.settings
-        fields = self._definition(name).vectors
+        definition = self._definition(name)
         questions = [
             ask(
-                fields,
+                definition.vectors,
                 query,
                 max_k=settings.max_k,
                 max_text_chars=settings.max_text_chars,
@@ -326,15 +330,17 @@ class Service:
                 pointer="/queries",
                 limit=BATCH_PAGES * settings.max_k,
             )
-        look_up(self._backend, name, questions)
         for encoder in {q.field.encoder for q in questions if q.vector is None}:
             assert encoder is not None
             self._encoding.usable(encoder)
-        return questions
+        return definition.mark, questions
 
-    def _answered(self, name: str, questions: Sequence[Question]) -> list[Answer]:
+    def _answered(self, name: str, mark: str, questions: Sequence[Question]) -> list[Answer]:
         searches: list[Search] = [question.search() for question in questions]
-        return self._backend.search(name, searches)
+        try:
+            return self._backend.search(name, searches, mark)
+        except (PointNotFound, InvalidQuery) as error:
+            raise placed(error, questions) from None
 
     # ── encoders ─────────────────────────────────────────────────────────────────────────────
 
@@ -390,7 +396,7 @@ class Service:
 
     def _upserted(self, name: str, draft: Draft) -> int:
         try:
-            return self._backend.upsert(name, draft.points())
+            return self._backend.upsert(name, draft.points(), draft.definition.mark)
         except SchemaViolation as error:
             raise error.under("/points") from None
 

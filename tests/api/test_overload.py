@@ -22,9 +22,11 @@ class Gated(ReferenceBackend):
         super().__init__()
         self.gate = threading.Event()
 
-    def search(self, name: str, searches: Sequence[Search]) -> list[Answer]:
+    def search(
+        self, name: str, searches: Sequence[Search], mark: str | None = None
+    ) -> list[Answer]:
         assert self.gate.wait(30)
-        return super().search(name, searches)
+        return super().search(name, searches, mark)
 
 
 def test_searches_above_the_queue_are_refused_while_writes_go_on(tmp_path: Path) -> None:

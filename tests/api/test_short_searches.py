@@ -29,13 +29,17 @@ class Watched(LocalBackend):
         self.threads: list[str] = []
         self.overtaken = False
 
-    def search(self, name: str, searches: Sequence[Search]) -> list[Answer]:
+    def search(
+        self, name: str, searches: Sequence[Search], mark: str | None = None
+    ) -> list[Answer]:
         self.threads.append(threading.current_thread().name)
-        return super().search(name, searches)
+        return super().search(name, searches, mark)
 
-    def search_now(self, name: str, searches: Sequence[Search]) -> list[Answer] | None:
+    def search_now(
+        self, name: str, searches: Sequence[Search], mark: str | None = None
+    ) -> list[Answer] | None:
         self.threads.append(threading.current_thread().name)
-        return None if self.overtaken else super().search_now(name, searches)
+        return None if self.overtaken else super().search_now(name, searches, mark)
 
 
 @pytest.fixture

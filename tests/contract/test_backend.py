@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from app.errors import (
     CollectionNotFound,
     DefinitionDiffers,
     DimensionMismatch,
+    InvalidQuery,
+    PointNotFound,
     SchemaConflict,
     SchemaViolation,
     UnknownVector,
@@ -246,7 +249,7 @@ def test_a_declared_schema_is_enforced_and_nothing_is_written(backend: Backend) 
 def test_a_schema_is_declared_later_only_if_stored_points_fit(filled: Backend) -> None:
     with pytest.raises(SchemaConflict):
         filled.alter("c", schema={"n": "keyword"}, index=None)
-    info = filled.alter("c", schema={"n": "integer"}, index=IndexSettings(8, 100))
+    info = filled.alter("c", schema={"n": "integer"}, index=lambda _: IndexSettings(8, 100))
     assert info.definition.schema == {"n": "integer"}
     assert info.definition.index == IndexSettings(8, 100)
     with pytest.raises(SchemaViolation):
@@ -299,6 +302,51 @@ def test_a_search_now_is_a_search_or_nothing(filled: Backend) -> None:
     asked = [search([1, 0, 0, 0], k=3), search([1, 0, 0, 0], where(even=True), k=2, offset=1)]
     found = filled.search_now("c", asked)
     assert found is None or found == filled.search("c", asked)
+
+
+def test_a_search_may_start_from_a_point_which_is_left_out(filled: Backend) -> None:
+    by_id, by_vector = filled.search(
+        "c", [Search(3, "v", k=3), search([3, 1, 0, 0], k=3, exclude=3)]
+    )
+    assert by_id == by_vector
+    assert by_id.matches == 10
+    for missing in (404, "3"):
+        with pytest.raises(PointNotFound) as failed:
+            filled.search("c", [search([1, 0, 0, 0]), Search(missing, "v")])
+        assert failed.value.pointer == "/1/id"
+
+
+def test_a_search_cannot_start_from_a_vector_that_its_point_lacks(backend: Backend) -> None:
+    two = Definition({"a": VectorField("a", 2, Metric.IP), "b": VectorField("b", 3, Metric.L2)})
+    backend.create("c", two)
+    backend.upsert("c", [Point(1, {"a": vector(1, 0)}, {})])
+    with pytest.raises(InvalidQuery) as failed:
+        backend.search("c", [Search(1, "b")])
+    assert failed.value.pointer == "/0/id"
+
+
+def test_points_and_searches_meant_for_a_dropped_collection_miss_its_successor(
+    filled: Backend,
+) -> None:
+    mark = filled.definition("c").mark
+    filled.alter("c", schema={"n": "integer"}, index=None)
+    filled.upsert("c", [point(1, [1, 0, 0, 0])], mark)
+    filled.drop("c")
+    filled.create("c", definition())
+    assert filled.definition("c").mark != mark
+    with pytest.raises(CollectionNotFound):
+        filled.upsert("c", [point(1, [1, 0, 0, 0])], mark)
+    with pytest.raises(CollectionNotFound):
+        filled.search("c", [search([1, 0, 0, 0])], mark)
+    assert filled.count("c", None) == 0
+
+
+def test_of_two_changes_to_the_settings_neither_undoes_the_other(filled: Backend) -> None:
+    filled.alter("c", schema=None, index=lambda present: replace(present, m=8))
+    info = filled.alter(
+        "c", schema=None, index=lambda present: replace(present, ef_construction=99)
+    )
+    assert info.definition.index == IndexSettings(8, 99)
 
 
 def test_the_definition_is_what_is_described(backend: Backend) -> None:
