@@ -193,16 +193,15 @@ class Builds:
             built = living(segment, rows)
             if built.count != rows.size:
                 raise StoredDataError("the built segment lacks points that it should hold")
-            self._store.write(
-                lambda writer: writer.replace_segments(build.replaced, [segment.name])
-            )
+            used = [segment.name] if segment.slots else []  # all may have gone meanwhile
+            self._store.write(lambda writer: writer.replace_segments(build.replaced, used))
             for live in sources:
                 if isinstance(live.part, Segment):
                     _inherit(segment, live.part)
-            self._parts.swap(sources, built)
+            self._parts.swap(sources, built if used else None)
             self._running = False
             self._distrusted.difference_update(build.replaced)
-        self._remove(build.replaced)
+        self._remove(build.replaced if used else (*build.replaced, segment.name))
 
     # ── covers ───────────────────────────────────────────────────────────────────────────────
 

@@ -67,7 +67,9 @@ def write_segment(
             prefix = f"v{number}"
             save_array(work / f"{prefix}.vectors.npy", column.vectors)
             files.append(work / f"{prefix}.vectors.npy")
-            codes = Codes.made(column.vectors, field.metric)
+            codes = None
+            if gathered.rows.size:  # else all that was to be built was deleted meanwhile
+                codes = Codes.made(column.vectors, field.metric)
             if codes is not None:
                 files += codes.save(work, prefix)
             partial = not column.has.all()

@@ -13,6 +13,7 @@ import httpx
 from app.api.app import create_app
 from app.backends.base import Backend
 from app.config import Settings
+from app.encoders.registry import EncoderRegistry
 
 from .contract import check
 
@@ -24,8 +25,10 @@ Result = TypeVar("Result")
 class InProcess:
     """A synchronous client of one running application."""
 
-    def __init__(self, settings: Settings, backend: Backend) -> None:
-        self.app = create_app(settings, backend=backend)
+    def __init__(
+        self, settings: Settings, backend: Backend, encoders: EncoderRegistry | None = None
+    ) -> None:
+        self.app = create_app(settings, backend=backend, encoders=encoders)
         self._loop = asyncio.new_event_loop()
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app), base_url="http://likewise"
