@@ -9,7 +9,7 @@ BENCH_READY := $(BENCH_VENV)/.ready
 MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models run demo test lint types check fmt bench bench-filtered bench-http image clean
+.PHONY: help setup models run demo test model-test stress lint types check fmt bench bench-filtered bench-http image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,14 @@ demo: $(READY) ## Index the standard library's docstrings in the running service
 test: $(READY) ## Run the tests
 	@$(BIN)/likewise warm
 	$(BIN)/python -m pytest -q
+
+model-test: $(READY) ## Hold the whole collection API against dicts, 2,000 runs (minutes; RUNS=...)
+	@$(BIN)/likewise warm
+	MODEL_RUNS=$(or $(RUNS),1000) MODEL_STEPS=50 $(BIN)/python -m pytest -q tests/model --timeout 7200
+
+stress: $(READY) ## Readers, writers and builds at once, each checking all it can (SECONDS=60 a part)
+	@$(BIN)/likewise warm
+	$(BIN)/python -m tests.stress $(or $(SECONDS),60)
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check .

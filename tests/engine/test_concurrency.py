@@ -13,7 +13,7 @@ from app.backends.base import Search, Selection
 from app.backends.local import LocalBackend
 from app.engine import builder
 from app.engine.parts import Effect, Parts
-from app.errors import CollectionNotFound, LikewiseError, StorageFull
+from app.errors import CollectionNotFound, LikewiseError, PointNotFound, StorageFull
 from app.storage.store import Writer
 from app.types import Definition, Metric, Point, Projection, VectorField
 from tests.builders import (
@@ -243,4 +243,35 @@ def test_after_a_failed_publication_nothing_is_missing_and_builds_go_on(
         {"kind": "head", "points": 0, "deleted": 0},
     ]
     assert backend.count("c", None) == 62
+    backend.close()
+
+
+def test_a_write_is_seen_by_every_kind_of_read_or_by_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between commit and publication it is in the store already: no read may tell of it yet."""
+    backend = LocalBackend(tmp_path, sync=False)
+    backend.create("c", definition())
+    backend.upsert("c", [point("old", [1, 0, 0, 0])])
+    publish = Parts.publish
+
+    def visible() -> list[int]:
+        whole = Projection(with_vectors=True)
+        return [
+            backend.count("c", None),
+            len(backend.get("c", ["old", "new"], whole)),
+            len(backend.scroll("c", filter=None, limit=9, after=None, projection=whole).records),
+            len(found_ids(backend, "c", search([1, 0, 0, 0]))),
+            backend.describe("c").points,
+        ]
+
+    def watched(self: Parts, effects: Sequence[Effect]) -> None:
+        assert visible() == [1] * 5
+        with pytest.raises(PointNotFound):
+            backend.search("c", [Search("new", "v")])
+        publish(self, effects)
+
+    monkeypatch.setattr(Parts, "publish", watched)
+    backend.upsert("c", [point("new", [2, 0, 0, 0])])
+    assert visible() == [2] * 5
     backend.close()

@@ -1,4 +1,9 @@
-"""The machine of `machine.py`, run with hypothesis: short here, long by `make model-test`."""
+"""The machine of `machine.py`, run with hypothesis: short here, long by `make model-test`.
+
+MODEL_RUNS     runs of each machine
+MODEL_STEPS    most steps of a run
+MODEL_NO_SHRINK   set: tell of the first failure as it came, without making it small
+"""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from typing import Any
 from unittest import mock
 
 import httpx
+import pytest
 
 from app.api.app import create_app
 from app.backends.local import LocalBackend
@@ -27,7 +28,7 @@ from app.engine import builds, database
 from app.engine.build_process import Order, build, build_covers
 from app.engine.builds import Build
 from app.engine.collection import Collection
-from app.errors import CollectionNotFound
+from app.errors import LikewiseError
 from app.planner.costs import Costs
 from tests.api.harness import MODELS, InProcess, settings
 
@@ -197,10 +198,10 @@ class World:
             one.collection.builds.abandon(one.build)
 
     def forget_build(self, name: str) -> None:
-        """After a drop: a build that was ready comes too late, and leaves nothing."""
+        """After a drop: a build that was ready comes too late."""
         one = self.underway.pop(name, None)
         if one is not None and one.written:
-            with contextlib.suppress(CollectionNotFound):
+            with pytest.raises(LikewiseError):  # the gate is closed, the folder is gone
                 one.collection.builds.finish(one.build)
 
     def settle(self, name: str) -> set[str]:

@@ -290,7 +290,7 @@ class Stress:
         latest: dict[int, State] = dict.fromkeys(range(SETS), (0, 0))
         while not self._over.is_set():
             of = drawn.randrange(SETS)
-            kind = drawn.choice(["get", "scroll", "count", "batch", "batch", "one"])
+            kind = drawn.choice(["get", "scroll", "count", "batch", "one", "pair", "pair"])
             least = max(latest[of], self.tally.acknowledged[of])
             state = getattr(self, f"_{kind}")(door, drawn, of)
             self.tally.reads[kind] += 1
@@ -316,6 +316,15 @@ class Stress:
         asked = {"using": "a", "vector": [0, 0, 0, 0], "filter": {"set": of}, "k": 100}
         (found,) = door.batch("c", [asked])
         return self._state(found, of)
+
+    def _pair(self, door: Door, drawn: random.Random, of: int) -> State:
+        """Two kinds of read with nothing between them: a small point first, and then the whole."""
+        (first,) = door.get("c", [f"{of}-{drawn.randrange(MEMBERS)}"])
+        state = self._scroll(door, drawn, of)
+        before = (first.attributes["version"], first.attributes["edition"])
+        if state < before:
+            raise Torn(f"a scroll shows {state} after a get showed {before}")
+        return state
 
     def _batch(self, door: Door, drawn: random.Random, of: int) -> State:
         """By both vectors, with all matches and the nearest few, and from a point of the set."""
