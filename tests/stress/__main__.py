@@ -31,7 +31,9 @@ def main() -> int:
             f"{'http' if over_http else 'engine'}, threads switch every {interval * 1e3:g} ms: "
             f"{(reads + writes) / seconds:.0f} operations/s; {reads} reads checked "
             f"({dict(tally.reads)}), {writes} writes ({dict(tally.writes)}), "
-            f"built {dict(tally.built)}; torn or wrong: {len(tally.faults)}, "
+            f"built {dict(tally.built)}, "
+            f"recall {tally.near / max(1, 10 * tally.reads['still']):.3f}; "
+            f"torn or wrong: {len(tally.faults)}, "
             f"logged warnings: {len(tally.logged)}, left over: {tally.left_threads} threads, "
             f"{tally.left_descriptors} descriptors, {tally.left_folders} folders; {took:.0f} s",
             flush=True,

@@ -11,8 +11,9 @@ sees an older one; and none older than what was acknowledged before it asked.
 Beside the sets, in the same collection: points that come and go in *buckets*, each with one writer,
 which counts its own after each write; points that only come, and are all there in the end; fields
 of the schema that come and go, each by one thread. Other collections are made, filled, searched and
-dropped meanwhile. Heads are small and nothing is ever called busy, so segments are built, merged
-and covered all the time, by processes as ever.
+dropped meanwhile. One more, the *still* one, is written again and again with what it holds already:
+its answers never change, while its segments decay and are built and covered anew. Heads are small
+and nothing is ever called busy, so all of that goes on all the time, by processes as ever.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import faulthandler
 import gc
 import logging
+import math
 import os
 import random
 import threading
@@ -44,6 +46,7 @@ from .doors import Door, EngineDoor, Found, Gone, HttpDoor, Json, Seen
 
 MEMBERS = 40
 SETS = 3
+STILL, GROUPS = 4000, 5
 DEAR = Costs(code_scan_fixed_ns=300, code_visit_fixed_ns=85)  # small graphs are worth walking
 
 State = tuple[int, int]
@@ -59,6 +62,7 @@ class Tally:
     logged: list[str] = field(default_factory=list)
     acknowledged: dict[int, State] = field(default_factory=dict)
     built: Counter[str] = field(default_factory=Counter)
+    near: int = 0
     left_folders: int = 0
     left_threads: int = 0
     left_descriptors: int = 0
@@ -80,6 +84,18 @@ class Watch(logging.Handler):
 
 class Torn(AssertionError):
     """A read that shows what never was."""
+
+
+def _still_points() -> list[Json]:
+    drawn = random.Random(7)
+    return [
+        {
+            "id": n,
+            "vectors": {"a": [drawn.gauss(0, 50) for _ in range(4)]},
+            "attributes": {"group": n % GROUPS},
+        }
+        for n in range(STILL)
+    ]
 
 
 def member(of: int, number: int, version: int, edition: int) -> Json:
@@ -121,6 +137,10 @@ class Stress:
         for of in range(SETS):
             first.upsert("c", [member(of, n, 0, 0) for n in range(MEMBERS)])
             self.tally.acknowledged[of] = (0, 0)
+        first.create("still")
+        self._still = _still_points()
+        for start in range(0, STILL, 1000):
+            first.upsert("still", self._still[start : start + 1000])
         jobs: list[Callable[[Door, random.Random], None]] = [
             *(self._writes_set(of) for of in range(SETS)),
             *(self._writes_bucket(number) for number in range(2)),
@@ -128,6 +148,8 @@ class Stress:
             *(self._alters(number) for number in range(2)),
             self._recreates,
             self._visits,
+            self._repeats,
+            self._asks,
             *[self._reads] * 4,
         ]
         threads = [
@@ -266,6 +288,12 @@ class Stress:
             door.drop("side")
             self.tally.writes["drops"] += 1
 
+    def _repeats(self, door: Door, drawn: random.Random) -> None:
+        while not self._over.is_set():
+            door.upsert("still", drawn.sample(self._still, 150))
+            self.tally.writes["repeated"] += 1
+            self._over.wait(3.0)
+
     # ── readers ──────────────────────────────────────────────────────────────────────────────
 
     def _visits(self, door: Door, drawn: random.Random) -> None:
@@ -285,6 +313,26 @@ class Stress:
                     raise Torn("two generations of a collection")
             if found.matches != len(found.hits) or found.matches not in (0, 1, 50, 250):
                 raise Torn("half of a collection")
+
+    def _asks(self, door: Door, drawn: random.Random) -> None:
+        """Ask the still collection by groups, exactly and not: the truth is always the same."""
+        while not self._over.is_set():
+            near = [drawn.gauss(0, 50) for _ in range(4)]
+            group = drawn.randrange(GROUPS)
+            asked: Json = {"using": "a", "vector": near, "filter": {"group": group}, "k": 10}
+            exact, quick = door.batch("still", [asked | {"params": {"exact": True}}, asked])
+            self.tally.reads["still"] += 1
+            points = [one for one in self._still if one["attributes"]["group"] == group]
+            truth = sorted(math.dist(near, one["vectors"]["a"]) for one in points)[:10]
+            for found in (exact, quick):
+                if found.matches != STILL // GROUPS or len(found.hits) != 10:
+                    raise Torn("points of the still collection are missing")
+                if {hit.attributes["group"] for hit in found.hits} != {group}:
+                    raise Torn("a hit does not pass the filter")
+            for hit, distance in zip(exact.hits, truth, strict=True):
+                if abs(hit.score + distance) > 1e-3:
+                    raise Torn("an exact answer is not the truth")
+            self.tally.near += sum(-hit.score <= truth[-1] + 1e-3 for hit in quick.hits)
 
     def _reads(self, door: Door, drawn: random.Random) -> None:
         latest: dict[int, State] = dict.fromkeys(range(SETS), (0, 0))
@@ -378,7 +426,7 @@ def run(folder: Path, *, over_http: bool, seconds: float, seed: int = 0) -> Tall
         logging.getLogger().removeHandler(watch)
         ours.setLevel(level)
     gc.collect()
-    tally.left_folders = sum(1 for _ in (folder / "collections").iterdir()) - 1
+    tally.left_folders = sum(1 for _ in (folder / "collections").iterdir()) - 2
     tally.left_threads = threading.active_count() - threads
     tally.left_descriptors = _descriptors() - descriptors
     if encoders is not None:

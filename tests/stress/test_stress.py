@@ -31,6 +31,7 @@ def clean(tally: Tally) -> None:
     assert tally.logged == []
     assert (tally.left_folders, tally.left_threads, tally.left_descriptors) == (0, 0, 0)
     assert sum(tally.reads.values()) > 50
+    assert tally.near >= 9 * tally.reads["still"], "of ten results nine are among the nearest ten"
     assert tally.writes["sets"] > 5
 
 
