@@ -81,12 +81,14 @@ class Database:
         build_threads: int = 1,
         cover_share: float = 0.35,
         vectors_on_disk: bool = False,
+        reserve_bytes: int = 0,
         costs: Costs = Costs(),  # noqa: B008  # frozen
     ) -> None:
         """Open a data directory, making it if there is none.
 
         cover_share   most bytes of covers, as a share of the vectors that they are graphs over
         vectors_on_disk   keep eight-bit codes in memory, and read the vectors that are compared
+        reserve_bytes   room kept for removals on a full disk (`app.storage.reserve`)
 
         Raises DirectoryInUse, IncompatibleFormat or CorruptFile if it cannot be used as a whole; a
         collection that cannot be opened is reported by `health` and by every call to it.
@@ -110,7 +112,7 @@ class Database:
             self._lock_file.close()
             raise
         self._builder: Builder | None = None
-        self._reserve = Reserve(data_dir / "reserve")
+        self._reserve = Reserve(data_dir / "reserve", reserve_bytes)
         self._trouble: Unavailable | None = None
         try:
             entries = self._catalog.entries()
@@ -431,7 +433,8 @@ class Database:
     def _current_trouble(self) -> Unavailable | None:
         """Look whether the trouble is over, where there was some."""
         if self._trouble is not None:
-            takes = fault_of_folder(self._folder) is None
+            full = isinstance(self._trouble, StorageFull)
+            takes = self._reserve.roomy() if full else fault_of_folder(self._folder) is None
             if takes and (not self._reserve.owed or self._reserve.restore()):
                 self._trouble = None
         return self._trouble

@@ -2,7 +2,7 @@
 
 Removing points and collections makes room, but needs a little first: a commit is appended to a log
 before anything is freed. So a file of some megabytes lies in the data directory. When a removal
-finds the disk full, the file goes and the removal is tried once more. Until there is room for the
+finds the disk full, the file is cut and the removal is tried once more. Until there is room for the
 file again, writes that add something are refused: or they would take what removals need.
 """
 
@@ -18,11 +18,11 @@ from app.storage.write_points import WritePoint, reached
 
 _log = logging.getLogger(__name__)
 
-RESERVE_BYTES = 16 << 20
-"""The pages of a delete of some thousand points, twice: in the log and in the database."""
-
-KEPT_BYTES = 2 << 20
+KEPT_SHARE = 1 / 8
 """What deletes leave of it, so that a collection can be dropped after they have used the rest."""
+
+
+_ROOMY_BYTES = 4 << 20  # where no reserve says it: a batch of a thousand points
 
 
 class Reserve:
@@ -32,11 +32,11 @@ class Reserve:
     and too short. Where there never was room for it, nothing is owed: the disk itself refuses.
     """
 
-    def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
-        """Take the room, if it is there; a disk without it is logged, not refused."""
+    def __init__(self, path: Path, size: int) -> None:
+        """Take `size` bytes, if they are there; a disk without them is logged, not refused."""
         self._path = path
         self._size = size
-        self._kept = min(KEPT_BYTES, size)
+        self._kept = int(KEPT_SHARE * size)
         self._lock = threading.Lock()
         self.owed = False
         """Whether writes that add something are refused; read without the lock."""
@@ -45,12 +45,22 @@ class Reserve:
 
     def restore(self) -> bool:
         """Take the room again, if it is there. Tells whether all of it is held."""
+        if self._size == 0:
+            return True
         with self._lock:
             held = self._held()
             if held != self._size and self._taken(held or 0):
                 held = self._size
             self.owed = held is not None and held < self._size
             return held == self._size
+
+    def roomy(self) -> bool:
+        """Tell whether there is room for more than the odd small write."""
+        try:
+            space = os.statvfs(self._path.parent)
+        except OSError:
+            return False
+        return space.f_bavail * space.f_frsize >= max(2 * self._size, _ROOMY_BYTES)
 
     def require(self) -> None:
         """Raise StorageFull while room is owed."""

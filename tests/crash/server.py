@@ -88,6 +88,7 @@ def _hurry() -> None:
             head_points=settings.head_points,
             build_threads=1,
             cover_share=50,
+            reserve_bytes=settings.reserve_bytes,
             costs=cheap,
         )
 

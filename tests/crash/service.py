@@ -30,7 +30,7 @@ class Dead(Exception):
 class Launcher:
     """The process that services are forks of (`tests.crash.server`)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **variables: str) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.hits = folder / "hits"
@@ -40,7 +40,7 @@ class Launcher:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.server"],
             cwd=ROOT,
-            env=clean | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            env=clean | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -54,7 +54,7 @@ class Launcher:
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
-    def start(self, *, at: str = "", full: float = 0.0) -> Service:
+    def start(self, *, at: str = "", full: float = 0.0, **variables: str) -> Service:
         """Start a service; `at` and `full` as in `tests.crash.observer`."""
         self.hits.write_bytes(b"")
         self.log.write_bytes(b"")
@@ -72,7 +72,7 @@ class Launcher:
             "CRASH_AT": at,
             "CRASH_FULL": str(full),
         }
-        number = self.order(start=environment, log=str(self.log))
+        number = self.order(start=environment | variables, log=str(self.log))
         return Service(self, number, f"http://127.0.0.1:{port}")
 
     def close(self) -> None:
