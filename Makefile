@@ -9,7 +9,8 @@ BENCH_READY := $(BENCH_VENV)/.ready
 MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models run demo test model-test stress lint types check fmt bench bench-filtered bench-http image clean
+.PHONY: help setup models run demo test crash-test model-test stress lint types check fmt \
+	bench bench-filtered bench-http image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,10 @@ model-test: $(READY) ## Hold the whole collection API against dicts, 2,000 runs 
 stress: $(READY) ## Readers, writers and builds at once, each checking all it can (SECONDS=60 a part)
 	@$(BIN)/likewise warm
 	$(BIN)/python -m tests.stress $(or $(SECONDS),60)
+
+crash-test: $(READY) ## Kill the service 200 times and at every write point (ARGS='--seed 1 --kills 50')
+	@$(BIN)/likewise warm
+	$(BIN)/python -m tests.crash $(ARGS)
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check .

@@ -97,6 +97,12 @@ class Settings(BaseSettings):
         description="Whether an acknowledged write survives a power cut (fsync on each commit); "
         "without it, it survives a crash of the process only.",
     )
+    reserve_bytes: int = Field(
+        default=16 << 20,
+        ge=0,
+        description="Room kept in the data directory, so that points and collections can be "
+        "removed when the disk is full; 0 keeps none.",
+    )
     max_body_bytes: int = Field(default=64 << 20, ge=1, description="Longest request body.")
     max_batch: int = Field(default=10_000, ge=1, description="Most points or ids in one request.")
     max_queries: int = Field(default=1_000, ge=1, description="Most queries in one `query:batch`.")

@@ -88,6 +88,7 @@ def open_backend(settings: Settings) -> Backend:
         build_threads=settings.build_threads,
         cover_share=settings.cover_share,
         vectors_on_disk=settings.vectors_on_disk,
+        reserve_bytes=settings.reserve_bytes,
     )
 
 

@@ -11,7 +11,6 @@ readers see the new segment: a crash leaves either the old ones or the new one.
 
 from __future__ import annotations
 
-import shutil
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -31,7 +30,9 @@ from app.planner.costs import Costs
 from app.planner.planner import rows_worth_a_graph
 from app.segments.covers import Covers
 from app.segments.segment import Segment
+from app.storage.files import remove_folder
 from app.storage.store import Store
+from app.storage.write_points import WritePoint, reached
 from app.types import IndexSettings, VectorField
 
 WORTH_COVERS_NS = 20e6
@@ -128,7 +129,7 @@ class Builds:
             self._distrusted.add(Path(build.order.base).name)
         self._running = False
         for name in (build.order.folder, build.order.folder + ".tmp"):
-            shutil.rmtree(name, ignore_errors=True)
+            remove_folder(Path(name))
 
     # ── segments ─────────────────────────────────────────────────────────────────────────────
 
@@ -195,12 +196,14 @@ class Builds:
                 raise StoredDataError("the built segment lacks points that it should hold")
             used = [segment.name] if segment.slots else []  # all may have gone meanwhile
             self._store.write(lambda writer: writer.replace_segments(build.replaced, used))
+            reached(WritePoint.SEGMENTS_REPLACED)
             for live in sources:
                 if isinstance(live.part, Segment):
                     _inherit(segment, live.part)
             self._parts.swap(sources, built if used else None)
             self._running = False
             self._distrusted.difference_update(build.replaced)
+        reached(WritePoint.SEGMENTS_SWAPPED)
         self._remove(build.replaced if used else (*build.replaced, segment.name))
 
     # ── covers ───────────────────────────────────────────────────────────────────────────────
@@ -246,8 +249,9 @@ class Builds:
         build.segment.covers = covers
         build.segment.wishes = {}
         self._running = False
+        reached(WritePoint.COVERS_SWITCHED)
         if before is not None:
-            shutil.rmtree(before.folder, ignore_errors=True)
+            remove_folder(before.folder)
 
     # ── folders ──────────────────────────────────────────────────────────────────────────────
 
@@ -260,7 +264,7 @@ class Builds:
     def _remove(self, names: Sequence[str]) -> None:
         for name in names:
             for folder in self._folder.glob(f"{name}*"):  # its covers as well
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_folder(folder)
 
 
 def _inherit(segment: Segment, source: Segment) -> None:

@@ -49,6 +49,7 @@ from app.errors import (
     PointNotFound,
     SchemaConflict,
     SchemaViolation,
+    StoredDataError,
     UnknownVector,
 )
 from app.exchange import Answer, CollectionInfo, Page, Search, Selection
@@ -56,6 +57,7 @@ from app.kernels import bits as bitset
 from app.keys import id_from_key, key_from_id
 from app.segments.segment import Segment
 from app.storage.store import Store, StoredPoint, Writer, attributes_from_json
+from app.storage.write_points import WritePoint, reached
 from app.types import (
     F32,
     Attributes,
@@ -110,6 +112,7 @@ class Collection:
         self._gate = Gate(name)
         self._write_lock = threading.Lock()
         self._store = Store(folder / "store.sqlite", fields=len(self._fields), sync=sync)
+        self._rebuilding = False
         try:
             self._parts = self._recovered()
         except BaseException:
@@ -137,6 +140,17 @@ class Collection:
         """Wait for the calls inside, refuse later ones as unknown, let go of the files."""
         self._gate.close()
         self._store.close()
+
+    @property
+    def rebuilding(self) -> bool:
+        """Tell whether damaged segments are being built again; until then answers are exact."""
+        self._rebuilding = self._rebuilding and self.builds.pending
+        return self._rebuilding
+
+    @property
+    def damage(self) -> StoredDataError | None:
+        """Tell what has been found broken in the store; writes are refused then, reads go on."""
+        return self._store.damage
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────
 
@@ -231,12 +245,15 @@ class Collection:
             # Into the same object: the builds hold it too.
             self._parts.take(self._recovered())
         self.writes += 1
+        reached(WritePoint.STORE_PUBLISHED)
 
     def _recovered(self) -> Parts:
         """Draw the parts from the store and its folders."""
-        return recover(
+        parts, damaged = recover(
             self._folder, self._store, self._fields, vectors_on_disk=self._vectors_on_disk
         )
+        self._rebuilding = self._rebuilding or bool(damaged)
+        return parts
 
     def _selected(self, writer: Writer, selection: Selection) -> list[int]:
         """List the rows of the selected points. Under the write lock."""
@@ -268,7 +285,8 @@ class Collection:
                     return result
             with self._write_lock:
                 result = read()
-            assert result is not None, "a row of the snapshot is missing from the store"
+            if result is None:
+                raise self._store.lacking()
             return result
 
     def search(self, searches: Sequence[Search]) -> list[Answer]:

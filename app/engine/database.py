@@ -2,6 +2,7 @@
 
     LOCK                    held while a process uses the directory
     catalog.sqlite          which collections exist (`app.storage.catalog`)
+    reserve                 room for removals on a full disk (`app.storage.reserve`)
     collections/<folder>/   one collection: store.sqlite (the truth), segments/ (derived)
 
 A collection that cannot be opened does not stop the others: its name stays known, and every call
@@ -15,11 +16,11 @@ import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -32,12 +33,18 @@ from app.errors import (
     CorruptFile,
     DefinitionDiffers,
     LikewiseError,
+    StorageFull,
+    StorageReadOnly,
     StoredDataError,
+    Unavailable,
 )
 from app.exchange import Answer, CollectionInfo, Page, Search, Selection
 from app.planner.costs import Costs
 from app.storage.catalog import Catalog, Entry
+from app.storage.faults import fault_from_os, fault_of_folder
 from app.storage.files import lock_folder, sync_folder
+from app.storage.reserve import Reserve
+from app.storage.write_points import WritePoint, reached
 from app.types import (
     AttributeValue,
     Definition,
@@ -52,8 +59,14 @@ from app.types import (
 
 _log = logging.getLogger(__name__)
 
+_Result = TypeVar("_Result")
+
 _NEW = ".new"
 _DROPPED = ".dropped"
+
+_UNLISTED = "unlisted"
+"""A file in a folder that counts only if the catalog lists it: between the two, a crash leaves the
+folder of a creation or of a drop. Without it, a folder that is not listed is nobody's rubbish."""
 
 
 class Database:
@@ -68,12 +81,14 @@ class Database:
         build_threads: int = 1,
         cover_share: float = 0.35,
         vectors_on_disk: bool = False,
+        reserve_bytes: int = 0,
         costs: Costs = Costs(),  # noqa: B008  # frozen
     ) -> None:
         """Open a data directory, making it if there is none.
 
         cover_share   most bytes of covers, as a share of the vectors that they are graphs over
         vectors_on_disk   keep eight-bit codes in memory, and read the vectors that are compared
+        reserve_bytes   room kept for removals on a full disk (`app.storage.reserve`)
 
         Raises DirectoryInUse, IncompatibleFormat or CorruptFile if it cannot be used as a whole; a
         collection that cannot be opened is reported by `health` and by every call to it.
@@ -97,7 +112,14 @@ class Database:
             self._lock_file.close()
             raise
         self._builder: Builder | None = None
-        entries = self._catalog.entries()
+        self._reserve = Reserve(data_dir / "reserve", reserve_bytes)
+        self._trouble: Unavailable | None = None
+        try:
+            entries = self._catalog.entries()
+        except BaseException:
+            self._catalog.close()
+            self._lock_file.close()
+            raise
         self._sweep({entry.folder for entry in entries})
         for entry in entries:
             try:
@@ -125,9 +147,15 @@ class Database:
     def _sweep(self, used: set[str]) -> None:
         """Remove what drops and failed creations left; what is merely unknown is kept."""
         for folder in self._folder.iterdir():
+            mark = folder / _UNLISTED
             if folder.suffix in (_NEW, _DROPPED):
                 shutil.rmtree(folder, ignore_errors=True)
-            elif folder.name not in used:
+            elif folder.name in used:
+                with contextlib.suppress(OSError):
+                    mark.unlink(missing_ok=True)
+            elif mark.exists():
+                _remove(folder)
+            else:
                 _log.warning("%s belongs to no collection; it is left alone", folder)
 
     def _opened(self, entry: Entry) -> Collection:
@@ -181,21 +209,31 @@ class Database:
             )
             folder = self._folder / entry.folder
             making = folder.with_suffix(_NEW)
-            try:
-                Collection.create(making, definition)
-                sync_folder(making)
-                making.rename(folder)
-                sync_folder(self._folder)
-                collection = self._opened(entry)
+            with self._writing(adds=True):
+                try:
+                    Collection.create(making, definition)
+                    (making / _UNLISTED).touch()
+                    sync_folder(making)
+                    reached(WritePoint.COLLECTION_MADE)
+                    making.rename(folder)
+                    reached(WritePoint.COLLECTION_NAMED)
+                    sync_folder(self._folder)
+                    collection = self._opened(entry)
+                except BaseException:
+                    for left in (making, folder):
+                        shutil.rmtree(left, ignore_errors=True)
+                    raise
                 try:
                     self._catalog.add(entry)
                 except BaseException:
                     collection.close()
+                    if self._catalog.settled():
+                        shutil.rmtree(folder, ignore_errors=True)
+                    # Else the entry may come back with the next start, which decides by the mark.
                     raise
-            except BaseException:
-                for left in (making, folder):
-                    shutil.rmtree(left, ignore_errors=True)
-                raise
+            with contextlib.suppress(OSError):
+                (folder / _UNLISTED).unlink()
+            reached(WritePoint.COLLECTION_LISTED)
             self._open = {**self._open, name: collection}
             return collection.describe(), True
 
@@ -227,7 +265,7 @@ class Database:
             return replace(definition, schema=kept, index=settings)
 
         def save(definition: Definition) -> None:
-            with self._lock:
+            with self._lock, self._writing(adds=True):
                 self._collection_is(name, collection)
                 self._catalog.change(name, _json_from_definition(definition))
 
@@ -245,7 +283,18 @@ class Database:
                 for entry in self._catalog.entries()
                 if entry.name == name
             )
-            self._catalog.remove(name)
+            mark = folder / _UNLISTED
+            with contextlib.suppress(OSError):  # a crash may leave the folder then, no more
+                mark.touch()
+                sync_folder(folder)
+            reached(WritePoint.DROP_MARKED)
+            try:
+                self._removed(lambda: self._catalog.remove(name), everything=True)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    mark.unlink(missing_ok=True)
+                raise
+            reached(WritePoint.DROP_UNLISTED)
             collection = self._open.get(name)
             self._open = {other: c for other, c in self._open.items() if other != name}
             self._broken.pop(name, None)
@@ -253,20 +302,23 @@ class Database:
             collection.close()  # first: no build begins after
             if self._builder is not None:
                 self._builder.cancel(collection)
-        dropped = folder.with_suffix(_DROPPED)
-        with contextlib.suppress(OSError):
-            folder.rename(dropped)
-        shutil.rmtree(dropped, ignore_errors=True)
+        _remove(folder)
+        reached(WritePoint.DROP_REMOVED)
+        if self._reserve.owed:
+            self._reserve.restore()
 
     # ── points ───────────────────────────────────────────────────────────────────────────────
 
     def upsert(self, name: str, points: Sequence[Point], mark: str | None = None) -> int:
         """Insert or replace points; see `Backend.upsert`."""
-        return self._collection(name, mark).upsert(points)
+        collection = self._collection(name, mark)
+        with self._writing(adds=True):
+            return collection.upsert(points)
 
     def delete(self, name: str, selection: Selection) -> int:
         """Delete points; see `Backend.delete`."""
-        return self._collection(name).delete(selection)
+        collection = self._collection(name)
+        return self._removed(lambda: collection.delete(selection), everything=False)
 
     def patch(
         self,
@@ -277,7 +329,9 @@ class Database:
         unset: Sequence[str],
     ) -> int:
         """Set and remove attributes; see `Backend.patch`."""
-        return self._collection(name).patch(selection, set_=set_, unset=unset)
+        collection = self._collection(name)
+        with self._writing(adds=True):
+            return collection.patch(selection, set_=set_, unset=unset)
 
     def get(self, name: str, ids: Sequence[PointId], projection: Projection) -> list[Record]:
         """Read points by id; see `Backend.get`."""
@@ -313,18 +367,84 @@ class Database:
         """Answer questions without waiting for a writer, or not; see `Backend.search_now`."""
         return self._collection(name, mark).search_now(searches)
 
+    # ── a disk in trouble ────────────────────────────────────────────────────────────────────
+
+    @contextlib.contextmanager
+    def _writing(self, *, adds: bool) -> Iterator[None]:
+        """Note what the disk says to a write, and say it in the domain's words.
+
+        adds   it takes room: refused while the reserve is not whole
+        """
+        try:
+            if adds:
+                self._reserve.require()
+            yield
+        except (StorageFull, StorageReadOnly) as exc:
+            self._in_trouble(exc)
+            raise
+        except OSError as exc:
+            fault = fault_from_os(exc, self._folder)
+            if isinstance(fault, Unavailable):
+                self._in_trouble(fault)
+            raise fault from exc
+        if self._trouble is not None and adds:
+            self._trouble = None
+            _log.warning("the disk takes writes again")
+
+    def _in_trouble(self, fault: Unavailable) -> None:
+        if type(fault) is not type(self._trouble):
+            _log.warning("writes are refused: %s", fault.detail)
+        self._trouble = fault
+
+    def _removed(self, remove: Callable[[], _Result], *, everything: bool) -> _Result:
+        """Run a removal; on a full disk once more, with the room that is kept for it."""
+        try:
+            with self._writing(adds=False):
+                return remove()
+        except StorageFull:
+            if not self._reserve.give(everything=everything):
+                raise
+        with self._writing(adds=False):
+            return remove()
+
     # ── the whole ────────────────────────────────────────────────────────────────────────────
 
     def health(self) -> dict[str, Any]:
-        """Tell which collections cannot be used, and how many are being built."""
-        building = sum(info.building for info in self.describe_all())
+        """Tell which collections cannot be used or written, or are rebuilt, and why.
+
+        broken       names of those that could not be opened
+        damaged      names of those whose database was found damaged since; they take no writes
+        rebuilding   names of those that answer from their database while segments are made anew
+        writable     whether the disk takes writes, as far as the last one tells
+        """
+        collections = sorted(self._open.items())
+        damaged = {name: c.damage for name, c in collections if c.damage is not None}
+        rebuilding = [name for name, c in collections if c.rebuilding]
+        trouble = self._current_trouble()
+        told = [f"{name}: {exc}" for name, exc in sorted({**self._broken, **damaged}.items())]
+        told += [f"{name}: damaged segments are being rebuilt" for name in rebuilding]
+        if trouble is not None:
+            told.append(trouble.detail)
         facts: dict[str, Any] = {
-            "status": "degraded" if self._broken else "ok",
-            "detail": "; ".join(f"{name}: {exc}" for name, exc in sorted(self._broken.items())),
-            "collections": len(self._open),
-            "building": building,
+            "status": "degraded" if told else "ok",
+            "detail": "; ".join(told),
+            "collections": len(collections),
+            "building": sum(collection.builds.pending for _, collection in collections),
+            "broken": sorted(self._broken),
+            "damaged": sorted(damaged),
+            "rebuilding": rebuilding,
+            "writable": trouble is None,
         }
         return facts
+
+    def _current_trouble(self) -> Unavailable | None:
+        """Look whether the trouble is over, where there was some."""
+        if self._trouble is not None:
+            full = isinstance(self._trouble, StorageFull)
+            takes = self._reserve.roomy() if full else fault_of_folder(self._folder) is None
+            if takes and (not self._reserve.owed or self._reserve.restore()):
+                self._trouble = None
+        return self._trouble
 
     def close(self) -> None:
         """Finish what was accepted and let go of the directory."""
@@ -337,6 +457,15 @@ class Database:
         self._catalog.close()
         with contextlib.suppress(OSError):
             self._lock_file.close()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a collection's folder; what is left of it after a crash is known by its name."""
+    dropped = folder.with_suffix(_DROPPED)
+    with contextlib.suppress(OSError):
+        folder.rename(dropped)
+    reached(WritePoint.DROP_RENAMED)
+    shutil.rmtree(dropped, ignore_errors=True)
 
 
 def _json_from_definition(definition: Definition) -> str:

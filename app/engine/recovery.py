@@ -8,18 +8,21 @@ files (no descriptors, no permission) says nothing about them, and its OSError p
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from app.engine.parts import Effect, Parts, living, prepared
-from app.errors import StoredDataError
+from app.errors import StorageFull, StoredDataError
 from app.segments.covers import Covers
 from app.segments.segment import Segment
+from app.storage.files import remove_folder
 from app.storage.store import Store, attributes_from_json
+from app.storage.write_points import WritePoint, reached
 from app.types import I64, VectorField
 
 _log = logging.getLogger(__name__)
@@ -27,9 +30,16 @@ _log = logging.getLogger(__name__)
 _LOADED = 2000  # points put into the head at a time
 
 
+class Recovered(NamedTuple):
+    """What readers are to see, and the segments that were too damaged for it."""
+
+    parts: Parts
+    damaged: list[str]
+
+
 def recover(
     folder: Path, store: Store, fields: Sequence[VectorField], *, vectors_on_disk: bool
-) -> Parts:
+) -> Recovered:
     """Open what the store lists, remove what it does not, load the rest into the head.
 
     folder            of the collection's segments
@@ -52,10 +62,12 @@ def recover(
         parts.swap((), opened)
         covered.append(opened.live_rows())
     if damaged:
-        store.write(lambda writer: writer.replace_segments(damaged, []))
+        with contextlib.suppress(StorageFull):  # then the next start finds them missing
+            store.write(lambda writer: writer.replace_segments(damaged, []))
+        reached(WritePoint.DAMAGE_UNLISTED)
     for each in folder.iterdir():
         if each.name not in used:  # of a build that never counted, or no longer does
-            shutil.rmtree(each, ignore_errors=True)
+            remove_folder(each)
 
     loose: list[int] = np.setdiff1d(alive, np.concatenate(covered)).tolist()
     for start in range(0, len(loose), _LOADED):
@@ -68,7 +80,7 @@ def recover(
             attributes=[attributes_from_json(point.attributes) for point in points],
         )
         parts.publish([effect])
-    return parts
+    return Recovered(parts, damaged)
 
 
 def _open_covers(segment: Segment) -> list[str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.errors import IncompatibleFormat
-from app.storage.database import DatabaseError, connect, transaction, translated
+from app.errors import IncompatibleFormat, LikewiseError
+from app.storage.database import DatabaseError, WriteConnection, translated
+from app.storage.write_points import WritePoint, reached
 
 FORMAT = 1
 """Of the data directory; raised when older services could not read what this one writes."""
@@ -35,22 +36,22 @@ class Catalog:
         Raises IncompatibleFormat for the catalog of another format, CorruptFile for a damaged one.
         """
         self._path = path
-        self._connection = connect(path, "create")
+        self._writes = WriteConnection(path, "create")
         try:
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            (version,) = self._writes.connection.execute("PRAGMA user_version").fetchone()
         except DatabaseError as exc:
-            self._connection.close()
+            self._writes.close()
             raise translated(exc, path) from exc
         self.new = version == 0
         if self.new:
-            with transaction(self._connection, path) as connection:
+            with self._writes.transaction() as connection:
                 connection.execute(
                     "CREATE TABLE collections (name TEXT PRIMARY KEY, folder TEXT NOT NULL UNIQUE,"
                     " definition TEXT NOT NULL, created_at TEXT NOT NULL) STRICT"
                 )
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
         elif version != FORMAT:
-            self._connection.close()
+            self._writes.close()
             raise IncompatibleFormat(
                 f"the data directory has format {version}, this service reads {FORMAT}",
                 path=str(path),
@@ -59,32 +60,44 @@ class Catalog:
             )
 
     def entries(self) -> list[Entry]:
-        """List all collections by name."""
-        rows = self._connection.execute(
-            "SELECT name, folder, definition, created_at FROM collections ORDER BY name"
-        )
-        return [Entry(*row) for row in rows]
+        """List all collections by name. Raises CorruptFile where the catalog is damaged."""
+        try:
+            rows = self._writes.connection.execute(
+                "SELECT name, folder, definition, created_at FROM collections ORDER BY name"
+            )
+            return [Entry(*row) for row in rows]
+        except DatabaseError as exc:
+            raise translated(exc, self._path) from exc
 
     def add(self, entry: Entry) -> None:
         """Make a collection exist."""
-        with transaction(self._connection, self._path) as connection:
-            connection.execute(
-                "INSERT INTO collections VALUES (?, ?, ?, ?)",
-                (entry.name, entry.folder, entry.definition, entry.created_at),
-            )
+        self._change(
+            "INSERT INTO collections VALUES (?, ?, ?, ?)",
+            (entry.name, entry.folder, entry.definition, entry.created_at),
+        )
 
     def change(self, name: str, definition: str) -> None:
         """Replace a collection's definition."""
-        with transaction(self._connection, self._path) as connection:
-            connection.execute(
-                "UPDATE collections SET definition = ? WHERE name = ?", (definition, name)
-            )
+        self._change("UPDATE collections SET definition = ? WHERE name = ?", (definition, name))
 
     def remove(self, name: str) -> None:
         """Make a collection not exist."""
-        with transaction(self._connection, self._path) as connection:
-            connection.execute("DELETE FROM collections WHERE name = ?", (name,))
+        self._change("DELETE FROM collections WHERE name = ?", (name,))
+
+    def settled(self) -> bool:
+        """Tell whether the last change is certain, after an error that left it open."""
+        try:
+            self._writes.settle()
+        except LikewiseError:
+            return False
+        return True
+
+    def _change(self, statement: str, values: tuple[str, ...]) -> None:
+        with self._writes.transaction() as connection:
+            connection.execute(statement, values)
+            reached(WritePoint.CATALOG_WRITTEN)
+        reached(WritePoint.CATALOG_COMMITTED)
 
     def close(self) -> None:
         """Let go of the file."""
-        self._connection.close()
+        self._writes.close()

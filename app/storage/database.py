@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from app.errors import CorruptFile, StorageFull, StoredDataError
+from app.errors import CorruptFile, StorageFull, StorageReadOnly, StoredDataError
+from app.storage.faults import StorageFault, fault_of_folder, storage_full
+from app.storage.write_points import WritePoint, reached
 
 Connection = sqlite3.Connection
 DatabaseError = sqlite3.DatabaseError
@@ -77,25 +79,85 @@ def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
 def transaction(connection: Connection, path: Path) -> Iterator[Connection]:
     """Run a block as one write: committed at its end, rolled back if it raises.
 
-    Raises StorageFull when the disk has no room and CorruptFile when SQLite finds damage.
+    Raises StorageFull when the disk has no room, StorageReadOnly when it takes no writes, and
+    CorruptFile when SQLite finds damage.
     """
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")
     except BaseException as exc:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        # What the rollback itself meets is the same trouble: the first error tells it.
+        with contextlib.suppress(sqlite3.DatabaseError):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
         if isinstance(exc, sqlite3.DatabaseError):
             raise translated(exc, path) from exc
         raise
 
 
-class ReadPool:
-    """Read-only connections to one database, reused."""
+class WriteConnection:
+    """The connection of a database that writes. For one thread at a time.
 
-    def __init__(self, path: Path) -> None:
+    A commit whose sync failed is not seen, but stands in the log: a crash could bring it back, and
+    what is written after it could be lost behind the hole that it may be on the disk. So after any
+    trouble of the disk, and after opening, the log is first moved into the database (`settle`).
+    """
+
+    def __init__(self, path: Path, mode: Mode, *, sync: bool = True) -> None:
+        """Open a database; see `connect`."""
+        self.path = path
+        self._in_doubt = True
+        self.connection = connect(path, mode, sync=sync)
+        try:
+            with contextlib.suppress(StorageFull):  # it can be read, and is settled before a write
+                self.settle()
+        except BaseException:
+            self.connection.close()
+            raise
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Run a block as one write; see `transaction`. Raises as `settle`, too."""
+        if self._in_doubt:
+            self.settle()
+        try:
+            with transaction(self.connection, self.path) as connection:
+                yield connection
+        except (StorageReadOnly, StoredDataError):
+            self._in_doubt = True
+            raise
+
+    def settle(self) -> None:
+        """Move the log into the database, synced, and empty it: nothing is in doubt any more."""
+        self._in_doubt = True
+        try:
+            busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.DatabaseError as exc:
+            raise translated(exc, self.path) from exc
+        if busy:
+            raise StoredDataError(
+                f"the log of {self.path.name} is in use and cannot be emptied", path=str(self.path)
+            )
+        self._in_doubt = False
+        reached(WritePoint.LOG_SETTLED)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.connection.close()
+
+
+class ReadPool:
+    """Read-only connections to one database, reused.
+
+    damaged   is told of damage that a read meets
+    """
+
+    def __init__(
+        self, path: Path, damaged: Callable[[StoredDataError], None] = lambda _: None
+    ) -> None:
         self._path = path
+        self._damaged = damaged
         self._idle: list[Connection] = []  # its methods are each one step for all threads
         self._closed = False
 
@@ -110,7 +172,14 @@ class ReadPool:
             yield connection
         except sqlite3.DatabaseError as exc:
             connection.close()
-            raise translated(exc, self._path) from exc
+            fault = translated(exc, self._path)
+            if isinstance(fault, CorruptFile):
+                self._damaged(fault)
+            raise fault from exc
+        except CorruptFile as exc:  # found in what was read
+            connection.close()
+            self._damaged(exc)
+            raise
         except BaseException:
             connection.close()
             raise
@@ -127,14 +196,22 @@ class ReadPool:
                 self._idle.pop().close()
 
 
-def translated(exc: sqlite3.DatabaseError, path: Path) -> StorageFull | StoredDataError:
+def translated(exc: sqlite3.DatabaseError, path: Path) -> StorageFault:
     """Say in the domain's words what SQLite found; everything else is a fault of ours."""
     code = getattr(exc, "sqlite_errorcode", None)  # Python 3.11 and later
     primary = code & 0xFF if code is not None else None
     message = str(exc)
     if primary == 13 or "disk is full" in message:  # SQLITE_FULL
-        return StorageFull("the disk is full; nothing of this write was kept")
+        return storage_full()
     damaged = "malformed" in message or "not a database" in message
     if primary in (11, 26) or damaged:  # SQLITE_CORRUPT, SQLITE_NOTADB
-        return CorruptFile("the database is damaged", path=str(path))
-    return StoredDataError(f"the database cannot be used: {message}", path=str(path))
+        return CorruptFile(f"the database {path.name} is damaged", path=str(path))
+    vague = ("readonly", "disk I/O error", "unable to open")
+    if primary in (8, 10, 14) or any(words in message for words in vague):
+        # SQLITE_READONLY, SQLITE_IOERR, SQLITE_CANTOPEN: of a full disk, too, and of others.
+        fault = fault_of_folder(path.parent)
+        if fault is not None:
+            return fault
+        if primary == 8 or "readonly" in message:
+            return StorageReadOnly("the database cannot be written to; reads go on")
+    return StoredDataError(f"the database {path.name} cannot be used: {message}", path=str(path))

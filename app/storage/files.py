@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import zlib
 from pathlib import Path
 from typing import IO
 
 from app.errors import DirectoryInUse
+from app.storage.write_points import WritePoint, reached
 
 _BLOCK = 1 << 20
 
@@ -28,6 +30,13 @@ def sync_file(path: Path) -> None:
 def sync_folder(path: Path) -> None:
     """Force a folder's entries to the disk: a new or renamed file is durable only after this."""
     sync_file(path)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder that nobody needs; what cannot be removed now is left to the next start."""
+    if path.exists():
+        shutil.rmtree(path, ignore_errors=True)
+        reached(WritePoint.FOLDER_REMOVED)
 
 
 def checksum(path: Path) -> int:

@@ -17,14 +17,17 @@ from typing import Any
 import numpy as np
 import orjson
 
+from app.errors import CorruptFile, StoredDataError
 from app.storage.database import (
     Connection,
     DatabaseError,
     ReadPool,
+    WriteConnection,
     connect,
     transaction,
     translated,
 )
+from app.storage.write_points import WritePoint, reached
 from app.types import F32, I64
 
 _SCANNED = 2000  # points read ahead by a scan: some megabytes with their vectors
@@ -99,12 +102,23 @@ class StoreReader:
 
     def __init__(self, path: Path, *, fields: int) -> None:
         self.path = path
+        self.damage: StoredDataError | None = None
+        """What a read or a write has found broken in the file; writes are refused from then on."""
         self._fields = fields
-        self._readers = ReadPool(path)
+        self._readers = ReadPool(path, self._found_damage)
+
+    def _found_damage(self, damage: StoredDataError) -> None:
+        self.damage = damage
 
     def close(self) -> None:
         """Let go of the file."""
         self._readers.close()
+
+    def lacking(self) -> CorruptFile:
+        """Say that a row which readers see is not there: damage that SQLite did not notice."""
+        damage = CorruptFile(f"the database {self.path.name} lacks points", path=str(self.path))
+        self._found_damage(damage)
+        return damage
 
     def rows(self) -> I64:
         """List every row, ascending: int64[points]."""
@@ -168,13 +182,13 @@ class Store(StoreReader):
     def __init__(self, path: Path, *, fields: int, sync: bool) -> None:
         """Open a store that exists. Raises CorruptFile or StoredDataError if it is unusable."""
         super().__init__(path, fields=fields)
-        self._write_connection = connect(path, "write", sync=sync)
+        self._writes = WriteConnection(path, "write", sync=sync)
         try:
-            (last,) = self._write_connection.execute(
+            (last,) = self._writes.connection.execute(
                 "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'points'), 0)"
             ).fetchone()
         except DatabaseError as exc:
-            self._write_connection.close()
+            self._writes.close()
             raise translated(exc, path) from exc
         self._next_row: int = last + 1
 
@@ -195,21 +209,33 @@ class Store(StoreReader):
                     )
         finally:
             connection.close()
+        reached(WritePoint.STORE_CREATED)
 
     def close(self) -> None:
         """Let go of the file."""
         super().close()
-        self._write_connection.close()
+        self._writes.close()
 
     def write(self, work: Callable[[Writer], None]) -> None:
         """Run `work` as one durable transaction: all of it, or nothing.
 
-        Raises StorageFull, StoredDataError, or whatever `work` raises; then nothing happened. (If
-        the disk refuses to sync a commit, a crash may still bring that one write back.)
+        Raises StorageFull, StorageReadOnly, StoredDataError, or whatever `work` raises; then
+        nothing of it is seen. If the disk refused to sync the commit, a crash before the next
+        write may still bring that one back, as a whole; the next write first makes sure that it
+        cannot, and is refused for as long as the disk does not let it.
         """
-        with transaction(self._write_connection, self.path) as connection:
-            writer = Writer(connection, self._fields, self._next_row)
-            work(writer)
+        if self.damage is not None:
+            raise self.damage.with_traceback(None)
+        try:
+            with self._writes.transaction() as connection:
+                reached(WritePoint.STORE_BEGUN)
+                writer = Writer(connection, self._fields, self._next_row)
+                work(writer)
+                reached(WritePoint.STORE_WRITTEN)
+        except CorruptFile as exc:
+            self.damage = exc
+            raise
+        reached(WritePoint.STORE_COMMITTED)
         self._next_row = writer.next_row
 
 
@@ -269,6 +295,9 @@ def _marks(values: Sequence[Any]) -> str:
 
 
 def attributes_from_json(blob: bytes) -> dict[str, Any]:
-    """Decode stored attributes."""
-    decoded: dict[str, Any] = orjson.loads(blob)
+    """Decode stored attributes. Raises CorruptFile for what is not JSON."""
+    try:
+        decoded: dict[str, Any] = orjson.loads(blob)
+    except orjson.JSONDecodeError as exc:
+        raise CorruptFile("the attributes of a stored point are damaged") from exc
     return decoded
