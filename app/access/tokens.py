@@ -144,7 +144,6 @@ def verify(
     token: bytes, keys: Sequence[SigningKey], *, audience: str | None, issuer: str | None
 ) -> Verified:
     """Check a token against each key. Raises Unauthenticated."""
-    refused = Unauthenticated("the token is not signed with a key that is known here")
     for key in keys:
         try:
             claims = jwt.decode(
@@ -156,6 +155,7 @@ def verify(
                 leeway=LEEWAY_S,
                 options={"require": ["exp"]},
             )
+            ends_at = float(claims["exp"]) + LEEWAY_S
         except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError, jwt.InvalidKeyError):
             continue
         except jwt.ExpiredSignatureError:
@@ -170,8 +170,8 @@ def verify(
             raise Unauthenticated("the token lacks a claim: exp, or aud or iss") from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError):
             raise Unauthenticated("the token cannot be read") from None
-        return Verified(_grant_from_claims(claims), float(claims["exp"]) + LEEWAY_S)
-    raise refused
+        return Verified(_grant_from_claims(claims), ends_at)
+    raise Unauthenticated("the token is not signed with a key that is known here")
 
 
 def _grant_from_claims(claims: dict[str, Any]) -> Grant:
