@@ -69,7 +69,7 @@ class Guard:
             self._file = Watched(keys_file, read_keys)
         self._tokens: Tokens | None = None
         if tokens is not None:
-            # Cryptography takes 15 MB and the tenth part of a second: for those who use it.
+            # Its cryptography takes 8 MB and a tenth of a second: for those who use it.
             from app.access.tokens import Tokens
 
             self._tokens = Tokens(

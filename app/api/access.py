@@ -84,10 +84,11 @@ _PARAMETER = re.compile(r"\{(\w+)\}")  # templates hold no other character with 
 
 
 class _Place(NamedTuple):
-    """A template, and what each method that it takes needs; named as routes are, for the log."""
+    """A template, and what each method that it takes needs. Its `path` is what the log shows."""
 
     path: str
     pattern: re.Pattern[str]
+    named: bool  # whether it has `{name}`, a collection's
     needs: Mapping[str, Need]
 
 
@@ -97,9 +98,13 @@ def _places() -> list[_Place]:
         method, template = place.split(" ")
         by_template.setdefault(template, {})[method] = need
     return [
-        _Place(template, re.compile(_PARAMETER.sub(r"(?P<\1>[^/]+)", template)), needs)
+        _Place(template, _compiled(template), "{name}" in template, needs)
         for template, needs in by_template.items()
     ]
+
+
+def _compiled(template: str) -> re.Pattern[str]:
+    return re.compile(_PARAMETER.sub(r"(?P<\1>[^/]+)", template))
 
 
 _PLACES = _places()
@@ -181,7 +186,7 @@ def _find(path: str) -> tuple[_Place | None, str | None]:
     for place in _PLACES:
         found = place.pattern.fullmatch(path)
         if found is not None:
-            return place, found.groupdict().get("name")
+            return place, found["name"] if place.named else None
     return None, None
 
 

@@ -301,3 +301,23 @@ def test_a_removed_secret_takes_the_tokens_with_it_that_it_signed(secrets: Path)
     assert guard.grant(new)
     with pytest.raises(Unauthenticated):
         guard.grant(old)
+
+
+def test_a_lost_file_keeps_its_keys_when_another_changes(secrets: Path) -> None:
+    public = secrets.with_name("public.pem")
+    public.write_bytes(pem(RSA))
+    guard = Guard(tokens=TokenFiles(secrets, public))
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    for lost, changed in ((secrets, public), (public, secrets)):
+        before = lost.read_bytes()
+        lost.unlink()
+        guard.refresh()
+        content = changed.read_bytes()
+        changed.write_bytes(content + (pem(other) if changed == public else b"\n" + b"n" * 32))
+        guard.refresh()
+        assert guard.grant(token())
+        assert guard.grant(token(RSA, "RS256"))
+        lost.write_bytes(before)
+        guard.refresh()
+    assert guard.grant(token("n" * 32))
+    assert guard.grant(token(other, "RS256"))
