@@ -77,6 +77,8 @@ def serve(
     # Bound early: nothing else is worth doing if another process has the port.
     guarded = guard is not None or settings.allow_anonymous
     listener = _bound(settings.host, settings.port, guarded=guarded)
+    if guard is None and not _is_own(listener.getsockname()[0]):
+        logger.warning("without keys, whoever reaches this port may do everything")
     # The first query would compile them: about ten seconds, once on a machine.
     _warm()
     # Opened here, so that a directory in use or a damaged file is one line and not a traceback.
@@ -188,7 +190,7 @@ def _bound(host: str, port: int, *, guarded: bool) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = found[0]
-        if not (guarded or ipaddress.ip_address(address[0]).is_loopback):
+        if not (guarded or _is_own(address[0])):
             raise WrongSetting([f"not listening on {host} without keys: {_WHAT_HELPS}"])
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -197,6 +199,11 @@ def _bound(host: str, port: int, *, guarded: bool) -> socket.socket:
         reason = error.strerror or str(error)
         raise WrongSetting([f"cannot listen on {host}:{port}: {reason}"]) from error
     return listener
+
+
+def _is_own(address: str | int) -> bool:
+    """Whether an address can be reached from this machine only."""
+    return ipaddress.ip_address(address).is_loopback
 
 
 _WHAT_HELPS = (
