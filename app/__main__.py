@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import ipaddress
 import logging
 import resource
 import socket
+import ssl
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -17,7 +19,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 
 from app import __version__, log
-from app.config import WrongSetting, read_settings, settings_table, unknown_variables
+from app.cli import keys
+from app.config import Settings, WrongSetting, read_settings, settings_table, unknown_variables
 from app.errors import LikewiseError
 
 cli = typer.Typer(
@@ -31,6 +34,7 @@ models_cli = typer.Typer(
     help="Encoders: which there are, and how to get them.", no_args_is_help=True
 )
 cli.add_typer(models_cli, name="models")
+cli.add_typer(keys.cli, name="keys")
 
 logger = logging.getLogger("likewise")
 
@@ -57,7 +61,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Instead of LIKEWISE_PORT.")] = None,
 ) -> None:
     """Serve the HTTP API until SIGINT or SIGTERM, then finish what was accepted."""
-    from app.api.app import create_app, open_backend, open_encoders
+    from app.api.app import create_app, open_backend, open_encoders, open_guard
 
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = read_settings(**given)
@@ -68,13 +72,18 @@ def serve(
     # Threads that want the interpreter wait this long for one that computes. With 5 ms, Python's
     # default, queries beside a bulk upsert had a p50 of 5.8 ms; with this 5.0, and as many upserts.
     sys.setswitchinterval(0.0005)
-    # Bound first: nothing else is worth doing if another process has the port.
-    listener = _bound(settings.host, settings.port)
+    guard = open_guard(settings)
+    tls = _tls(settings)
+    # Bound early: nothing else is worth doing if another process has the port.
+    guarded = guard is not None or settings.allow_anonymous
+    listener = _bound(settings.host, settings.port, guarded=guarded)
+    if guard is None and not _is_own(listener.getsockname()[0]):
+        logger.warning("without keys, whoever reaches this port may do everything")
     # The first query would compile them: about ten seconds, once on a machine.
     _warm()
     # Opened here, so that a directory in use or a damaged file is one line and not a traceback.
     encoders = open_encoders(settings)
-    app = create_app(settings, backend=open_backend(settings), encoders=encoders)
+    app = create_app(settings, backend=open_backend(settings), encoders=encoders, guard=guard)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -84,6 +93,7 @@ def serve(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
+        **tls,
     )
     # What is there now stays: without this, the collector looked through all of it three times
     # in the first thousands of requests, 50 ms and more each.
@@ -172,11 +182,16 @@ def _warm() -> None:
         warm_kernels()
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """Take the address, or say in one line why not."""
+def _bound(host: str, port: int, *, guarded: bool) -> socket.socket:
+    """Take the address, or say in one line why not.
+
+    guarded   whether strangers may reach it: there are keys or tokens, or nobody is to need them
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = found[0]
+        if not (guarded or _is_own(address[0])):
+            raise WrongSetting([f"not listening on {host} without keys: {_WHAT_HELPS}"])
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
@@ -184,6 +199,43 @@ def _bound(host: str, port: int) -> socket.socket:
         reason = error.strerror or str(error)
         raise WrongSetting([f"cannot listen on {host}:{port}: {reason}"]) from error
     return listener
+
+
+def _is_own(address: str | int) -> bool:
+    """Whether an address can be reached from this machine only."""
+    return ipaddress.ip_address(address).is_loopback
+
+
+_WHAT_HELPS = (
+    "set LIKEWISE_API_KEY or LIKEWISE_KEYS_FILE, or let everybody in who reaches this port with "
+    "LIKEWISE_ALLOW_ANONYMOUS=true"
+)
+
+
+def _tls(settings: Settings) -> dict[str, Any]:
+    """What uvicorn is told of TLS; nothing if there is no certificate. Raises WrongSetting."""
+    if settings.tls_cert is None:
+        if settings.tls_key or settings.tls_client_ca:
+            raise WrongSetting(["LIKEWISE_TLS_CERT: expected a certificate beside the key or CA"])
+        return {}
+    secret = settings.tls_key_password
+    password = None if secret is None else secret.get_secret_value()
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # A password in any case: without one, OpenSSL would ask the terminal for it.
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password or "")
+        if settings.tls_client_ca is not None:
+            context.load_verify_locations(settings.tls_client_ca)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        raise WrongSetting([f"LIKEWISE_TLS_…: the files cannot be used: {reason}"]) from error
+    return {
+        "ssl_certfile": settings.tls_cert,
+        "ssl_keyfile": settings.tls_key,
+        "ssl_keyfile_password": password,
+        "ssl_ca_certs": settings.tls_client_ca and str(settings.tls_client_ca),
+        "ssl_cert_reqs": ssl.CERT_REQUIRED if settings.tls_client_ca else ssl.CERT_NONE,
+    }
 
 
 def _allow_many_files() -> None:
@@ -198,11 +250,12 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        scheme = "https" if self.config.is_ssl else "http"
         for server in self.servers:
             for listener in server.sockets:
                 host, port = listener.getsockname()[:2]
                 shown = f"[{host}]" if ":" in host else host
-                logger.info("likewise %s listens on http://%s:%d", __version__, shown, port)
+                logger.info("likewise %s listens on %s://%s:%d", __version__, scheme, shown, port)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         logger.info("stopping: requests in flight have %d seconds", GRACE_S)

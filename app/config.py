@@ -7,18 +7,30 @@ test holds the two together.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LEAST_KEY_CHARS = 16
+"""Of a key from the environment, which people may choose; 16 random ones hold 64 bits and more."""
+
+_KEY = re.compile(rf"[!-~]{{{LEAST_KEY_CHARS},}}")
 
 
 class Settings(BaseSettings):
     """Everything an operator can set. Sizes are bytes, times are seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LIKEWISE_", extra="forbid", frozen=True, validate_by_name=True
+        env_prefix="LIKEWISE_",
+        # A variable that is set to nothing is not set: so Compose passes on what nobody gave.
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        validate_by_name=True,
     )
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -117,12 +129,65 @@ class Settings(BaseSettings):
     max_attributes_bytes: int = Field(
         default=65_536, ge=1, description="Most bytes of one point's attributes as JSON."
     )
+    keys_file: Path | None = Field(
+        default=None,
+        description="File with the digests of API keys, made by `likewise keys new`; a change is "
+        "in force within a second.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None, description="One key that may do everything, of at least 16 characters."
+    )
+    read_key: SecretStr | None = Field(
+        default=None, description="One key that may read every collection, likewise."
+    )
+    jwt_secret_file: Path | None = Field(
+        default=None,
+        description="File with HS256 secrets, one a line, of at least 32 bytes: tokens signed "
+        "with one of them are taken.",
+    )
+    jwt_public_key_file: Path | None = Field(
+        default=None, description="File with RSA public keys in PEM, for tokens signed by RS256."
+    )
+    jwt_audience: str | None = Field(
+        default=None, description="What a token must have in its claim `aud`."
+    )
+    jwt_issuer: str | None = Field(
+        default=None, description="What a token must have as its claim `iss`."
+    )
+    allow_anonymous: bool = Field(
+        default=False,
+        description="Listen on other addresses than this machine's own without keys or tokens.",
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="Certificate chain in PEM; with it, the service speaks TLS only."
+    )
+    tls_key: Path | None = Field(
+        default=None, description="Private key of the certificate; none if the same file has it."
+    )
+    tls_key_password: SecretStr | None = Field(
+        default=None, description="Password of the private key."
+    )
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description="CA certificates in PEM; with it, every connection must show a certificate "
+        "that one of them signed.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least important level that is logged."
     )
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="JSON lines, text, or auto: text on a terminal."
     )
+
+    @field_validator("api_key", "read_key")
+    @classmethod
+    def _hard_to_guess(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not _KEY.fullmatch(key.get_secret_value()):
+            raise ValueError(
+                f"expected at least {LEAST_KEY_CHARS} visible ASCII characters; "
+                "`openssl rand -hex 32` prints 64"
+            )
+        return key
 
 
 class WrongSetting(ValueError):
@@ -176,5 +241,14 @@ def _shown(default: object) -> str:
 def _kind(annotation: object) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(annotation))
-    names = {bool: "true or false", int: "integer", float: "number", str: "text"}
-    return names.get(annotation, "path") if isinstance(annotation, type) else "path"
+    kinds = {
+        bool: "true or false",
+        int: "integer",
+        float: "number",
+        str: "text",
+        Path: "path",
+        SecretStr: "secret",
+    }
+    # `X | None`: a setting of kind X that may be left out.
+    (kind,) = [part for part in get_args(annotation) or (annotation,) if part is not NoneType]
+    return kinds[kind]

@@ -17,7 +17,7 @@ SYNC_OF_ASYNC = {
         '"""The blocking client. '
         'Do not edit: `client/make_sync.py` writes this file from `_async.py`."""'
     ),
-    "import asyncio\n": "import time\n",
+    "import asyncio\nimport os\nimport ssl\n": "import os\nimport ssl\nimport time\n",
     "import AsyncIterator, Callable, Iterable, Mapping": "import Callable, Iterable, Iterator, "
     "Mapping",
     "for one event loop; examples leave out `await`.": "safe to share between threads.",

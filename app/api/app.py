@@ -14,7 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from app import __version__
+from app.access.grants import Grant, Scope
+from app.access.guard import Guard, TokenFiles
 from app.api import openapi, problems
+from app.api.access import Gate
 from app.api.middleware import RequestFrame
 from app.api.routes import collections, embeddings, points, queries, status
 from app.api.shortcut import Shortcut
@@ -32,11 +35,14 @@ def create_app(
     *,
     backend: Backend | None = None,
     encoders: EncoderRegistry | None = None,
+    guard: Guard | None = None,
 ) -> FastAPI:
     """Build the application; the lifespan opens what is not given, and closes all of it.
 
-    The data directory is opened before the first request; encoders load in the background.
+    The data directory is opened before the first request; encoders load in the background. Keys
+    are read here. Raises StoredDataError if their files cannot be used.
     """
+    guard = open_guard(settings) if guard is None else guard
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -45,9 +51,13 @@ def create_app(
         service = Service(settings, opened, installed)
         app.state.service = service
         service.start()
+        if guard is not None:
+            guard.start()
         try:
             yield
         finally:
+            if guard is not None:
+                await asyncio.to_thread(guard.close)
             await service.close()
 
     app = _Application(
@@ -58,6 +68,7 @@ def create_app(
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
+    app.guard = guard
     app.state.settings = settings
     app.state.service = None
     app.add_middleware(RequestFrame)
@@ -71,10 +82,13 @@ def create_app(
 
 
 class _Application(FastAPI):
-    """FastAPI with a shortcut to the query routes before everything else."""
+    """FastAPI with a shortcut to the query routes before it, and the gate before everything."""
+
+    guard: Guard | None = None
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Shortcut(queries.ENDPOINTS, otherwise=super().build_middleware_stack())
+        served = Shortcut(queries.ENDPOINTS, otherwise=super().build_middleware_stack())
+        return served if self.guard is None else Gate(self.guard, served)
 
 
 def open_backend(settings: Settings) -> Backend:
@@ -104,16 +118,36 @@ def open_encoders(settings: Settings) -> EncoderRegistry:
     )
 
 
+def open_guard(settings: Settings) -> Guard | None:
+    """Read keys and the keys of tokens; None if neither is configured. Raises StoredDataError."""
+    given = (
+        (Grant("LIKEWISE_API_KEY", frozenset({Scope.ADMIN})), settings.api_key),
+        (Grant("LIKEWISE_READ_KEY", frozenset({Scope.READ})), settings.read_key),
+    )
+    fixed_keys = [(grant, key.get_secret_value().encode()) for grant, key in given if key]
+    tokens = None
+    if settings.jwt_secret_file or settings.jwt_public_key_file:
+        tokens = TokenFiles(
+            settings.jwt_secret_file,
+            settings.jwt_public_key_file,
+            audience=settings.jwt_audience,
+            issuer=settings.jwt_issuer,
+        )
+    if not (fixed_keys or tokens or settings.keys_file):
+        return None
+    return Guard(keys_file=settings.keys_file, fixed_keys=fixed_keys, tokens=tokens)
+
+
 def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def _describe(app: FastAPI) -> None:
+def _describe(app: _Application) -> None:
     """Have FastAPI serve our OpenAPI document, built once."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = openapi.document(app)
+            app.openapi_schema = openapi.document(app, keys_needed=app.guard is not None)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way to extend it

@@ -17,6 +17,9 @@ from app.log import request_id
 
 log = logging.getLogger(__name__)
 
+GRANT = "likewise.grant"
+"""Where `app.api.access` notes in the scope of a request what its caller may do."""
+
 _PROBES = {"/healthz", "/readyz"}
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _ids = random.Random()  # noqa: S311  # seeded by the system; an id is no secret
@@ -78,6 +81,8 @@ def _log_request(scope: Scope, status: int, started: float) -> None:
         "status": status,
         "ms": round((time.perf_counter() - started) * 1e3, 2),
     }
+    if GRANT in scope:
+        facts["key"] = scope[GRANT].name
     # Not `log.log`, which walks the stack for the caller's file and line: they are known.
     record = log.makeRecord(
         log.name, level, __file__, 0, "request", (), None, extra={"facts": facts}

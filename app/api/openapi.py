@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app import __version__
+from app.api.access import NEEDS
 from app.api.problems import MEDIA_TYPE
 from app.wire.base import WireModel
 from app.wire.collections import AlterCollection, CreateCollection
@@ -47,10 +48,19 @@ _REF = "#/components/schemas/{model}"
 
 _NAME = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a signed token."},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
+
 _OF_ALL = {"500": "The service failed"}
 _OF_V1 = {
     "429": "Too many requests wait; see Retry-After",
     "503": "Not available now; see Retry-After",
+}
+_OF_KEYS = {
+    "401": "The key or token is missing or not valid",
+    "403": "The key or token does not allow this",
 }
 _OF_PATHS = {"404": "Something named does not exist", "422": "The request is wrong"}
 _OF_BODIES = {
@@ -76,7 +86,7 @@ def body_of(model: type[WireModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def document(app: FastAPI) -> dict[str, Any]:
+def document(app: FastAPI, *, keys_needed: bool) -> dict[str, Any]:
     """Build the document of all routes of `app`."""
     built = get_openapi(
         title="Likewise",
@@ -92,9 +102,16 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas.update(definitions["$defs"])
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    built["components"]["securitySchemes"] = _SCHEMES
+    # Either of them; and none, if the service has no keys.
+    built["security"] = [{scheme: []} for scheme in _SCHEMES] if keys_needed else [{}]
     for path, operations in built["paths"].items():
-        for operation in operations.values():
-            _declare_problems(path, operation)
+        for method, operation in operations.items():
+            need = NEEDS.get(f"{method.upper()} {path}")
+            is_open = need is not None and need.access is None
+            if is_open:
+                operation["security"] = []
+            _declare_problems(path, operation, is_open=is_open)
             _declare_names(operation)
     return built
 
@@ -106,8 +123,10 @@ def _declare_names(operation: dict[str, Any]) -> None:
             parameter["schema"]["pattern"] = _NAME
 
 
-def _declare_problems(path: str, operation: dict[str, Any]) -> None:
+def _declare_problems(path: str, operation: dict[str, Any], *, is_open: bool) -> None:
     kinds = dict(_OF_ALL)
+    if not is_open:
+        kinds |= _OF_KEYS
     if path.startswith("/v1/"):
         kinds |= _OF_V1
     if "{" in path:

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Literal, TypeVar
@@ -23,6 +25,7 @@ from ._http import (
     request_headers,
     response_from_httpx,
     session_with,
+    tls_context,
 )
 from ._points import PointId, PointLike
 from ._queries import Query, QueryLike
@@ -51,7 +54,9 @@ class AsyncClient:
 
     timeout    seconds, or an `httpx.Timeout`; it limits each wait on the network, not a whole call
     retries    repetitions of a failed call, or `Retries` to set the waits too: see `Retries`
-    api_key    sent as a bearer token
+    api_key    a key or signed token, sent as a bearer token; it is read from no variable
+    verify     whom to trust under https: the system's authorities, those in a PEM file, or what an
+               `ssl.SSLContext` says, which can also hold a certificate of the client's own
     transport  how bytes travel, for tests and special networks: see httpx
 
     Every method raises ApiError, TransportError or VersionError: see `LikewiseError`.
@@ -65,6 +70,7 @@ class AsyncClient:
         retries: int | Retries = Retries(),  # noqa: B008  # frozen
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._base_url = checked_base_url(base_url)
@@ -73,6 +79,7 @@ class AsyncClient:
             base_url=base_url,
             timeout=timeout,
             headers=request_headers(api_key, headers),
+            verify=tls_context(verify),
             transport=transport,
         )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import ssl
 from collections.abc import Mapping
 
 import httpx
@@ -29,6 +32,29 @@ def session_with(retries: int | Retries) -> Session:
     return Session(retries if isinstance(retries, Retries) else Retries(attempts=retries))
 
 
+_KEY = re.compile(r"[!-~]+")
+
+
+def checked_api_key(api_key: str | None) -> str | None:
+    """Return the key without white space around it, as at the end of a file.
+
+    Raises ValueError for what no header can carry, and does not show it: httpx's own error would.
+    """
+    if api_key is None:
+        return None
+    key = api_key.strip()
+    if not _KEY.fullmatch(key):
+        raise ValueError("expected an api_key of visible ASCII characters, in one line")
+    return key
+
+
+def tls_context(verify: bool | str | os.PathLike[str] | ssl.SSLContext) -> bool | ssl.SSLContext:
+    """Return what httpx takes: a path becomes a context that trusts its certificates alone."""
+    if isinstance(verify, (bool, ssl.SSLContext)):
+        return verify
+    return ssl.create_default_context(cafile=verify)
+
+
 def request_headers(api_key: str | None, extra: Mapping[str, str] | None) -> dict[str, str]:
     """Return the headers of every request; the caller's own win."""
     headers = {
@@ -36,8 +62,9 @@ def request_headers(api_key: str | None, extra: Mapping[str, str] | None) -> dic
         "accept": "application/json",
         "content-type": "application/json",
     }
-    if api_key is not None:
-        headers["authorization"] = f"Bearer {api_key}"
+    key = checked_api_key(api_key)
+    if key is not None:
+        headers["authorization"] = f"Bearer {key}"
     headers.update({name.lower(): value for name, value in (extra or {}).items()})
     return headers
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -20,6 +22,7 @@ from ._http import (
     request_headers,
     response_from_httpx,
     session_with,
+    tls_context,
 )
 from ._points import PointId, PointLike
 from ._queries import Query, QueryLike
@@ -48,7 +51,9 @@ class Client:
 
     timeout    seconds, or an `httpx.Timeout`; it limits each wait on the network, not a whole call
     retries    repetitions of a failed call, or `Retries` to set the waits too: see `Retries`
-    api_key    sent as a bearer token
+    api_key    a key or signed token, sent as a bearer token; it is read from no variable
+    verify     whom to trust under https: the system's authorities, those in a PEM file, or what an
+               `ssl.SSLContext` says, which can also hold a certificate of the client's own
     transport  how bytes travel, for tests and special networks: see httpx
 
     Every method raises ApiError, TransportError or VersionError: see `LikewiseError`.
@@ -62,6 +67,7 @@ class Client:
         retries: int | Retries = Retries(),  # noqa: B008  # frozen
         api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._base_url = checked_base_url(base_url)
@@ -70,6 +76,7 @@ class Client:
             base_url=base_url,
             timeout=timeout,
             headers=request_headers(api_key, headers),
+            verify=tls_context(verify),
             transport=transport,
         )
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from app.access.guard import Guard
 from app.api.app import create_app
 from app.backends.base import Backend
 from app.config import Settings
@@ -26,9 +27,13 @@ class InProcess:
     """A synchronous client of one running application."""
 
     def __init__(
-        self, settings: Settings, backend: Backend, encoders: EncoderRegistry | None = None
+        self,
+        settings: Settings,
+        backend: Backend,
+        encoders: EncoderRegistry | None = None,
+        guard: Guard | None = None,
     ) -> None:
-        self.app = create_app(settings, backend=backend, encoders=encoders)
+        self.app = create_app(settings, backend=backend, encoders=encoders, guard=guard)
         self._loop = asyncio.new_event_loop()
         self._client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app), base_url="http://likewise"
@@ -91,16 +96,19 @@ class InProcess:
         assert counted.status_code == 200, counted.text
         return int(counted.json()["count"])
 
-    def wait_for_encoders(self) -> None:
-        """Return when the background load is over, well or not."""
-        while self.get("/readyz").json()["components"]["encoders"]["status"] == "loading":
+    def wait_for_encoders(self, key: str = "") -> None:
+        """Return when the background load is over, well or not; with a key if there are keys."""
+        headers = {"x-api-key": key} if key else {}
+        while "loading" in self.send("GET", "/readyz", headers=headers).text:
             self.run(asyncio.sleep(0.005))
 
 
 @contextmanager
-def running(settings: Settings, backend: Backend) -> Iterator[InProcess]:
+def running(
+    settings: Settings, backend: Backend, guard: Guard | None = None
+) -> Iterator[InProcess]:
     """An application for as long as the block lasts."""
-    app = InProcess(settings, backend)
+    app = InProcess(settings, backend, guard=guard)
     app.start()
     try:
         yield app

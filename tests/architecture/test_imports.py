@@ -35,11 +35,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"exchange", "kernels", "vectors", "storage", "segments", "planner"},
     "backends": BASE | ATTRIBUTES | {"exchange", "engine"},
     "encoders": BASE,
+    "access": {"types", "errors"},
     "service": BASE | ATTRIBUTES | {"exchange", "config", "encoders", "backends"},
     "wire": BASE,
     "api": BASE
     | ATTRIBUTES
-    | {"exchange", "config", "log", "service", "wire", "backends", "encoders"},
+    | {"exchange", "config", "log", "access", "service", "wire", "backends", "encoders"},
+    "cli": BASE | {"config", "access"},
 }
 """Package (or module) of `app` → those it may import. `app.__main__` may import anything, and
 nothing imports it."""
@@ -58,8 +60,10 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "uvicorn": ("app/__main__.py", "app/api/"),
     "pydantic": ("app/wire/", "app/api/", "app/config.py"),
     "pydantic_settings": ("app/config.py",),
-    "typer": ("app/__main__.py",),
-    "rich": ("app/__main__.py",),
+    "jwt": ("app/access/tokens.py",),
+    "cryptography": ("app/access/tokens.py",),
+    "typer": ("app/__main__.py", "app/cli/"),
+    "rich": ("app/__main__.py", "app/cli/"),
     "likewise": (),
 }
 """Outside package → the only places of `app` that may import it."""

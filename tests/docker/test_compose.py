@@ -9,7 +9,8 @@ import pytest
 from compose_spec import PyCompose
 
 from app.__main__ import GRACE_S
-from app.config import Settings
+from app.api.app import open_guard
+from app.config import Settings, read_settings
 
 from .reading import (
     COMPOSE,
@@ -94,6 +95,19 @@ def test_the_port_of_the_image_is_published_on_this_machine_only(
     (published,) = service["ports"]
     address, _, target = published.split(":")
     assert (address, target) == ("127.0.0.1", image.last("EXPOSE").rest)
+
+
+def test_without_a_key_it_starts_and_with_one_it_asks_for_it(
+    service: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in service["environment"].items():
+        monkeypatch.setenv(name, value)
+    unguarded = read_settings()
+    assert unguarded.allow_anonymous
+    assert open_guard(unguarded) is None
+    assert '"${API_KEY:-}"' in COMPOSE.read_text(encoding="utf-8")
+    monkeypatch.setenv("LIKEWISE_API_KEY", "x" * 32)
+    assert open_guard(read_settings()) is not None
 
 
 def test_each_volume_of_the_image_has_a_name(service: dict[str, Any], image: Stage) -> None:

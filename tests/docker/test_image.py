@@ -5,10 +5,12 @@ from __future__ import annotations
 import http.server
 import os
 import re
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -17,6 +19,7 @@ import typer.main
 from app.__main__ import cli
 from app.api.routes.status import router
 from app.config import Settings, read_settings
+from tests.certificates import KEY_PASSWORD, make_certificates
 
 from .reading import DOCKERFILE, IGNORE, ROOT, BuildContext, Stage, read_dockerfile
 
@@ -179,13 +182,15 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def answering() -> Iterator[tuple[type[_Answer], int]]:
+@contextmanager
+def _answering(context: ssl.SSLContext | None = None) -> Iterator[tuple[type[_Answer], int]]:
     class Answer(_Answer):
         status = 200
         asked: list[str] = []  # noqa: RUF012  # one for each test
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -195,22 +200,41 @@ def answering() -> Iterator[tuple[type[_Answer], int]]:
             thread.join()
 
 
+@pytest.fixture
+def answering() -> Iterator[tuple[type[_Answer], int]]:
+    with _answering() as found:
+        yield found
+
+
+def _check(service: Stage, **environment: str) -> bool:
+    """Whether the image's health check is content."""
+    check = service.last("HEALTHCHECK")
+    command = check.rest[check.rest.index("CMD ") + 4 :]
+    _, *arguments = read_dockerfile(f"FROM x AS x\nCMD {command}")[0].last("CMD").arguments
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:1", "http_proxy": "http://127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **proxy, **environment},
+        capture_output=True,
+    )
+    return done.returncode == 0
+
+
+def test_the_health_check_speaks_tls_where_the_service_does(service: Stage, tmp_path: Path) -> None:
+    made = make_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.server, made.server_key, KEY_PASSWORD)
+    with _answering(context) as (handler, port):
+        assert _check(service, LIKEWISE_PORT=str(port), LIKEWISE_TLS_CERT=str(made.server))
+        assert handler.asked == ["/healthz"]
+
+
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
 def test_the_health_check_asks_the_service_itself_even_behind_a_proxy(
     service: Stage, answering: tuple[type[_Answer], int], status: int, healthy: bool
 ) -> None:
     handler, port = answering
     handler.status = status
-    check = service.last("HEALTHCHECK")
-    command = check.rest[check.rest.index("CMD ") + 4 :]
-    _, *arguments = read_dockerfile(f"FROM x AS x\nCMD {command}")[0].last("CMD").arguments
-    environment = {
-        **os.environ,
-        "LIKEWISE_PORT": str(port),
-        "HTTP_PROXY": "http://127.0.0.1:1",
-        "http_proxy": "http://127.0.0.1:1",
-    }
-    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True)
-    assert (done.returncode == 0) is healthy
+    assert _check(service, LIKEWISE_PORT=str(port)) is healthy
     assert set(handler.asked) <= {getattr(route, "path", "") for route in router.routes}
     assert len(handler.asked) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from app.api.access import grant_of
 from app.api.answers import answer
 from app.api.body import read
 from app.api.convert import collection_from_wire, index_from_wire, json_from_collection
@@ -30,8 +31,9 @@ async def create_collection(name: str, request: Request) -> Response:
 
 @router.get("", response_model=Collections)
 async def list_collections(request: Request) -> Response:
-    """Describe all collections, by name."""
-    infos = await service_of(request).describe_all()
+    """Describe all collections that the caller's key is for, by name."""
+    grant = grant_of(request)
+    infos = [info for info in await service_of(request).describe_all() if grant.covers(info.name)]
     return answer({"collections": [json_from_collection(info) for info in infos]})
 
 

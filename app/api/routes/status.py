@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app import __version__
+from app.access.grants import Scope
+from app.api.access import grant_of
 from app.api.answers import answer
 from app.api.service import service_of
 from app.wire.status import Health, Info, Limits, Readiness
@@ -22,13 +24,18 @@ async def healthz() -> Response:
     "/readyz", response_model=Readiness, responses={503: {"model": Readiness, "description": ""}}
 )
 async def readyz(request: Request) -> Response:
-    """Tell whether to send requests here: 200 if ready or degraded, 503 at start and end."""
+    """Tell whether to send requests here: 200 if ready or degraded, 503 at start and end.
+
+    Where there are keys, the components are for one that may read all collections: they name some.
+    """
     service = request.app.state.service
     if service is None:
         return answer({"status": "starting", "components": {}}, 503)
     health = await service.health()
     serving = health.status in ("ready", "degraded")
-    body = {"status": health.status, "components": health.components}
+    grant = grant_of(request)
+    components = health.components if grant.holds(Scope.READ) and grant.covers_all() else {}
+    body = {"status": health.status, "components": components}
     return answer(body, 200 if serving else 503)
 
 

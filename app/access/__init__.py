@@ -1,0 +1,1 @@
+"""Who may do what: grants, API keys and signed tokens. It knows no HTTP."""
