@@ -3,6 +3,7 @@
     LOCK                    held while a process uses the directory
     catalog.sqlite          which collections exist (`app.storage.catalog`)
     collections/<folder>/   one collection: store.sqlite (the truth), segments/ (derived)
+    snapshots/              what an operator keeps of collections (`app.engine.snapshots`)
 
 A collection that cannot be opened does not stop the others: its name stays known, and every call
 to it raises the error that says why.
@@ -11,15 +12,16 @@ to it raises the error that says why.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import orjson
 
@@ -27,7 +29,10 @@ from app.attributes.filter import Filter
 from app.engine.builder import Builder
 from app.engine.builds import BuildSettings
 from app.engine.collection import Collection
+from app.engine.definitions import definition_from_json, json_from_definition
+from app.engine.snapshots import Fill, Snapshots
 from app.errors import (
+    CollectionExists,
     CollectionNotFound,
     CorruptFile,
     DefinitionDiffers,
@@ -37,23 +42,48 @@ from app.errors import (
 from app.exchange import Answer, CollectionInfo, Page, Search, Selection
 from app.planner.costs import Costs
 from app.storage.catalog import Catalog, Entry
-from app.storage.files import lock_folder, sync_folder
+from app.storage.files import lock_folder, storing, sync_file, sync_folder
 from app.types import (
     AttributeValue,
     Definition,
     IndexSettings,
-    Metric,
     Point,
     PointId,
     Projection,
     Record,
-    VectorField,
 )
 
 _log = logging.getLogger(__name__)
 
 _NEW = ".new"
 _DROPPED = ".dropped"
+_RESTORED = "restored"
+"""A file in the folder of a collection that is being restored; it names the folder whose place
+this one takes, if there is one. A folder that has it counts if the catalog says so, and the other
+one goes then; if not, this one does."""
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _following(method: _Method) -> _Method:
+    """Run a call again if the collection it went to has been replaced by another meanwhile.
+
+    A collection that is closed refuses at its gate, before anything is done: so nothing is done
+    twice, and a name that always means a collection always answers.
+    """
+
+    @functools.wraps(method)
+    def call(self: Database, name: str, *args: Any, **kwargs: Any) -> Any:
+        while True:
+            found = self._open.get(name)
+            try:
+                return method(self, name, *args, **kwargs)
+            except CollectionNotFound:
+                now = self._open.get(name)
+                if now is None or now is found:
+                    raise
+
+    return cast("_Method", call)
 
 
 class Database:
@@ -63,6 +93,7 @@ class Database:
         self,
         data_dir: Path,
         *,
+        snapshots_dir: Path | None = None,
         sync: bool = True,
         head_points: int = 4096,
         build_threads: int = 1,
@@ -72,6 +103,7 @@ class Database:
     ) -> None:
         """Open a data directory, making it if there is none.
 
+        snapshots_dir   None is `snapshots` in the data directory
         cover_share   most bytes of covers, as a share of the vectors that they are graphs over
         vectors_on_disk   keep eight-bit codes in memory, and read the vectors that are compared
 
@@ -96,6 +128,7 @@ class Database:
         except BaseException:
             self._lock_file.close()
             raise
+        self.snapshots = Snapshots(snapshots_dir or data_dir / "snapshots", self)
         self._builder: Builder | None = None
         entries = self._catalog.entries()
         self._sweep({entry.folder for entry in entries})
@@ -124,8 +157,15 @@ class Database:
 
     def _sweep(self, used: set[str]) -> None:
         """Remove what drops and failed creations left; what is merely unknown is kept."""
+        for name in used:
+            replaced = _marked(self._folder / name)
+            if replaced is not None:
+                if replaced and replaced not in used:
+                    shutil.rmtree(self._folder / replaced, ignore_errors=True)
+                _unmark(self._folder / name)
         for folder in self._folder.iterdir():
-            if folder.suffix in (_NEW, _DROPPED):
+            unfinished = folder.name not in used and _marked(folder) is not None
+            if folder.suffix in (_NEW, _DROPPED) or unfinished:
                 shutil.rmtree(folder, ignore_errors=True)
             elif folder.name not in used:
                 _log.warning("%s belongs to no collection; it is left alone", folder)
@@ -134,7 +174,7 @@ class Database:
         return Collection(
             self._folder / entry.folder,
             entry.name,
-            _definition_from_json(entry.definition),
+            definition_from_json(orjson.loads(entry.definition)),
             entry.created_at,
             sync=self._sync,
             settings=self._builds,
@@ -170,13 +210,7 @@ class Database:
                         f"collection {name!r} exists with another definition", collection=name
                     )
                 return existing.describe(), False
-            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-            entry = Entry(
-                name,
-                uuid.uuid4().hex,
-                _json_from_definition(definition),
-                now.replace("+00:00", "Z"),
-            )
+            entry = _new_entry(name, definition, uuid.uuid4().hex)
             folder = self._folder / entry.folder
             making = folder.with_suffix(_NEW)
             try:
@@ -209,6 +243,7 @@ class Database:
         """Describe all collections that can be opened, by name."""
         return [collection.describe() for _, collection in sorted(self._open.items())]
 
+    @_following
     def alter(
         self,
         name: str,
@@ -226,7 +261,7 @@ class Database:
         def save(definition: Definition) -> None:
             with self._lock:
                 self._collection_is(name, collection)
-                self._catalog.change(name, _json_from_definition(definition))
+                self._catalog.change(name, _text_from_definition(definition))
 
         collection = self._collection(name)
         collection.alter(change, save)
@@ -237,15 +272,16 @@ class Database:
         with self._lock:
             if name not in self._open and name not in self._broken:
                 raise CollectionNotFound(name)
-            (folder,) = (
-                self._folder / entry.folder
-                for entry in self._catalog.entries()
-                if entry.name == name
-            )
+            folder = self._folder_of(name)
+            assert folder is not None, name
             self._catalog.remove(name)
             collection = self._open.get(name)
             self._open = {other: c for other, c in self._open.items() if other != name}
             self._broken.pop(name, None)
+        self._end(collection, self._folder / folder)
+
+    def _end(self, collection: Collection | None, folder: Path) -> None:
+        """Let go of a collection that is no longer listed, and remove its files."""
         if collection is not None:
             if self._builder is not None:
                 self._builder.cancel(collection)
@@ -255,16 +291,92 @@ class Database:
             folder.rename(dropped)
         shutil.rmtree(dropped, ignore_errors=True)
 
+    # ── restoring ────────────────────────────────────────────────────────────────────────────
+
+    def collection(self, name: str) -> Collection:
+        """Find an open collection. Raises CollectionNotFound, or what keeps it from opening."""
+        return self._collection(name)
+
+    def check_free(self, name: str, *, replace: bool) -> None:
+        """Raise CollectionExists if there is a collection of that name, not to be replaced."""
+        if not replace and (name in self._open or name in self._broken):
+            raise CollectionExists(
+                f"a collection named {name!r} exists; say `replace` to have it replaced, or "
+                "restore under another name",
+                collection=name,
+            )
+
+    def install(self, name: str, fill: Fill, *, replace: bool) -> CollectionInfo:
+        """Make a collection of a store that is there already.
+
+        fill      puts the store into the new folder; what it raises is raised, and nothing changed
+        replace   a collection of that name may exist; it answers until the new one does
+
+        The name means the new collection from one transaction of the catalog on, and the old one
+        up to it: a crash leaves either of them, whole.
+        """
+        folder = self._folder / uuid.uuid4().hex
+        making = folder.with_suffix(_NEW)
+        collection: Collection | None = None
+        try:
+            with storing(self._folder):
+                (making / "segments").mkdir(parents=True)
+                definition = fill(making)
+                _mark(making, None)
+                sync_folder(making)
+                making.rename(folder)
+                sync_folder(self._folder)
+            entry = _new_entry(name, definition, folder.name)
+            collection = self._opened(entry)
+            with self._lock, storing(self._folder):
+                self.check_free(name, replace=replace)
+                old, left = self._switched(entry, collection)
+        except BaseException:
+            if collection is not None:
+                collection.close()
+            for unfinished in (making, folder):
+                shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        if left is not None:
+            self._end(old, self._folder / left)
+        _unmark(folder)
+        self._changed()
+        return collection.describe()
+
+    def _switched(
+        self, entry: Entry, collection: Collection
+    ) -> tuple[Collection | None, str | None]:
+        """Let a name mean a restored collection; returns the one before, and its folder. Locked."""
+        left = self._folder_of(entry.name)
+        if left is None:
+            self._catalog.add(entry)
+        else:
+            _mark(self._folder / entry.folder, left)
+            self._catalog.replace(entry)
+        old = self._open.get(entry.name)
+        self._open = {**self._open, entry.name: collection}
+        self._broken.pop(entry.name, None)
+        return old, left
+
+    def _folder_of(self, name: str) -> str | None:
+        for entry in self._catalog.entries():
+            if entry.name == name:
+                return entry.folder
+        return None
+
     # ── points ───────────────────────────────────────────────────────────────────────────────
 
+    @_following
     def upsert(self, name: str, points: Sequence[Point]) -> int:
         """Insert or replace points; see `Backend.upsert`."""
         return self._collection(name).upsert(points)
 
+    @_following
     def delete(self, name: str, selection: Selection) -> int:
         """Delete points; see `Backend.delete`."""
         return self._collection(name).delete(selection)
 
+    @_following
     def patch(
         self,
         name: str,
@@ -276,14 +388,17 @@ class Database:
         """Set and remove attributes; see `Backend.patch`."""
         return self._collection(name).patch(selection, set_=set_, unset=unset)
 
+    @_following
     def get(self, name: str, ids: Sequence[PointId], projection: Projection) -> list[Record]:
         """Read points by id; see `Backend.get`."""
         return self._collection(name).get(ids, projection)
 
+    @_following
     def count(self, name: str, filter: Filter | None) -> int:
         """Count matching points, exactly."""
         return self._collection(name).count(filter)
 
+    @_following
     def scroll(
         self,
         name: str,
@@ -298,10 +413,12 @@ class Database:
             filter=filter, limit=limit, after=after, projection=projection
         )
 
+    @_following
     def search(self, name: str, searches: Sequence[Search]) -> list[Answer]:
         """Answer nearest-neighbour questions; see `Backend.search`."""
         return self._collection(name).search(searches)
 
+    @_following
     def search_now(self, name: str, searches: Sequence[Search]) -> list[Answer] | None:
         """Answer questions without waiting for a writer, or not; see `Backend.search_now`."""
         return self._collection(name).search_now(searches)
@@ -332,30 +449,30 @@ class Database:
             self._lock_file.close()
 
 
-def _json_from_definition(definition: Definition) -> str:
-    return orjson.dumps(
-        {
-            "vectors": {
-                field.name: {
-                    "dimension": field.dimension,
-                    "metric": field.metric.value,
-                    "encoder": field.encoder,
-                }
-                for field in definition.vectors.values()
-            },
-            "schema": dict(definition.schema),
-            "index": {"m": definition.index.m, "ef_construction": definition.index.ef_construction},
-        }
-    ).decode()
+def _new_entry(name: str, definition: Definition, folder: str) -> Entry:
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return Entry(name, folder, _text_from_definition(definition), now.replace("+00:00", "Z"))
 
 
-def _definition_from_json(text: str) -> Definition:
-    raw = orjson.loads(text)
-    return Definition(
-        vectors={
-            name: VectorField(name, v["dimension"], Metric(v["metric"]), v["encoder"])
-            for name, v in raw["vectors"].items()
-        },
-        schema=raw["schema"],
-        index=IndexSettings(raw["index"]["m"], raw["index"]["ef_construction"]),
-    )
+def _mark(folder: Path, replaced: str | None) -> None:
+    """Say that a collection's folder is being restored, and which one it replaces; durable."""
+    mark = folder / _RESTORED
+    mark.write_text(replaced or "", "utf-8")
+    sync_file(mark)
+
+
+def _marked(folder: Path) -> str | None:
+    """Read the mark: the folder that is replaced, or "" for none; None without a mark."""
+    try:
+        return (folder / _RESTORED).read_text("utf-8")
+    except OSError:
+        return None
+
+
+def _unmark(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        (folder / _RESTORED).unlink()
+
+
+def _text_from_definition(definition: Definition) -> str:
+    return orjson.dumps(json_from_definition(definition)).decode()

@@ -80,6 +80,14 @@ class Catalog:
                 "UPDATE collections SET definition = ? WHERE name = ?", (definition, name)
             )
 
+    def replace(self, entry: Entry) -> None:
+        """Let a name mean another collection, from one moment to the next."""
+        with transaction(self._connection, self._path) as connection:
+            connection.execute(
+                "UPDATE collections SET folder = ?, definition = ?, created_at = ? WHERE name = ?",
+                (entry.folder, entry.definition, entry.created_at, entry.name),
+            )
+
     def remove(self, name: str) -> None:
         """Make a collection not exist."""
         with transaction(self._connection, self._path) as connection:

@@ -26,16 +26,17 @@ OLDEST = (3, 37, 0)
 
 _POOLED = 4  # idle readers kept a collection: each has descriptors and a page cache
 _MAPPED = 1 << 30  # bytes of a database; what lies behind is read
-_URI_MODES = {"create": "rwc", "write": "rw", "read": "ro"}
+_URI_MODES = {"create": "rwc", "write": "rw", "read": "ro", "foreign": "ro&immutable=1"}
 
 
-Mode = Literal["create", "write", "read"]
+Mode = Literal["create", "write", "read", "foreign"]
 
 
 def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
     """Open a database for use from any one thread at a time, without implicit transactions.
 
-    mode   "create" makes a missing file, "write" and "read" need it to be there
+    mode   "create" makes a missing file, "write", "read" and "foreign" need it to be there; the
+           last one is for files that may come from anyone (`app.storage.foreign`)
 
     Raises CorruptFile if it is missing or damaged, StoredDataError if it cannot be opened.
     """
@@ -48,13 +49,17 @@ def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
     connection: Connection | None = None
     try:
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={_URI_MODES[mode]}",
+            _uri(path, mode),
             uri=True,
             isolation_level=None,
             check_same_thread=False,
             timeout=30.0,
         )
-        if mode != "read":
+        if mode == "foreign":
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA cell_size_check = ON")
+            connection.execute("PRAGMA mmap_size = 0")
+        elif mode != "read":
             connection.execute("PRAGMA page_size = 8192")  # two 384-d vectors a leaf, not one
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
@@ -71,6 +76,25 @@ def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
             connection.close()
         raise translated(exc, path) from exc
     return connection
+
+
+def readonly_uri(path: Path) -> str:
+    """Name a database for an `ATTACH` that only reads."""
+    return _uri(path, "read")
+
+
+def _uri(path: Path, mode: Mode) -> str:
+    return f"{path.absolute().as_uri()}?mode={_URI_MODES[mode]}"
+
+
+@contextlib.contextmanager
+def in_memory() -> Iterator[Connection]:
+    """Lend an empty database that is nowhere."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 @contextlib.contextmanager

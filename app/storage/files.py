@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from app.errors import DirectoryInUse
+from app.errors import DirectoryInUse, StorageFull, StorageReadOnly
 
 _BLOCK = 1 << 20
 
@@ -37,6 +40,22 @@ def checksum(path: Path) -> int:
         while block := file.read(_BLOCK):
             crc = zlib.crc32(block, crc)
     return crc
+
+
+@contextlib.contextmanager
+def storing(folder: Path) -> Iterator[None]:
+    """Say in the domain's words why files of a folder cannot be written.
+
+    Raises StorageFull and StorageReadOnly; other errors of the system pass.
+    """
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull("the disk is full; nothing of this was kept") from exc
+        if exc.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise StorageReadOnly(f"{folder.name} cannot be written to; reads go on") from exc
+        raise
 
 
 def lock_folder(folder: Path) -> IO[bytes]:

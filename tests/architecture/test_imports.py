@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "encoders": BASE,
     "service": BASE | ATTRIBUTES | {"exchange", "config", "encoders", "backends"},
     "wire": BASE,
+    "cli": BASE,
     "api": BASE
     | ATTRIBUTES
     | {"exchange", "config", "log", "service", "wire", "backends", "encoders"},
@@ -52,14 +53,14 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("app/encoders/",),
     "onnx": ("app/encoders/",),
     "tokenizers": ("app/encoders/",),
-    "httpx": ("app/encoders/",),
+    "httpx": ("app/encoders/", "app/cli/"),
     "fastapi": ("app/api/",),
     "starlette": ("app/api/",),
     "uvicorn": ("app/__main__.py", "app/api/"),
     "pydantic": ("app/wire/", "app/api/", "app/config.py"),
     "pydantic_settings": ("app/config.py",),
-    "typer": ("app/__main__.py",),
-    "rich": ("app/__main__.py",),
+    "typer": ("app/__main__.py", "app/cli/"),
+    "rich": ("app/__main__.py", "app/cli/"),
     "likewise": (),
 }
 """Outside package → the only places of `app` that may import it."""
