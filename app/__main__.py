@@ -17,6 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 
 from app import __version__, log
+from app.cli.snapshots import snapshot_cli
 from app.config import WrongSetting, read_settings, settings_table, unknown_variables
 from app.errors import LikewiseError
 
@@ -31,6 +32,7 @@ models_cli = typer.Typer(
     help="Encoders: which there are, and how to get them.", no_args_is_help=True
 )
 cli.add_typer(models_cli, name="models")
+cli.add_typer(snapshot_cli, name="snapshot")
 
 logger = logging.getLogger("likewise")
 
