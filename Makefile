@@ -9,7 +9,7 @@ BENCH_READY := $(BENCH_VENV)/.ready
 MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models run demo test lint types check fmt bench bench-filtered bench-http image clean
+.PHONY: help setup models run demo test lint types check fmt fuzz-snapshots bench bench-filtered bench-http image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ demo: $(READY) ## Index the standard library's docstrings in the running service
 test: $(READY) ## Run the tests
 	@$(BIN)/likewise warm
 	$(BIN)/python -m pytest -q
+
+fuzz-snapshots: $(READY) ## Try thousands of damaged and forged snapshots
+	FUZZ_FACTOR=$(or $(FACTOR),50) $(BIN)/python -m pytest -q --timeout 3600 tests/snapshots/test_foreign.py
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check .

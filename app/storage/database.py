@@ -26,17 +26,16 @@ OLDEST = (3, 37, 0)
 
 _POOLED = 4  # idle readers kept a collection: each has descriptors and a page cache
 _MAPPED = 1 << 30  # bytes of a database; what lies behind is read
-_URI_MODES = {"create": "rwc", "write": "rw", "read": "ro", "foreign": "ro&immutable=1"}
+_URI_MODES = {"create": "rwc", "write": "rw", "read": "ro"}
 
 
-Mode = Literal["create", "write", "read", "foreign"]
+Mode = Literal["create", "write", "read"]
 
 
 def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
     """Open a database for use from any one thread at a time, without implicit transactions.
 
-    mode   "create" makes a missing file, "write", "read" and "foreign" need it to be there; the
-           last one is for files that may come from anyone (`app.storage.foreign`)
+    mode   "create" makes a missing file, "write" and "read" need it to be there
 
     Raises CorruptFile if it is missing or damaged, StoredDataError if it cannot be opened.
     """
@@ -55,11 +54,7 @@ def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
             check_same_thread=False,
             timeout=30.0,
         )
-        if mode == "foreign":
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("PRAGMA cell_size_check = ON")
-            connection.execute("PRAGMA mmap_size = 0")
-        elif mode != "read":
+        if mode != "read":
             connection.execute("PRAGMA page_size = 8192")  # two 384-d vectors a leaf, not one
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
@@ -85,6 +80,25 @@ def readonly_uri(path: Path) -> str:
 
 def _uri(path: Path, mode: Mode) -> str:
     return f"{path.absolute().as_uri()}?mode={_URI_MODES[mode]}"
+
+
+def connect_foreign(path: Path) -> Connection:
+    """Open a database that may come from anyone: see `app.storage.foreign`.
+
+    Raises DatabaseError as it is, here and later: what it means is the caller's to say.
+    """
+    connection = sqlite3.connect(
+        f"{_uri(path, 'read')}&immutable=1", uri=True, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA mmap_size = 0")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextlib.contextmanager

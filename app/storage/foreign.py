@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import InvalidSnapshot
-from app.storage.database import DatabaseError, connect, in_memory
+from app.storage.database import DatabaseError, connect_foreign, in_memory
 from app.storage.store import VERSION, schema_statements
 
 OLDER_SCHEMAS: Mapping[int, str] = {}
@@ -34,7 +34,7 @@ class ForeignStore:
         """Open a file, reading nothing yet. Raises InvalidSnapshot."""
         self._fields = fields
         with _suspicious():
-            self._connection = connect(path, "foreign")
+            self._connection = connect_foreign(path)
 
     def close(self) -> None:
         """Let go of the file."""
