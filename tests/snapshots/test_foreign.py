@@ -20,7 +20,6 @@ from app.storage.store import schema_statements
 
 from .making import POINTS, content, filled, forged, members, opened, receive, tar, whole
 
-
 FACTOR = int(os.environ.get("FUZZ_FACTOR", "1"))
 """How many times more cases are tried than in `make test`: see `make fuzz-snapshots`."""
 
