@@ -13,7 +13,6 @@ import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
 
 snapshot_cli = typer.Typer(
     help="Snapshots of collections, in a running service.", no_args_is_help=True
@@ -54,10 +53,11 @@ def list_snapshots(url: Url = _HERE, api_key: Key = None) -> None:
     with _service(url, api_key) as service:
         found = _json(service.get("/v1/snapshots"))["snapshots"]
     columns = ("name", "collection", "points", "size", "created_at", "sha256")
-    table = Table(*columns, box=None)
-    for snapshot in found:
-        table.add_row(*(str(snapshot[column]) for column in columns))
-    Console(soft_wrap=True).print(table)
+    rows = [columns, *(tuple(str(snapshot[column]) for column in columns) for snapshot in found)]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    for row in rows:  # not a table of rich's: it cuts a digest to the width of a terminal
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
 
 
 @snapshot_cli.command()
