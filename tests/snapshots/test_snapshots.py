@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from app.backends.base import Selection
 from app.backends.local import LocalBackend
+from app.engine.collection import Collection
 from app.errors import (
     CollectionExists,
     CollectionNotFound,
@@ -218,22 +221,61 @@ def test_readers_and_writers_of_a_replaced_collection_never_miss_it(tmp_path: Pa
     threads = [threading.Thread(target=ask, args=(kind,)) for kind in range(len(kinds))]
     for thread in threads:
         thread.start()
-    for _ in range(15):
-        backend.snapshots.restore("s", "c", replace=True)
-    over.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for _ in range(6):
+            backend.snapshots.restore("s", "c", replace=True)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
     assert wrong == []
     assert min(calls) > 0
     backend.close()
     assert len(names(tmp_path / "collections")) == 1
 
 
+CALLS: dict[str, Callable[[LocalBackend], object]] = {
+    "upsert": lambda backend: backend.upsert("c", POINTS),
+    "patch": lambda backend: backend.patch("c", Selection(filter=where()), set_={}, unset=["a"]),
+    "count": lambda backend: backend.count("c", None),
+    "get": lambda backend: len(backend.get("c", [one.id for one in POINTS], Projection())),
+    "scroll": lambda backend: len(whole(backend, "c")),
+    "search": lambda backend: backend.search("c", [QUESTION])[0].matches,
+    "search_now": lambda backend: (backend.search_now("c", [QUESTION]) or [])[0].matches,
+    "delete": lambda backend: backend.delete("c", Selection(filter=where())),
+    "alter": lambda backend: backend.alter("c", schema={"n": "integer"}, index=None).points,
+}
+QUESTION = search([1, 5, 0.5])._replace(using="title")
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_that_comes_too_late_for_the_old_collection_is_done_on_the_new_one(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    backend.snapshots.take("c", "s")
+    find = backend._collection
+    found = []
+
+    def replaced_in_between(name: str) -> Collection:
+        collection = find(name)
+        found.append(collection)
+        if len(found) == 1:
+            backend.snapshots.restore("s", "c", replace=True)
+        return collection
+
+    monkeypatch.setattr(backend, "_collection", replaced_in_between)
+    assert CALLS[call](backend) == len(POINTS)
+    assert found[0] is not found[1]
+
+
 # ── while writers write ──────────────────────────────────────────────────────────────────────
 
 
-def test_every_snapshot_is_a_state_that_there_was(tmp_path: Path) -> None:
+def test_every_snapshot_is_a_state_that_there_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One call writes 20 points that all carry its round, another adds one point a round."""
+    monkeypatch.setattr("app.storage.store_copy._ROWS", 5)  # many statements, as for large ones
     backend = opened(tmp_path, head_points=60)
     backend.create("c", definition())
     over = threading.Event()
@@ -257,12 +299,14 @@ def test_every_snapshot_is_a_state_that_there_was(tmp_path: Path) -> None:
     while written == 0:
         assert writer.is_alive(), failed
     bounds = []
-    for number in range(12):
-        before = written
-        backend.snapshots.take("c", f"s{number}")
-        bounds.append((before, written + 1))
-    over.set()
-    writer.join()
+    try:
+        for number in range(12):
+            before = written
+            backend.snapshots.take("c", f"s{number}")
+            bounds.append((before, written + 1))
+    finally:
+        over.set()
+        writer.join()
     assert failed == []
     for number, (least, most) in enumerate(bounds):
         backend.snapshots.restore(f"s{number}", "d", replace=True)
@@ -301,13 +345,15 @@ def test_definition_and_points_of_a_snapshot_agree(tmp_path: Path) -> None:
     thread = threading.Thread(target=alter)
     thread.start()
     schemas = set()
-    for number in range(25):
-        backend.snapshots.take("c", f"s{number}")
-        # It would be refused if the points contradicted the schema.
-        info = backend.snapshots.restore(f"s{number}", "d", replace=True)
-        schemas.add(tuple(info.definition.schema))
-    over.set()
-    thread.join()
+    try:
+        for number in range(25):
+            backend.snapshots.take("c", f"s{number}")
+            # It would be refused if the points contradicted the schema.
+            info = backend.snapshots.restore(f"s{number}", "d", replace=True)
+            schemas.add(tuple(info.definition.schema))
+    finally:
+        over.set()
+        thread.join()
     assert failed == []
     assert schemas == {(), ("year",)}
     backend.close()
@@ -359,6 +405,59 @@ def test_without_room_nothing_is_begun_and_nothing_is_left(
             call()
     assert (names(tmp_path / "snapshots"), names(tmp_path / "collections")) == before
     assert backend.count("c", None) == len(POINTS)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of eight megabytes, where this system lets a test have one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no disk can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_on_the_way_loses_nothing(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the look ahead switched off, and the disk full at one step after the other."""
+    monkeypatch.setattr("app.engine.snapshots._LEFT_FREE", -(1 << 40))
+    backend = opened(small_disk, head_points=10**6)
+    backend.create("c", definition())
+    text = "x" * 1000
+    backend.upsert("c", [point(n, [n, 1, 0, 0], text) for n in range(1000)])
+    taken = backend.snapshots.take("c", "s")
+    octets = content(backend, "s")
+    kept = names(small_disk / "snapshots"), names(small_disk / "collections")
+    filler = small_disk / "filler"
+    refused = 0
+    for left in (0, 50_000, taken.size // 2, taken.size, taken.size * 3 // 2):
+        free = shutil.disk_usage(small_disk).free
+        filler.write_bytes(bytes(free - left))
+        for call, undo in (
+            (lambda: backend.snapshots.take("c", "t"), lambda: backend.snapshots.drop("t")),
+            (lambda: receive(backend, "t", octets), lambda: backend.snapshots.drop("t")),
+            (
+                lambda: backend.snapshots.restore("s", "d", replace=False),
+                lambda: backend.drop("d"),
+            ),
+        ):
+            try:
+                call()
+                undo()
+            except StorageFull:
+                refused += 1
+            assert (names(small_disk / "snapshots"), names(small_disk / "collections")) == kept
+            assert backend.count("c", None) == 1000
+        filler.unlink()
+    assert refused >= 12
+    backend.snapshots.restore("s", "d", replace=False)
+    assert whole(backend, "d") == whole(backend, "c")
+    backend.close()
 
 
 def test_a_sender_that_leaves_leaves_nothing(tmp_path: Path, backend: LocalBackend) -> None:
