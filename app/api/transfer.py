@@ -27,7 +27,7 @@ def announced(request: Request) -> tuple[int | None, str | None]:
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in _READ:
-        raise UnsupportedContentType(f"expected the header Content-Type: {MEDIA_TYPE}")
+        raise UnsupportedContentType("expected the header Content-Type: application/octet-stream")
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedContentType("a compressed body is not accepted: send it as it is")
     length = request.headers.get("content-length")

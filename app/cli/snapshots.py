@@ -26,7 +26,6 @@ Key = Annotated[
 Name = Annotated[str, typer.Argument(help="The snapshot's name.")]
 
 _HERE = "http://127.0.0.1:8000"
-_MEDIA_TYPE = "application/vnd.likewise.snapshot"
 _PIECE = 1 << 20
 # Taking, verifying and restoring last as long as the collection is large: only connecting may not.
 _TIMEOUT = httpx.Timeout(None, connect=5.0)
@@ -116,7 +115,7 @@ def upload(
                     advance(len(piece))
 
         headers = {
-            "content-type": _MEDIA_TYPE,
+            "content-type": "application/octet-stream",
             "content-length": str(size),
             "x-content-sha256": digest.hexdigest(),
         }

@@ -271,7 +271,7 @@ def download_snapshot(name: str, incoming: Incoming | None) -> Call[str]:
 
 def upload_snapshot(name: str, outgoing: Outgoing) -> Call[SnapshotInfo]:
     headers = {
-        "content-type": "application/vnd.likewise.snapshot",
+        "content-type": "application/octet-stream",
         "content-length": str(outgoing.size),
         "x-content-sha256": outgoing.sha256,
     }

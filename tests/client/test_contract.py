@@ -319,6 +319,8 @@ def _sample(document: Schema, schema: Schema, *, whole: bool) -> Any:
         by_presence = sorted(choices, key=lambda choice: (choice.get("type") == "null") is whole)
         return VECTOR if encoded else inner(by_presence[0])
     kind: Any = schema.get("type")
+    if isinstance(kind, list):
+        kind = kind[0]
     if kind == "object":
         properties = schema.get("properties", {})
         wanted = properties if whole else schema.get("required", ())
@@ -330,8 +332,6 @@ def _sample(document: Schema, schema: Schema, *, whole: bool) -> Any:
         return value
     if kind == "array":
         return [inner(schema["items"])]
-    if isinstance(kind, list):
-        kind = kind[0]
     leaves = {"string": "text", "integer": 3, "number": 0.5, "boolean": True, "null": None}
     return leaves[kind]  # KeyError: a schema without a type, which says nothing to hold on to
 

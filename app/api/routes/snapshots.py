@@ -18,7 +18,8 @@ from app.wire.snapshots import CreateSnapshot, RestoreSnapshot, Snapshot, Snapsh
 
 router = APIRouter(prefix="/v1", tags=["snapshots"])
 
-_BINARY: dict[str, Any] = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+_FILE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_SENT: dict[str, Any] = {"content": {MEDIA_TYPE: _FILE}}
 
 
 @router.post(
@@ -50,8 +51,8 @@ async def get_snapshot(snapshot: str, request: Request) -> Response:
     "/snapshots/{snapshot}/file",
     response_class=Response,
     responses={
-        200: {"content": _BINARY, "description": "The whole file."},
-        206: {"content": _BINARY, "description": "The range that was asked for."},
+        200: {**_SENT, "description": "The whole file."},
+        206: {**_SENT, "description": "The range that was asked for."},
     },
 )
 async def download_snapshot(snapshot: str, request: Request) -> Response:
@@ -65,7 +66,7 @@ async def download_snapshot(snapshot: str, request: Request) -> Response:
     status_code=201,
     response_model=Snapshot,
     openapi_extra={
-        "requestBody": {"required": True, "content": _BINARY},
+        "requestBody": {"required": True, "content": {"application/octet-stream": _FILE}},
         "parameters": [
             {
                 "name": "X-Content-SHA256",
