@@ -9,8 +9,8 @@ BENCH_READY := $(BENCH_VENV)/.ready
 MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models run demo test crash-test model-test stress lint types check fmt \
-	bench bench-filtered bench-http image clean
+.PHONY: help setup models run demo test crash-test model-test stress fuzz-snapshots \
+	lint types check fmt bench bench-filtered bench-http image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ stress: $(READY) ## Readers, writers and builds at once, each checking all it ca
 crash-test: $(READY) ## Kill the service 200 times and at every write point (ARGS='--seed 1 --kills 50')
 	@$(BIN)/likewise warm
 	$(BIN)/python -m tests.crash $(ARGS)
+
+fuzz-snapshots: $(READY) ## Try thousands of damaged and forged snapshots
+	FUZZ_FACTOR=$(or $(FACTOR),50) $(BIN)/python -m pytest -q --timeout 3600 tests/snapshots/test_foreign.py
 
 lint: $(READY) ## Check style and formatting
 	$(BIN)/ruff check .

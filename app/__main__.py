@@ -20,6 +20,7 @@ from rich.table import Table
 
 from app import __version__, log
 from app.cli import keys
+from app.cli.snapshots import snapshot_cli
 from app.config import Settings, WrongSetting, read_settings, settings_table, unknown_variables
 from app.errors import LikewiseError
 
@@ -34,6 +35,7 @@ models_cli = typer.Typer(
     help="Encoders: which there are, and how to get them.", no_args_is_help=True
 )
 cli.add_typer(models_cli, name="models")
+cli.add_typer(snapshot_cli, name="snapshot")
 cli.add_typer(keys.cli, name="keys")
 
 logger = logging.getLogger("likewise")

@@ -38,6 +38,11 @@ class Settings(BaseSettings):
         default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one."
     )
     data_dir: Path = Field(default=Path("data"), description="Where collections are kept.")
+    snapshots_dir: Path | None = Field(
+        default=None,
+        description="Where snapshots are kept, for this service alone; `snapshots` in the data "
+        "directory if it is not set.",
+    )
     models_dir: Path = Field(default=Path("models"), description="Where encoder folders are.")
     default_encoder: str = Field(
         default="all-MiniLM-L6-v2",
@@ -128,6 +133,9 @@ class Settings(BaseSettings):
     max_filter_nodes: int = Field(default=1_000, ge=1, description="Most conditions in one filter.")
     max_attributes_bytes: int = Field(
         default=65_536, ge=1, description="Most bytes of one point's attributes as JSON."
+    )
+    max_snapshot_bytes: int = Field(
+        default=64 << 30, ge=1, description="Longest snapshot that may be uploaded."
     )
     keys_file: Path | None = Field(
         default=None,

@@ -115,6 +115,26 @@ class CollectionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """One snapshot that is kept.
+
+    collection  what it was taken of
+    size        bytes of the file
+    sha256      of the file, hexadecimal
+    version     of the service that took it
+    created_at  when it was taken
+    """
+
+    name: str
+    collection: str
+    points: int
+    size: int
+    sha256: str
+    version: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a scroll; `next_after` continues it, None ends it."""
 

@@ -9,6 +9,7 @@ segment, a **slot** (0 … slots−1).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -34,6 +35,17 @@ Bits past the last slot are zero."""
 
 PointId = str | int
 """A caller's id: a string of 1–512 UTF-8 bytes, or an integer of 0 … 2⁶⁴−1. 1 and "1" differ."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+"""What a collection, a vector or a snapshot may be called, matched as a whole. No separator of
+paths is among it, and nothing that begins with a dot."""
+
+# Ceilings that no setting moves. They keep one row of a graph and one vector in proportion; each
+# vector field has graphs of its own, and past MOST_VECTORS a second collection is the better tool.
+MOST_VECTORS = 16
+MAX_DIMENSION = 65_536
+MIN_LINKS, MAX_LINKS = 4, 128
+MIN_EF_CONSTRUCTION, MAX_EF_CONSTRUCTION = 8, 4_096
 
 AttributeScalar = str | int | float | bool | None
 AttributeValue = AttributeScalar | list[AttributeScalar]

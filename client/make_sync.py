@@ -21,6 +21,11 @@ SYNC_OF_ASYNC = {
     "import AsyncIterator, Callable, Iterable, Mapping": "import Callable, Iterable, Iterator, "
     "Mapping",
     "for one event loop; examples leave out `await`.": "safe to share between threads.",
+    "async for piece in response.aiter_bytes(PIECE):\n                incoming.write(piece)": (
+        "for piece in response.iter_bytes(PIECE):\n                incoming.write(piece)"
+    ),
+    "    for piece in outgoing.pieces():\n        yield piece": "    yield from outgoing.pieces()",
+    "response.aread": "response.read",
     "for record in page.records:\n                yield record": "yield from page.records",
     "asyncio.sleep": "time.sleep",
     "async def ": "def ",

@@ -60,6 +60,10 @@ class ReferenceBackend:
         self._created = 0
         self._lock = threading.RLock()
 
+    @property
+    def snapshots(self) -> None:
+        """It has no files to keep."""
+
     def create(self, name: str, definition: Definition) -> tuple[CollectionInfo, bool]:
         with self._lock:
             existing = self._collections.get(name)

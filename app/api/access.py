@@ -42,6 +42,7 @@ class Need(NamedTuple):
 
 _OPEN = Need(None)
 _READ, _WRITE, _ADMIN = Need(Access.READ), Need(Access.WRITE), Need(Access.ADMIN)
+_ADMIN_OF_ALL = Need(Access.ADMIN, all_collections=True)
 
 # Busiest first: they are tried in order.
 NEEDS: dict[str, Need] = {
@@ -63,6 +64,14 @@ NEEDS: dict[str, Need] = {
     "PUT /v1/collections/{name}": _ADMIN,
     "PATCH /v1/collections/{name}": _ADMIN,
     "DELETE /v1/collections/{name}": _ADMIN,
+    "POST /v1/collections/{name}/snapshots": _ADMIN,
+    # A snapshot may be of any collection, and be restored as any.
+    "GET /v1/snapshots": _ADMIN_OF_ALL,
+    "GET /v1/snapshots/{snapshot}": _ADMIN_OF_ALL,
+    "GET /v1/snapshots/{snapshot}/file": _ADMIN_OF_ALL,
+    "PUT /v1/snapshots/{snapshot}/file": _ADMIN_OF_ALL,
+    "DELETE /v1/snapshots/{snapshot}": _ADMIN_OF_ALL,
+    "POST /v1/snapshots/{snapshot}/restore": _ADMIN_OF_ALL,
     "GET /v1/models": _READ,
     "GET /v1/limits": _READ,
     "GET /v1/info": _READ,

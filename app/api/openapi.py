@@ -28,6 +28,7 @@ from app.wire.points import (
     UpsertPoints,
 )
 from app.wire.queries import Query, QueryBatch
+from app.wire.snapshots import CreateSnapshot, RestoreSnapshot
 from app.wire.status import Problem
 
 REQUESTS: tuple[type[WireModel], ...] = (
@@ -42,6 +43,8 @@ REQUESTS: tuple[type[WireModel], ...] = (
     Query,
     QueryBatch,
     CreateEmbeddings,
+    CreateSnapshot,
+    RestoreSnapshot,
 )
 
 _REF = "#/components/schemas/{model}"
@@ -64,9 +67,9 @@ _OF_KEYS = {
 }
 _OF_PATHS = {"404": "Something named does not exist", "422": "The request is wrong"}
 _OF_BODIES = {
-    "400": "The body is not JSON",
+    "400": "The body cannot be read",
     "413": "The body is too long",
-    "415": "The body is not declared as JSON",
+    "415": "The body is not declared as what is read here",
     "422": "The request is wrong",
 }
 _OF_WRITES = {"409": "It contradicts what is stored", "507": "The disk is full"}
@@ -77,6 +80,10 @@ _WRITES = {
     "upsert_points",
     "patch_points",
     "delete_points",
+    "create_snapshot",
+    "upload_snapshot",
+    "drop_snapshot",
+    "restore_snapshot",
 }
 
 

@@ -16,17 +16,96 @@ Guarantees that every backend gives and `tests/contract` checks:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from app.attributes.filter import Filter
-from app.exchange import Answer, CollectionInfo, Page, Search, Selection
+from app.exchange import Answer, CollectionInfo, Page, Search, Selection, SnapshotInfo
 from app.types import AttributeValue, Definition, IndexSettings, Point, PointId, Projection, Record
 
-__all__ = ["Answer", "Backend", "CollectionInfo", "Page", "Search", "Selection"]
+__all__ = [
+    "Answer",
+    "Backend",
+    "CollectionInfo",
+    "Incoming",
+    "Page",
+    "Search",
+    "Selection",
+    "SnapshotInfo",
+    "Snapshots",
+]
+
+
+class Incoming(Protocol):
+    """A snapshot that arrives, in pieces, and is none before `keep` returns."""
+
+    def write(self, piece: bytes) -> None:
+        """Take the next bytes. Raises StorageFull."""
+        ...
+
+    def keep(self, name: str, *, sha256: str | None) -> SnapshotInfo:
+        """Verify what came, as a whole, and keep it; see `Snapshots.take` for the name.
+
+        sha256   what the file must have, hexadecimal, if the sender said so
+
+        Raises InvalidSnapshot, SnapshotExists or StorageFull, and then nothing is kept.
+        """
+        ...
+
+    def discard(self) -> None:
+        """Give up what is not kept, waiting for a `keep` that runs. Never raises."""
+        ...
+
+
+class Snapshots(Protocol):
+    """The snapshots that a backend keeps: single files that say everything of a collection.
+
+    Names are checked by the caller. Raises SnapshotNotFound for unknown ones.
+    """
+
+    def take(self, collection: str, name: str) -> SnapshotInfo:
+        """Keep the state of a collection at one moment, while it is read and written.
+
+        Raises SnapshotExists, CollectionNotFound, StorageFull.
+        """
+        ...
+
+    def describe(self, name: str) -> SnapshotInfo: ...
+
+    def describe_all(self) -> list[SnapshotInfo]:
+        """All snapshots, by name."""
+        ...
+
+    def open(self, name: str) -> tuple[SnapshotInfo, IO[bytes]]:
+        """Open the file for reading; it stays readable if the snapshot is dropped meanwhile."""
+        ...
+
+    def receive(self, size: int | None) -> Incoming:
+        """Begin to take a snapshot's file from somewhere else.
+
+        size   bytes that will come, if that is known; StorageFull is raised at once for too many
+        """
+        ...
+
+    def drop(self, name: str) -> None: ...
+
+    def restore(self, name: str, collection: str, *, replace: bool) -> CollectionInfo:
+        """Make a collection of a snapshot, equal to the one it was taken of.
+
+        replace   a collection of that name may exist: it answers until the new one does
+
+        The whole file is verified first. Raises InvalidSnapshot, CollectionExists, StorageFull;
+        then nothing changed.
+        """
+        ...
 
 
 class Backend(Protocol):
     """A vector database with named collections. Raises `CollectionNotFound` for unknown names."""
+
+    @property
+    def snapshots(self) -> Snapshots | None:
+        """Where it keeps snapshots; None if it cannot."""
+        ...
 
     def create(self, name: str, definition: Definition) -> tuple[CollectionInfo, bool]:
         """Create a collection; (info, False) if it exists with an equal definition.

@@ -57,6 +57,7 @@ from app.kernels import bits as bitset
 from app.keys import id_from_key, key_from_id
 from app.segments.segment import Segment
 from app.storage.store import Store, StoredPoint, Writer, attributes_from_json
+from app.storage.store_copy import Progress, StoreCopy
 from app.storage.write_points import WritePoint, reached
 from app.types import (
     F32,
@@ -424,6 +425,27 @@ class Collection:
             self.builds.pending,
             self._created_at,
         )
+
+    # ── copying ──────────────────────────────────────────────────────────────────────────────
+
+    def store_bytes(self) -> int:
+        """Tell the size of the store on disk, without its log."""
+        return self._store.path.stat().st_size
+
+    def copy_store(self, target: Path, progress: Progress) -> tuple[Definition, int]:
+        """Copy the store as it is now into a new file, while writers go on.
+
+        Returns the definition that holds for the copy, and its points. A collection that is dropped
+        meanwhile is copied to the end all the same.
+        """
+        with self._gate:
+            copy = StoreCopy(self._store.path, target, fields=len(self._fields))
+        with copy:
+            # Nobody alters the definition, or writes by an older one, while this is held.
+            with self._gate, self._write_lock:
+                copy.pin()
+                definition = self.definition
+            return definition, copy.run(progress)
 
     # ── changing the definition ──────────────────────────────────────────────────────────────
 

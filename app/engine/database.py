@@ -4,6 +4,7 @@
     catalog.sqlite          which collections exist (`app.storage.catalog`)
     reserve                 room for removals on a full disk (`app.storage.reserve`)
     collections/<folder>/   one collection: store.sqlite (the truth), segments/ (derived)
+    snapshots/              what an operator keeps of collections (`app.engine.snapshots`)
 
 A collection that cannot be opened does not stop the others: its name stays known, and every call
 to it raises the error that says why.
@@ -12,6 +13,7 @@ to it raises the error that says why.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import shutil
 import threading
@@ -20,15 +22,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 
 from app.attributes.filter import Filter
+from app.engine import folders
 from app.engine.builder import Builder
 from app.engine.builds import BuildSettings
 from app.engine.collection import Collection
+from app.engine.definitions import definition_from_json, json_from_definition
+from app.engine.snapshots import Fill, Snapshots
 from app.errors import (
+    CollectionExists,
     CollectionNotFound,
     CorruptFile,
     DefinitionDiffers,
@@ -49,24 +55,38 @@ from app.types import (
     AttributeValue,
     Definition,
     IndexSettings,
-    Metric,
     Point,
     PointId,
     Projection,
     Record,
-    VectorField,
 )
 
 _log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
-_NEW = ".new"
-_DROPPED = ".dropped"
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
-_UNLISTED = "unlisted"
-"""A file in a folder that counts only if the catalog lists it: between the two, a crash leaves the
-folder of a creation or of a drop. Without it, a folder that is not listed is nobody's rubbish."""
+
+def _following(method: _Method) -> _Method:
+    """Run a call again if the collection it went to has been replaced by another meanwhile.
+
+    A collection that is closed refuses at its gate, before anything is done: so nothing is done
+    twice, and a name that always means a collection always answers.
+    """
+
+    @functools.wraps(method)
+    def call(self: Database, name: str, *args: Any, **kwargs: Any) -> Any:
+        while True:
+            found = self._open.get(name)
+            try:
+                return method(self, name, *args, **kwargs)
+            except CollectionNotFound:
+                now = self._open.get(name)
+                if now is None or now is found:
+                    raise
+
+    return cast("_Method", call)
 
 
 class Database:
@@ -76,6 +96,7 @@ class Database:
         self,
         data_dir: Path,
         *,
+        snapshots_dir: Path | None = None,
         sync: bool = True,
         head_points: int = 4096,
         build_threads: int = 1,
@@ -86,6 +107,7 @@ class Database:
     ) -> None:
         """Open a data directory, making it if there is none.
 
+        snapshots_dir   None is `snapshots` in the data directory
         cover_share   most bytes of covers, as a share of the vectors that they are graphs over
         vectors_on_disk   keep eight-bit codes in memory, and read the vectors that are compared
         reserve_bytes   room kept for removals on a full disk (`app.storage.reserve`)
@@ -111,6 +133,7 @@ class Database:
         except BaseException:
             self._lock_file.close()
             raise
+        self.snapshots = Snapshots(snapshots_dir or data_dir / "snapshots", self)
         self._builder: Builder | None = None
         self._reserve = Reserve(data_dir / "reserve", reserve_bytes)
         self._trouble: Unavailable | None = None
@@ -120,7 +143,7 @@ class Database:
             self._catalog.close()
             self._lock_file.close()
             raise
-        self._sweep({entry.folder for entry in entries})
+        folders.sweep(self._folder, {entry.folder for entry in entries})
         for entry in entries:
             try:
                 self._open[entry.name] = self._opened(entry)
@@ -144,25 +167,11 @@ class Database:
             )
         return catalog
 
-    def _sweep(self, used: set[str]) -> None:
-        """Remove what drops and failed creations left; what is merely unknown is kept."""
-        for folder in self._folder.iterdir():
-            mark = folder / _UNLISTED
-            if folder.suffix in (_NEW, _DROPPED):
-                shutil.rmtree(folder, ignore_errors=True)
-            elif folder.name in used:
-                with contextlib.suppress(OSError):
-                    mark.unlink(missing_ok=True)
-            elif mark.exists():
-                _remove(folder)
-            else:
-                _log.warning("%s belongs to no collection; it is left alone", folder)
-
     def _opened(self, entry: Entry) -> Collection:
         return Collection(
             self._folder / entry.folder,
             entry.name,
-            replace(_definition_from_json(entry.definition), mark=entry.folder),
+            replace(definition_from_json(orjson.loads(entry.definition)), mark=entry.folder),
             entry.created_at,
             sync=self._sync,
             settings=self._builds,
@@ -200,24 +209,13 @@ class Database:
                         f"collection {name!r} exists with another definition", collection=name
                     )
                 return existing.describe(), False
-            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-            entry = Entry(
-                name,
-                uuid.uuid4().hex,
-                _json_from_definition(definition),
-                now.replace("+00:00", "Z"),
-            )
+            entry = _new_entry(name, definition, uuid.uuid4().hex)
             folder = self._folder / entry.folder
-            making = folder.with_suffix(_NEW)
+            making = folder.with_suffix(folders.NEW)
             with self._writing(adds=True):
                 try:
                     Collection.create(making, definition)
-                    (making / _UNLISTED).touch()
-                    sync_folder(making)
-                    reached(WritePoint.COLLECTION_MADE)
-                    making.rename(folder)
-                    reached(WritePoint.COLLECTION_NAMED)
-                    sync_folder(self._folder)
+                    self._named(making, folder)
                     collection = self._opened(entry)
                 except BaseException:
                     for left in (making, folder):
@@ -231,11 +229,18 @@ class Database:
                         shutil.rmtree(folder, ignore_errors=True)
                     # Else the entry may come back with the next start, which decides by the mark.
                     raise
-            with contextlib.suppress(OSError):
-                (folder / _UNLISTED).unlink()
+            folders.unmark(folder)
             reached(WritePoint.COLLECTION_LISTED)
             self._open = {**self._open, name: collection}
             return collection.describe(), True
+
+    def _named(self, making: Path, folder: Path) -> None:
+        """Give a finished folder its name: from then on the catalog decides about it."""
+        folders.mark(making)
+        reached(WritePoint.COLLECTION_MADE)
+        making.rename(folder)
+        reached(WritePoint.COLLECTION_NAMED)
+        sync_folder(self._folder)
 
     def describe(self, name: str) -> CollectionInfo:
         """Describe one collection."""
@@ -249,6 +254,7 @@ class Database:
         """Describe all collections that can be opened, by name."""
         return [collection.describe() for _, collection in sorted(self._open.items())]
 
+    @_following
     def alter(
         self,
         name: str,
@@ -267,7 +273,7 @@ class Database:
         def save(definition: Definition) -> None:
             with self._lock, self._writing(adds=True):
                 self._collection_is(name, collection)
-                self._catalog.change(name, _json_from_definition(definition))
+                self._catalog.change(name, _text_from_definition(definition))
 
         collection = self._collection(name)
         collection.alter(change, save)
@@ -278,48 +284,131 @@ class Database:
         with self._lock:
             if name not in self._open and name not in self._broken:
                 raise CollectionNotFound(name)
-            (folder,) = (
-                self._folder / entry.folder
-                for entry in self._catalog.entries()
-                if entry.name == name
-            )
-            mark = folder / _UNLISTED
-            with contextlib.suppress(OSError):  # a crash may leave the folder then, no more
-                mark.touch()
-                sync_folder(folder)
-            reached(WritePoint.DROP_MARKED)
-            try:
+            folder = self._folder_of(name)
+            assert folder is not None, name
+            with self._leaving(folder):
                 self._removed(lambda: self._catalog.remove(name), everything=True)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    mark.unlink(missing_ok=True)
-                raise
             reached(WritePoint.DROP_UNLISTED)
             collection = self._open.get(name)
             self._open = {other: c for other, c in self._open.items() if other != name}
             self._broken.pop(name, None)
+        self._end(collection, self._folder / folder)
+
+    @contextlib.contextmanager
+    def _leaving(self, folder: str) -> Iterator[None]:
+        """Mark a folder while its entry goes: a crash then leaves either, and the mark tells."""
+        left = self._folder / folder
+        with contextlib.suppress(OSError):  # a crash may leave the folder then, no more
+            folders.mark(left)
+        reached(WritePoint.DROP_MARKED)
+        try:
+            yield
+        except BaseException:
+            if self._catalog.settled():
+                folders.unmark(left)
+            raise
+
+    def _end(self, collection: Collection | None, folder: Path) -> None:
+        """Let go of a collection that is no longer listed, and remove its files."""
         if collection is not None:
             collection.close()  # first: no build begins after
             if self._builder is not None:
                 self._builder.cancel(collection)
-        _remove(folder)
+        folders.remove(folder)
         reached(WritePoint.DROP_REMOVED)
         if self._reserve.owed:
             self._reserve.restore()
 
+    # ── restoring ────────────────────────────────────────────────────────────────────────────
+
+    def collection(self, name: str) -> Collection:
+        """Find an open collection. Raises CollectionNotFound, or what keeps it from opening."""
+        return self._collection(name)
+
+    def check_free(self, name: str, *, replace: bool) -> None:
+        """Raise CollectionExists if there is a collection of that name, not to be replaced."""
+        if not replace and (name in self._open or name in self._broken):
+            raise CollectionExists(
+                f"a collection named {name!r} exists; say `replace` to have it replaced, or "
+                "restore under another name",
+                collection=name,
+            )
+
+    def install(self, name: str, fill: Fill, *, replace: bool) -> CollectionInfo:
+        """Make a collection of a store that is there already.
+
+        fill      puts the store into the new folder; what it raises is raised, and nothing changed
+        replace   a collection of that name may exist; it answers until the new one does
+
+        The name means the new collection from one transaction of the catalog on, and the old one
+        up to it: a crash leaves either of them, whole.
+        """
+        folder = self._folder / uuid.uuid4().hex
+        making = folder.with_suffix(folders.NEW)
+        collection: Collection | None = None
+        try:
+            with self._writing(adds=True):
+                (making / "segments").mkdir(parents=True)
+                definition = fill(making)
+                self._named(making, folder)
+            entry = _new_entry(name, definition, folder.name)
+            collection = self._opened(entry)
+            with self._lock, self._writing(adds=True):
+                self.check_free(name, replace=replace)
+                old, left = self._switched(entry, collection)
+        except BaseException:
+            if collection is not None:
+                collection.close()
+            with self._lock:
+                if self._catalog.settled():  # else its entry may come back; the mark decides then
+                    shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(making, ignore_errors=True)
+            raise
+        folders.unmark(folder)
+        reached(WritePoint.COLLECTION_LISTED)
+        if left is not None:
+            self._end(old, self._folder / left)
+        self._changed()
+        return collection.describe()
+
+    def _switched(
+        self, entry: Entry, collection: Collection
+    ) -> tuple[Collection | None, str | None]:
+        """Let a name mean a restored collection; returns the one before, and its folder. Locked."""
+        left = self._folder_of(entry.name)
+        if left is None:
+            self._catalog.add(entry)
+        else:
+            with self._leaving(left):
+                self._catalog.replace(entry)
+            reached(WritePoint.DROP_UNLISTED)
+        old = self._open.get(entry.name)
+        self._open = {**self._open, entry.name: collection}
+        self._broken.pop(entry.name, None)
+        return old, left
+
+    def _folder_of(self, name: str) -> str | None:
+        for entry in self._catalog.entries():
+            if entry.name == name:
+                return entry.folder
+        return None
+
     # ── points ───────────────────────────────────────────────────────────────────────────────
 
+    @_following
     def upsert(self, name: str, points: Sequence[Point], mark: str | None = None) -> int:
         """Insert or replace points; see `Backend.upsert`."""
         collection = self._collection(name, mark)
         with self._writing(adds=True):
             return collection.upsert(points)
 
+    @_following
     def delete(self, name: str, selection: Selection) -> int:
         """Delete points; see `Backend.delete`."""
         collection = self._collection(name)
         return self._removed(lambda: collection.delete(selection), everything=False)
 
+    @_following
     def patch(
         self,
         name: str,
@@ -333,14 +422,17 @@ class Database:
         with self._writing(adds=True):
             return collection.patch(selection, set_=set_, unset=unset)
 
+    @_following
     def get(self, name: str, ids: Sequence[PointId], projection: Projection) -> list[Record]:
         """Read points by id; see `Backend.get`."""
         return self._collection(name).get(ids, projection)
 
+    @_following
     def count(self, name: str, filter: Filter | None) -> int:
         """Count matching points, exactly."""
         return self._collection(name).count(filter)
 
+    @_following
     def scroll(
         self,
         name: str,
@@ -355,12 +447,14 @@ class Database:
             filter=filter, limit=limit, after=after, projection=projection
         )
 
+    @_following
     def search(
         self, name: str, searches: Sequence[Search], mark: str | None = None
     ) -> list[Answer]:
         """Answer nearest-neighbour questions; see `Backend.search`."""
         return self._collection(name, mark).search(searches)
 
+    @_following
     def search_now(
         self, name: str, searches: Sequence[Search], mark: str | None = None
     ) -> list[Answer] | None:
@@ -459,39 +553,10 @@ class Database:
             self._lock_file.close()
 
 
-def _remove(folder: Path) -> None:
-    """Remove a collection's folder; what is left of it after a crash is known by its name."""
-    dropped = folder.with_suffix(_DROPPED)
-    with contextlib.suppress(OSError):
-        folder.rename(dropped)
-    reached(WritePoint.DROP_RENAMED)
-    shutil.rmtree(dropped, ignore_errors=True)
+def _new_entry(name: str, definition: Definition, folder: str) -> Entry:
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return Entry(name, folder, _text_from_definition(definition), now.replace("+00:00", "Z"))
 
 
-def _json_from_definition(definition: Definition) -> str:
-    return orjson.dumps(
-        {
-            "vectors": {
-                field.name: {
-                    "dimension": field.dimension,
-                    "metric": field.metric.value,
-                    "encoder": field.encoder,
-                }
-                for field in definition.vectors.values()
-            },
-            "schema": dict(definition.schema),
-            "index": {"m": definition.index.m, "ef_construction": definition.index.ef_construction},
-        }
-    ).decode()
-
-
-def _definition_from_json(text: str) -> Definition:
-    raw = orjson.loads(text)
-    return Definition(
-        vectors={
-            name: VectorField(name, v["dimension"], Metric(v["metric"]), v["encoder"])
-            for name, v in raw["vectors"].items()
-        },
-        schema=raw["schema"],
-        index=IndexSettings(raw["index"]["m"], raw["index"]["ef_construction"]),
-    )
+def _text_from_definition(definition: Definition) -> str:
+    return orjson.dumps(json_from_definition(definition)).decode()

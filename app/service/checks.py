@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -23,9 +22,8 @@ from app.errors import (
     VectorNotFinite,
     ZeroVector,
 )
-from app.types import F32, Metric, PointId, VectorField
+from app.types import F32, NAME, Metric, PointId, VectorField
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _ID_BYTES = 512
 _NUMBERS = {float, int}
 
@@ -42,8 +40,8 @@ def place(at: str, *parts: str | int) -> str:
 
 
 def check_name(name: str, what: str, pointer: str | None = None) -> str:
-    """Return a collection's or vector's name; raise InvalidName."""
-    if _NAME.fullmatch(name):
+    """Return a collection's, vector's or snapshot's name; raise InvalidName."""
+    if NAME.fullmatch(name):
         return name
     raise InvalidName(
         f"a {what} name is 1-64 characters of A-Z a-z 0-9 _ . - and starts with a letter or digit",

@@ -9,13 +9,10 @@ from app.encoders.base import EncoderInfo
 from app.errors import InvalidDefinition, LikewiseError
 from app.service.checks import check_name, place
 from app.service.requests import NewCollection, NewIndex, NewVector
-from app.types import Definition, IndexSettings, Metric, VectorField
+from app.types import MOST_VECTORS, Definition, IndexSettings, Metric, VectorField
 
 SHORTHAND = "default"
 """Name of the vector of a collection that names none."""
-
-MOST_VECTORS = 16
-"""Each vector field has graphs of its own; beyond this a second collection is the better tool."""
 
 
 def define(

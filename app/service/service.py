@@ -45,6 +45,7 @@ from app.service.pace import Kind, Pace, kinds_of
 from app.service.requests import Chosen, NewCollection, NewIndex, NewPoint, Query, ToEmbed
 from app.service.searching import Question, ask, checked_filter, placed
 from app.service.selecting import check_patch, select
+from app.service.snapshots import SnapshotKeeping
 from app.service.writing import Draft, draft_points
 from app.types import F32, Definition, Projection, Record
 
@@ -92,6 +93,12 @@ class Service:
         self._write = Lane("write", threads=WRITE_THREADS, queue=settings.write_queue)
         self._control = Lane("control", threads=1, queue=settings.search_queue)
         self._pace = Pace()
+        self.snapshots = SnapshotKeeping(
+            backend,
+            quick=self._control,
+            restored=self._want_encoders,
+            max_bytes=settings.max_snapshot_bytes,
+        )
 
     def start(self) -> None:
         """Take requests, and begin to load encoders in the background."""
@@ -107,6 +114,7 @@ class Service:
         with ExitStack() as last_first:  # each is closed whatever happens to the others
             last_first.callback(self._backend.close)
             last_first.callback(self._encoding.close)
+            last_first.callback(self.snapshots.close)
             for lane in (self._search, self._write, self._control):
                 last_first.callback(lane.close)
 
@@ -123,9 +131,7 @@ class Service:
                 describe=self._encoding.describe,
             )
             created = self._backend.create(name, definition)
-            for field in definition.vectors.values():
-                if field.encoder is not None:
-                    self._encoding.want(field.encoder)
+            self._want_encoders(created[0])
             return created
 
         return await self._write.run(work)
@@ -393,6 +399,11 @@ class Service:
 
     def _definition(self, name: str) -> Definition:
         return self._backend.definition(check_name(name, "collection"))
+
+    def _want_encoders(self, info: CollectionInfo) -> None:
+        for field in info.definition.vectors.values():
+            if field.encoder is not None:
+                self._encoding.want(field.encoder)
 
     def _upserted(self, name: str, draft: Draft) -> int:
         try:

@@ -50,7 +50,7 @@ def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
     connection: Connection | None = None
     try:
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={_URI_MODES[mode]}",
+            _uri(path, mode),
             uri=True,
             isolation_level=None,
             check_same_thread=False,
@@ -73,6 +73,44 @@ def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
             connection.close()
         raise translated(exc, path) from exc
     return connection
+
+
+def readonly_uri(path: Path) -> str:
+    """Name a database for an `ATTACH` that only reads."""
+    return _uri(path, "read")
+
+
+def _uri(path: Path, mode: Mode) -> str:
+    return f"{path.absolute().as_uri()}?mode={_URI_MODES[mode]}"
+
+
+def connect_foreign(path: Path) -> Connection:
+    """Open a database that may come from anyone: see `app.storage.foreign`.
+
+    Raises DatabaseError as it is, here and later: what it means is the caller's to say.
+    """
+    connection = sqlite3.connect(
+        f"{_uri(path, 'read')}&immutable=1", uri=True, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA mmap_size = 0")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def in_memory() -> Iterator[Connection]:
+    """Lend an empty database that is nowhere."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 @contextlib.contextmanager
@@ -107,7 +145,7 @@ class WriteConnection:
     def __init__(self, path: Path, mode: Mode, *, sync: bool = True) -> None:
         """Open a database; see `connect`."""
         self.path = path
-        self._in_doubt = True
+        self.in_doubt = True
         self.connection = connect(path, mode, sync=sync)
         try:
             with contextlib.suppress(StorageFull):  # it can be read, and is settled before a write
@@ -119,18 +157,18 @@ class WriteConnection:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Run a block as one write; see `transaction`. Raises as `settle`, too."""
-        if self._in_doubt:
+        if self.in_doubt:
             self.settle()
         try:
             with transaction(self.connection, self.path) as connection:
                 yield connection
         except (StorageReadOnly, StoredDataError):
-            self._in_doubt = True
+            self.in_doubt = True
             raise
 
     def settle(self) -> None:
         """Move the log into the database, synced, and empty it: nothing is in doubt any more."""
-        self._in_doubt = True
+        self.in_doubt = True
         try:
             busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.DatabaseError as exc:
@@ -139,7 +177,7 @@ class WriteConnection:
             raise StoredDataError(
                 f"the log of {self.path.name} is in use and cannot be emptied", path=str(self.path)
             )
-        self._in_doubt = False
+        self.in_doubt = False
         reached(WritePoint.LOG_SETTLED)
 
     def close(self) -> None:

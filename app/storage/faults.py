@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from app.errors import StorageFull, StorageReadOnly, StoredDataError
@@ -33,6 +34,15 @@ def fault_from_os(exc: OSError, path: Path) -> StorageFault:
     if exc.errno in _REFUSED:
         return StorageReadOnly("the data directory cannot be written to; reads go on")
     return StoredDataError(f"a file cannot be used: {exc.strerror or exc}", path=str(path))
+
+
+@contextlib.contextmanager
+def storing(folder: Path) -> Iterator[None]:
+    """Say in the domain's words why files of a folder cannot be written."""
+    try:
+        yield
+    except OSError as exc:
+        raise fault_from_os(exc, folder) from exc
 
 
 def fault_of_folder(folder: Path) -> StorageFull | StorageReadOnly | None:

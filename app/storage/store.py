@@ -30,6 +30,9 @@ from app.storage.database import (
 from app.storage.write_points import WritePoint, reached
 from app.types import F32, I64
 
+VERSION = 0
+"""Of the schema, as `PRAGMA user_version`: the one that is written, and the newest that is read."""
+
 _SCANNED = 2000  # points read ahead by a scan: some megabytes with their vectors
 _CHUNK = 500  # parameters of one IN (…): below SQLite's oldest default limit of 999
 
@@ -198,15 +201,8 @@ class Store(StoreReader):
         connection = connect(path, "create")
         try:
             with transaction(connection, path):
-                schema = resources.files("app.storage").joinpath("schema.sql").read_text("utf-8")
-                for statement in schema.split(";"):
-                    if statement.strip():
-                        connection.execute(statement)
-                for field in range(fields):
-                    connection.execute(
-                        f"CREATE TABLE vectors_{field} "
-                        "(row INTEGER PRIMARY KEY, vector BLOB NOT NULL) STRICT"
-                    )
+                for statement in schema_statements(fields):
+                    connection.execute(statement)
         finally:
             connection.close()
         reached(WritePoint.STORE_CREATED)
@@ -237,6 +233,22 @@ class Store(StoreReader):
             raise
         reached(WritePoint.STORE_COMMITTED)
         self._next_row = writer.next_row
+
+
+def schema_statements(fields: int, schema: str | None = None) -> list[str]:
+    """List the statements that make an empty store with `fields` vector fields.
+
+    schema   the text of an older `schema.sql`; None takes the newest
+    """
+    if schema is None:
+        schema = resources.files("app.storage").joinpath("schema.sql").read_text("utf-8")
+    return [
+        *(statement for statement in schema.split(";") if statement.strip()),
+        *(
+            f"CREATE TABLE vectors_{field} (row INTEGER PRIMARY KEY, vector BLOB NOT NULL) STRICT"
+            for field in range(fields)
+        ),
+    ]
 
 
 @lru_cache(maxsize=2 * _CHUNK)

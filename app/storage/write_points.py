@@ -45,6 +45,10 @@ class WritePoint(Enum):
     SEGMENTS_REPLACED = "segments: list committed, not published"
     SEGMENTS_SWAPPED = "segments: published, old ones not removed"
     COVERS_SWITCHED = "covers: in use, old ones not removed"
+    # Snapshots, beside the collections.
+    SNAPSHOT_MADE = "snapshot: file whole and synced, not named"
+    SNAPSHOT_NAMED = "snapshot: named, not answered"
+    SNAPSHOT_DROPPED = "snapshot: removed"
     # Opening.
     DAMAGE_UNLISTED = "recovery: damaged segments taken off the list"
     # Room kept for a full disk.

@@ -6,14 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
+from app.types import (
+    MAX_DIMENSION,
+    MAX_EF_CONSTRUCTION,
+    MAX_LINKS,
+    MIN_EF_CONSTRUCTION,
+    MIN_LINKS,
+)
 from app.wire.base import Schema, SchemaChange, WireModel
 
 MetricName = Literal["cosine", "ip", "l2"]
-
-# Ceilings that no setting moves. They keep one row of a graph and one vector in proportion.
-MAX_DIMENSION = 65_536
-MAX_LINKS = 128
-MAX_EF_CONSTRUCTION = 4_096
 
 
 class VectorSpec(WireModel):
@@ -27,8 +29,8 @@ class VectorSpec(WireModel):
 class IndexSpec(WireModel):
     """How graphs are built; members left out keep their value."""
 
-    m: int | None = Field(None, ge=4, le=MAX_LINKS)
-    ef_construction: int | None = Field(None, ge=8, le=MAX_EF_CONSTRUCTION)
+    m: int | None = Field(None, ge=MIN_LINKS, le=MAX_LINKS)
+    ef_construction: int | None = Field(None, ge=MIN_EF_CONSTRUCTION, le=MAX_EF_CONSTRUCTION)
 
 
 class CreateCollection(WireModel):

@@ -39,6 +39,7 @@ from ._results import (
     Record,
     Records,
     SegmentInfo,
+    SnapshotInfo,
     VectorInfo,
 )
 from ._retry import Retries
@@ -77,6 +78,7 @@ __all__ = [
     "Retries",
     "SegmentInfo",
     "ServerError",
+    "SnapshotInfo",
     "TransportError",
     "UnavailableError",
     "VectorInfo",

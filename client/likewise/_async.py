@@ -9,6 +9,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeVar
 
@@ -16,10 +17,12 @@ import httpx
 
 from . import _flows as flows
 from . import _requests as requests
+from ._files import PIECE, Incoming, Outgoing, Progress
 from ._filters import FilterLike
 from ._flows import Flow, Outcome, Sleep
 from ._http import (
     DEFAULT_TIMEOUT,
+    PATIENT,
     checked_base_url,
     error_from_httpx,
     request_headers,
@@ -29,7 +32,15 @@ from ._http import (
 )
 from ._points import PointId, PointLike
 from ._queries import Query, QueryLike
-from ._requests import Call, IndexDefinition, Kind, Metric, Request, VectorDefinition
+from ._requests import (
+    Call,
+    IndexDefinition,
+    Kind,
+    Metric,
+    Request,
+    Response,
+    VectorDefinition,
+)
 from ._results import (
     CollectionInfo,
     Embeddings,
@@ -40,6 +51,7 @@ from ._results import (
     Readiness,
     Record,
     Records,
+    SnapshotInfo,
 )
 from ._retry import Retries
 from ._vectors import Vector
@@ -193,6 +205,62 @@ class AsyncClient:
         """Describe all collections, by name: `[info.name for info in client.collections()]`."""
         return await self._call(requests.collections())
 
+    # ── snapshots ────────────────────────────────────────────────────────────────────────────
+
+    async def snapshots(self) -> list[SnapshotInfo]:
+        """List the snapshots that the service keeps: `[one.name for one in client.snapshots()]`."""
+        return await self._call(requests.snapshots())
+
+    async def describe_snapshot(self, name: str) -> SnapshotInfo:
+        """Describe one snapshot: `client.describe_snapshot("films-monday").points`."""
+        return await self._call(requests.describe_snapshot(name))
+
+    async def restore(
+        self, snapshot: str, collection: str | None = None, *, replace: bool = False
+    ) -> AsyncCollection:
+        """Make a collection of a snapshot: `films = client.restore("films-monday")`.
+
+        collection  None for the name that it was taken under
+        replace     whether a collection of that name may exist; it answers until the new one does
+
+        Raises ConflictError if the collection exists and may not be replaced.
+        """
+        info = await self._call(requests.restore_snapshot(snapshot, collection, replace=replace))
+        return self.collection(info.name)
+
+    async def download_snapshot(
+        self, name: str, path: str | Path | None = None, *, progress: Progress | None = None
+    ) -> Path:
+        """Copy a snapshot into a file, verified: `client.download_snapshot("films-monday")`.
+
+        path      a new file; None for `<name>.snapshot` here
+        progress  called with (bytes done, bytes in all)
+
+        Raises FileExistsError, and OSError if the file cannot be written.
+        """
+        incoming = Incoming(Path(path or f"{name}.snapshot"), progress)
+        try:
+            return incoming.keep(await self._call(requests.download_snapshot(name, incoming)))
+        finally:
+            incoming.discard()
+
+    async def upload_snapshot(
+        self, path: str | Path, name: str | None = None, *, progress: Progress | None = None
+    ) -> SnapshotInfo:
+        """Copy a file into the service, which verifies it: `client.upload_snapshot("a.snapshot")`.
+
+        name      None for the file's name without `.snapshot`
+        progress  called with (bytes done, bytes in all)
+
+        Raises ConflictError if the name is taken, OSError if the file cannot be read.
+        """
+        wanted = name or Path(path).name.removesuffix(".snapshot")
+        return await self._call(requests.upload_snapshot(wanted, Outgoing(Path(path), progress)))
+
+    async def drop_snapshot(self, name: str) -> None:
+        """Remove a snapshot from the service: `client.drop_snapshot("films-monday")`."""
+        await self._call(requests.drop_snapshot(name))
+
     # ── performing ───────────────────────────────────────────────────────────────────────────
 
     async def _call(self, call: Call[T]) -> T:
@@ -212,11 +280,40 @@ class AsyncClient:
         if isinstance(step, Sleep):
             await asyncio.sleep(step.seconds)
             return None
+        content = step.content if step.outgoing is None else _pieces(step.outgoing)
+        request = self._http.build_request(
+            step.method,
+            step.path,
+            content=content,
+            headers=step.headers,
+            timeout=PATIENT if step.patient else httpx.USE_CLIENT_DEFAULT,
+        )
         try:
-            response = await self._http.request(step.method, step.path, content=step.content)
+            if step.incoming is not None:
+                return await self._receive(request, step.incoming)
+            response = await self._http.send(request)
         except httpx.RequestError as exc:
             return error_from_httpx(exc, self._base_url)
         return response_from_httpx(response)
+
+    async def _receive(self, request: httpx.Request, incoming: Incoming) -> Response:
+        """Send a request and let a good answer flow into a file."""
+        response = await self._http.send(request, stream=True)
+        try:
+            if response.status_code != httpx.codes.OK:
+                await response.aread()
+                return response_from_httpx(response)
+            incoming.begin(int(response.headers["content-length"]))
+            async for piece in response.aiter_bytes(PIECE):
+                incoming.write(piece)
+            return Response(response.status_code, dict(response.headers), b"")
+        finally:
+            await response.aclose()
+
+
+async def _pieces(outgoing: Outgoing) -> AsyncIterator[bytes]:
+    for piece in outgoing.pieces():
+        yield piece
 
 
 class AsyncCollection:
@@ -246,6 +343,15 @@ class AsyncCollection:
         Raises ConflictError if stored points contradict the schema.
         """
         return await self._client._call(requests.alter(self.name, schema=schema, index=index))
+
+    async def snapshot(self, name: str | None = None) -> SnapshotInfo:
+        """Keep the present state, while it is read and written: `films.snapshot().name`.
+
+        name   None for the collection's name and the time
+
+        Raises ConflictError if the name is taken.
+        """
+        return await self._client._call(requests.take_snapshot(self.name, name))
 
     async def drop(self) -> None:
         """Delete the collection with all its points: `films.drop()`."""

@@ -19,6 +19,9 @@ from ._version import __version__
 # accepts no connection for 5 s does not exist or is overwhelmed.
 DEFAULT_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 
+# A snapshot takes as long as its collection is large.
+PATIENT = httpx.Timeout(None, connect=5.0)
+
 
 def checked_base_url(base_url: str) -> str:
     """Return the URL; raises ValueError for anything but http(s) with a host."""

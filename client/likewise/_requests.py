@@ -24,6 +24,7 @@ from ._errors import (
     VersionError,
     error_from_problem,
 )
+from ._files import Incoming, Outgoing
 from ._filters import FilterLike
 from ._json import to_json
 from ._points import Batch, PointId
@@ -39,6 +40,7 @@ from ._results import (
     QueryResult,
     Readiness,
     Records,
+    SnapshotInfo,
     collection_from_json,
     collections_from_json,
     embeddings_from_json,
@@ -50,6 +52,8 @@ from ._results import (
     query_results_from_json,
     readiness_from_json,
     records_from_json,
+    snapshot_from_json,
+    snapshots_from_json,
 )
 from ._version import API_VERSION
 
@@ -76,11 +80,21 @@ class IndexDefinition(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to send. The path is percent-encoded and relative to the base URL."""
+    """What to send. The path is percent-encoded and relative to the base URL.
+
+    headers   beside, or instead of, those of every request
+    outgoing  a file to send in place of `content`
+    incoming  where a good answer goes, whose content is empty then
+    patient   whether the answer may take as long as it takes: only connecting is timed
+    """
 
     method: str
     path: str
     content: bytes | None = None
+    headers: Mapping[str, str] | None = None
+    outgoing: Outgoing | None = None
+    incoming: Incoming | None = None
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +243,54 @@ def drop(name: str) -> Call[None]:
     return Call(Request("DELETE", _collection_path(name)), _nothing, repeatable=False)
 
 
+# ── snapshots ────────────────────────────────────────────────────────────────────────────────
+
+# What makes or removes something under a name is not repeated: it would be told that the name is
+# taken, or gone.
+
+
+def take_snapshot(collection: str, name: str | None) -> Call[SnapshotInfo]:
+    body = to_json(given({"name": name}))
+    request = Request("POST", f"{_collection_path(collection)}/snapshots", body, patient=True)
+    return Call(request, _body(snapshot_from_json), repeatable=False)
+
+
+def snapshots() -> Call[list[SnapshotInfo]]:
+    return Call(Request("GET", "/v1/snapshots"), _body(snapshots_from_json))
+
+
+def describe_snapshot(name: str) -> Call[SnapshotInfo]:
+    return Call(Request("GET", _snapshot_path(name)), _body(snapshot_from_json))
+
+
+def download_snapshot(name: str, incoming: Incoming | None) -> Call[str]:
+    """The result is the answer's ETag."""
+    request = Request("GET", _snapshot_path(name, "/file"), incoming=incoming, patient=True)
+    return Call(request, lambda response: response.headers["etag"])
+
+
+def upload_snapshot(name: str, outgoing: Outgoing) -> Call[SnapshotInfo]:
+    headers = {
+        "content-type": "application/octet-stream",
+        "content-length": str(outgoing.size),
+        "x-content-sha256": outgoing.sha256,
+    }
+    request = Request(
+        "PUT", _snapshot_path(name, "/file"), headers=headers, outgoing=outgoing, patient=True
+    )
+    return Call(request, _body(snapshot_from_json), repeatable=False)
+
+
+def drop_snapshot(name: str) -> Call[None]:
+    return Call(Request("DELETE", _snapshot_path(name)), _nothing, repeatable=False)
+
+
+def restore_snapshot(name: str, collection: str | None, *, replace: bool) -> Call[CollectionInfo]:
+    body = to_json(given({"collection": collection, "replace": replace}))
+    request = Request("POST", _snapshot_path(name, "/restore"), body, patient=True)
+    return Call(request, _body(collection_from_json), repeatable=False)
+
+
 # ── points ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -318,10 +380,18 @@ def _ids(ids: Iterable[PointId]) -> list[PointId]:
 
 
 def _collection_path(name: str) -> str:
+    return f"/v1/collections/{_part(name)}"
+
+
+def _snapshot_path(name: str, suffix: str = "") -> str:
+    return f"/v1/snapshots/{_part(name)}{suffix}"
+
+
+def _part(name: str) -> str:
     # "", "." and ".." would name another endpoint once the path is normalized.
     if not name.strip("."):
-        raise ValueError("a collection's name starts with a letter or a digit")
-    return f"/v1/collections/{quote(name, safe='')}"
+        raise ValueError("a name starts with a letter or a digit")
+    return quote(name, safe="")
 
 
 def _points_path(collection: str, suffix: str = "") -> str:

@@ -234,6 +234,45 @@ def _segment_info(body: Json) -> SegmentInfo:
     return SegmentInfo(body["kind"], body["points"], body["deleted"])
 
 
+# ── snapshots ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """A snapshot that the service keeps.
+
+    collection  what it was taken of
+    size        bytes of the file
+    sha256      of the file, hexadecimal
+    version     of the service that took it
+    created_at  when it was taken: RFC 3339
+    """
+
+    name: str
+    collection: str
+    points: int
+    size: int
+    sha256: str
+    version: str
+    created_at: str
+
+
+def snapshot_from_json(body: Json) -> SnapshotInfo:
+    return SnapshotInfo(
+        name=body["name"],
+        collection=body["collection"],
+        points=body["points"],
+        size=body["size"],
+        sha256=body["sha256"],
+        version=body["version"],
+        created_at=body["created_at"],
+    )
+
+
+def snapshots_from_json(body: Json) -> list[SnapshotInfo]:
+    return [snapshot_from_json(snapshot) for snapshot in body["snapshots"]]
+
+
 # ── the service ──────────────────────────────────────────────────────────────────────────────
 
 

@@ -6,6 +6,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeVar
 
@@ -13,10 +14,12 @@ import httpx
 
 from . import _flows as flows
 from . import _requests as requests
+from ._files import PIECE, Incoming, Outgoing, Progress
 from ._filters import FilterLike
 from ._flows import Flow, Outcome, Sleep
 from ._http import (
     DEFAULT_TIMEOUT,
+    PATIENT,
     checked_base_url,
     error_from_httpx,
     request_headers,
@@ -26,7 +29,15 @@ from ._http import (
 )
 from ._points import PointId, PointLike
 from ._queries import Query, QueryLike
-from ._requests import Call, IndexDefinition, Kind, Metric, Request, VectorDefinition
+from ._requests import (
+    Call,
+    IndexDefinition,
+    Kind,
+    Metric,
+    Request,
+    Response,
+    VectorDefinition,
+)
 from ._results import (
     CollectionInfo,
     Embeddings,
@@ -37,6 +48,7 @@ from ._results import (
     Readiness,
     Record,
     Records,
+    SnapshotInfo,
 )
 from ._retry import Retries
 from ._vectors import Vector
@@ -190,6 +202,62 @@ class Client:
         """Describe all collections, by name: `[info.name for info in client.collections()]`."""
         return self._call(requests.collections())
 
+    # ── snapshots ────────────────────────────────────────────────────────────────────────────
+
+    def snapshots(self) -> list[SnapshotInfo]:
+        """List the snapshots that the service keeps: `[one.name for one in client.snapshots()]`."""
+        return self._call(requests.snapshots())
+
+    def describe_snapshot(self, name: str) -> SnapshotInfo:
+        """Describe one snapshot: `client.describe_snapshot("films-monday").points`."""
+        return self._call(requests.describe_snapshot(name))
+
+    def restore(
+        self, snapshot: str, collection: str | None = None, *, replace: bool = False
+    ) -> Collection:
+        """Make a collection of a snapshot: `films = client.restore("films-monday")`.
+
+        collection  None for the name that it was taken under
+        replace     whether a collection of that name may exist; it answers until the new one does
+
+        Raises ConflictError if the collection exists and may not be replaced.
+        """
+        info = self._call(requests.restore_snapshot(snapshot, collection, replace=replace))
+        return self.collection(info.name)
+
+    def download_snapshot(
+        self, name: str, path: str | Path | None = None, *, progress: Progress | None = None
+    ) -> Path:
+        """Copy a snapshot into a file, verified: `client.download_snapshot("films-monday")`.
+
+        path      a new file; None for `<name>.snapshot` here
+        progress  called with (bytes done, bytes in all)
+
+        Raises FileExistsError, and OSError if the file cannot be written.
+        """
+        incoming = Incoming(Path(path or f"{name}.snapshot"), progress)
+        try:
+            return incoming.keep(self._call(requests.download_snapshot(name, incoming)))
+        finally:
+            incoming.discard()
+
+    def upload_snapshot(
+        self, path: str | Path, name: str | None = None, *, progress: Progress | None = None
+    ) -> SnapshotInfo:
+        """Copy a file into the service, which verifies it: `client.upload_snapshot("a.snapshot")`.
+
+        name      None for the file's name without `.snapshot`
+        progress  called with (bytes done, bytes in all)
+
+        Raises ConflictError if the name is taken, OSError if the file cannot be read.
+        """
+        wanted = name or Path(path).name.removesuffix(".snapshot")
+        return self._call(requests.upload_snapshot(wanted, Outgoing(Path(path), progress)))
+
+    def drop_snapshot(self, name: str) -> None:
+        """Remove a snapshot from the service: `client.drop_snapshot("films-monday")`."""
+        self._call(requests.drop_snapshot(name))
+
     # ── performing ───────────────────────────────────────────────────────────────────────────
 
     def _call(self, call: Call[T]) -> T:
@@ -209,11 +277,39 @@ class Client:
         if isinstance(step, Sleep):
             time.sleep(step.seconds)
             return None
+        content = step.content if step.outgoing is None else _pieces(step.outgoing)
+        request = self._http.build_request(
+            step.method,
+            step.path,
+            content=content,
+            headers=step.headers,
+            timeout=PATIENT if step.patient else httpx.USE_CLIENT_DEFAULT,
+        )
         try:
-            response = self._http.request(step.method, step.path, content=step.content)
+            if step.incoming is not None:
+                return self._receive(request, step.incoming)
+            response = self._http.send(request)
         except httpx.RequestError as exc:
             return error_from_httpx(exc, self._base_url)
         return response_from_httpx(response)
+
+    def _receive(self, request: httpx.Request, incoming: Incoming) -> Response:
+        """Send a request and let a good answer flow into a file."""
+        response = self._http.send(request, stream=True)
+        try:
+            if response.status_code != httpx.codes.OK:
+                response.read()
+                return response_from_httpx(response)
+            incoming.begin(int(response.headers["content-length"]))
+            for piece in response.iter_bytes(PIECE):
+                incoming.write(piece)
+            return Response(response.status_code, dict(response.headers), b"")
+        finally:
+            response.close()
+
+
+def _pieces(outgoing: Outgoing) -> Iterator[bytes]:
+    yield from outgoing.pieces()
 
 
 class Collection:
@@ -243,6 +339,15 @@ class Collection:
         Raises ConflictError if stored points contradict the schema.
         """
         return self._client._call(requests.alter(self.name, schema=schema, index=index))
+
+    def snapshot(self, name: str | None = None) -> SnapshotInfo:
+        """Keep the present state, while it is read and written: `films.snapshot().name`.
+
+        name   None for the collection's name and the time
+
+        Raises ConflictError if the name is taken.
+        """
+        return self._client._call(requests.take_snapshot(self.name, name))
 
     def drop(self) -> None:
         """Delete the collection with all its points: `films.drop()`."""

@@ -7,12 +7,12 @@ from typing import Any
 
 import httpx
 
-from app.wire import collections, embeddings, points, queries, status
+from app.wire import collections, embeddings, points, queries, snapshots, status
 from app.wire.base import WireModel
 
 MODELS: dict[str, type[WireModel]] = {
     name: model
-    for module in (collections, embeddings, points, queries, status)
+    for module in (collections, embeddings, points, queries, snapshots, status)
     for name, model in vars(module).items()
     if isinstance(model, type) and issubclass(model, WireModel)
 }
@@ -28,6 +28,8 @@ def check(document: dict[str, Any], answer: httpx.Response) -> None:
     if answer.status_code == 204:
         return
     content = declared["content"][answer.headers["content-type"]]
+    if content["schema"].get("format") == "binary":
+        return
     model = MODELS[content["schema"]["$ref"].rpartition("/")[2]]
     model.model_validate_json(answer.content)
 

@@ -51,9 +51,11 @@ class Noting(ReferenceBackend):
         self.touched.add(name)
         return super().describe(name)
 
-    def search(self, name: str, searches: Sequence[Search]) -> list[Answer]:
+    def search(
+        self, name: str, searches: Sequence[Search], mark: str | None = None
+    ) -> list[Answer]:
         self.touched.add(name)
-        return super().search(name, searches)
+        return super().search(name, searches, mark)
 
     def drop(self, name: str) -> None:
         self.touched.add(name)

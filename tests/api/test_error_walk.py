@@ -235,7 +235,7 @@ def full(stage: Stage) -> httpx.Response:
     with stage.another(backend) as (_, client):
         stage.send("PUT", C, {"dimension": 3}, client)
         store = backend._open["c"]._store
-        store._write_connection.execute("PRAGMA max_page_count = 1")
+        store._writes.connection.execute("PRAGMA max_page_count = 1")
         answer = stage.upsert(client, attributes={"a": "x" * 20_000})
         assert client.post(f"{C}/points/count", json={}).json() == {"count": 0}, "reads go on"
         return answer

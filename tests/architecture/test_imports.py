@@ -54,7 +54,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("app/encoders/",),
     "onnx": ("app/encoders/",),
     "tokenizers": ("app/encoders/",),
-    "httpx": ("app/encoders/",),
+    "httpx": ("app/encoders/", "app/cli/"),
     "fastapi": ("app/api/",),
     "starlette": ("app/api/",),
     "uvicorn": ("app/__main__.py", "app/api/"),

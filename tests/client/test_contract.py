@@ -39,6 +39,7 @@ from likewise import (
 from likewise import _requests as requests
 from likewise import _results as results
 from likewise._errors import error_from_problem
+from likewise._files import Outgoing
 from likewise._points import batches
 from likewise._requests import Call, Response
 
@@ -110,6 +111,22 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
         results.CollectionInfo,
     ),
     "DELETE /v1/collections/{name}": ([requests.drop("c")], None),
+    "POST /v1/collections/{name}/snapshots": (
+        [requests.take_snapshot("c", "s")],
+        results.SnapshotInfo,
+    ),
+    "GET /v1/snapshots": ([requests.snapshots()], list[results.SnapshotInfo]),
+    "GET /v1/snapshots/{name}": ([requests.describe_snapshot("s")], results.SnapshotInfo),
+    "GET /v1/snapshots/{name}/file": ([requests.download_snapshot("s", None)], str),
+    "PUT /v1/snapshots/{name}/file": (
+        [requests.upload_snapshot("s", Outgoing(Path(__file__), None))],
+        results.SnapshotInfo,
+    ),
+    "DELETE /v1/snapshots/{name}": ([requests.drop_snapshot("s")], None),
+    "POST /v1/snapshots/{name}/restore": (
+        [requests.restore_snapshot("s", "c", replace=True)],
+        results.CollectionInfo,
+    ),
     "PUT /v1/collections/{name}/points": ([requests.upsert("c", WHOLE_BATCH)], int),
     "PATCH /v1/collections/{name}/points": (
         [
@@ -174,7 +191,8 @@ def _resolved(document: Schema, schema: Schema) -> Schema:
 
 def _request_schema(document: Schema, name: str) -> Schema | None:
     body = _operation(document, name).get("requestBody")
-    return None if body is None else body["content"]["application/json"]["schema"]
+    # A file has no schema: nothing of it is in the request's content.
+    return None if body is None else body["content"].get("application/json", {}).get("schema")
 
 
 def _answer_schemas(document: Schema, name: str) -> dict[int, Schema | None]:
@@ -183,7 +201,7 @@ def _answer_schemas(document: Schema, name: str) -> dict[int, Schema | None]:
     for status, response in _operation(document, name)["responses"].items():
         content = response.get("content", {})
         if status.startswith("2") or (name == "GET /readyz" and status == "503"):
-            found[int(status)] = content["application/json"]["schema"] if content else None
+            found[int(status)] = content.get("application/json", {}).get("schema")
     assert found
     return found
 
@@ -211,10 +229,14 @@ def test_every_request_builder_is_checked_here() -> None:
     assert len(builders) == len(CALLS)
 
 
+def _unnamed(part: re.Match[str]) -> str:
+    return f"{part[0][:-1]}{{name}}"
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_goes_to_its_endpoint(name: str) -> None:
     for call in CALLS[name][0]:
-        path = re.sub(r"/collections/c\b", "/collections/{name}", call.request.path)
+        path = re.sub(r"/(collections/c|snapshots/s)\b", _unnamed, call.request.path)
         assert f"{call.request.method} {path}" == name
 
 
@@ -297,6 +319,8 @@ def _sample(document: Schema, schema: Schema, *, whole: bool) -> Any:
         by_presence = sorted(choices, key=lambda choice: (choice.get("type") == "null") is whole)
         return VECTOR if encoded else inner(by_presence[0])
     kind: Any = schema.get("type")
+    if isinstance(kind, list):
+        kind = kind[0]
     if kind == "object":
         properties = schema.get("properties", {})
         wanted = properties if whole else schema.get("required", ())
@@ -308,15 +332,13 @@ def _sample(document: Schema, schema: Schema, *, whole: bool) -> Any:
         return value
     if kind == "array":
         return [inner(schema["items"])]
-    if isinstance(kind, list):
-        kind = kind[0]
     leaves = {"string": "text", "integer": 3, "number": 0.5, "boolean": True, "null": None}
     return leaves[kind]  # KeyError: a schema without a type, which says nothing to hold on to
 
 
 def _read(name: str, status: int, body: Any) -> Any:
     content = b"" if body is None else json.dumps(body).encode()
-    return CALLS[name][0][0].read(Response(status, {}, content))
+    return CALLS[name][0][0].read(Response(status, {"etag": '"x"'}, content))
 
 
 def _assert_fits(value: Any, hint: Any) -> None:

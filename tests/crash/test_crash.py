@@ -59,7 +59,11 @@ WITHOUT = {
     ("engine/collection.py", "create"),  # the folder has another name until its caller tells
     ("engine/database.py", "__init__"),  # the data directory itself, empty
     ("engine/database.py", "_opened_catalog"),  # an empty catalog made a moment ago
-    ("engine/database.py", "_sweep"),  # each is done again by the next start
+    ("engine/folders.py", "sweep"),  # each is done again by the next start
+    ("engine/folders.py", "mark"),  # its callers tell
+    ("engine/folders.py", "unmark"),  # a mark on a listed folder means nothing
+    ("engine/snapshots.py", "__init__"),  # rooms are for one start; done again by the next
+    ("engine/snapshots.py", "_workroom"),
     ("segments/writer.py", "save"),  # inside a folder under way
 }
 """Functions that may change files without a point, and why."""
