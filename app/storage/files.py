@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 import zlib
 from pathlib import Path
 from typing import IO
@@ -13,6 +14,10 @@ from app.errors import DirectoryInUse
 from app.storage.write_points import WritePoint, reached
 
 _BLOCK = 1 << 20
+
+_LOCK_WAIT_S = 1.0
+"""A service killed while it was starting a build leaves a child that has not become the build
+program yet, and has the lock until it does: some milliseconds, more on a machine under load."""
 
 
 def sync_file(path: Path) -> None:
@@ -55,12 +60,17 @@ def lock_folder(folder: Path) -> IO[bytes]:
     ends.
     """
     file = (folder / "LOCK").open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        file.close()
-        raise DirectoryInUse(
-            "another process uses this data directory; stop it or choose another one",
-            path=str(folder),
-        ) from exc
-    return file
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            if time.monotonic() < deadline:
+                time.sleep(0.01)
+                continue
+            file.close()
+            raise DirectoryInUse(
+                "another process uses this data directory; stop it or choose another one",
+                path=str(folder),
+            ) from exc
+        return file
