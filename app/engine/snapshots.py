@@ -49,8 +49,8 @@ from app.exchange import CollectionInfo, SnapshotInfo
 from app.storage import snapshot_file
 from app.storage.faults import storing
 from app.storage.files import sync_file, sync_folder
-from app.storage.write_points import WritePoint, reached
 from app.storage.snapshot_file import Manifest
+from app.storage.write_points import WritePoint, reached
 from app.types import NAME, Definition
 
 _log = logging.getLogger(__name__)
@@ -114,10 +114,9 @@ class Snapshots:
 
     def drop(self, name: str) -> None:
         """Remove a snapshot."""
-        with self._lock:
-            with storing(self._folder):
-                self._path(name).unlink()
-                sync_folder(self._folder)
+        with self._lock, storing(self._folder):
+            self._path(name).unlink()
+            sync_folder(self._folder)
         reached(WritePoint.SNAPSHOT_DROPPED)
 
     def _files(self) -> dict[str, Path]:
