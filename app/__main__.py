@@ -61,7 +61,7 @@ def serve(
 
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = read_settings(**given)
-    log.set_up(settings.log_level, settings.log_format)
+    log.set_up(settings.log_level, settings.log_format, values=settings.log_values)
     for name in unknown_variables():
         logger.warning("%s is set, but there is no such setting", name)
     _allow_many_files()
@@ -145,6 +145,14 @@ def show_settings(
         return
     for name, value in read_settings():
         typer.echo(f"LIKEWISE_{name.upper()}={'' if value is None else value}")
+
+
+@cli.command("metrics")
+def show_metrics() -> None:
+    """Print the table of all metrics, as docs/operations.md has it."""
+    from app.metrics.families import metrics_table
+
+    typer.echo(metrics_table(), nl=False)
 
 
 @cli.command()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -19,10 +19,14 @@ from app.api.middleware import RequestFrame
 from app.api.routes import collections, embeddings, points, queries, status
 from app.api.shortcut import Shortcut
 from app.backends.base import Backend
-from app.config import Settings
+from app.config import Settings, WrongSetting
 from app.encoders.registry import EncoderRegistry
 from app.errors import LikewiseError
+from app.metrics.accounts import Requests
 from app.service.service import Service
+
+if TYPE_CHECKING:
+    from app.api.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +39,10 @@ def create_app(
 ) -> FastAPI:
     """Build the application; the lifespan opens what is not given, and closes all of it.
 
-    The data directory is opened before the first request; encoders load in the background.
+    The data directory is opened before the first request; encoders load in the background. Raises
+    WrongSetting if traces are wanted and the packages for them are not installed.
     """
+    tracing = open_tracing(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -44,11 +50,15 @@ def create_app(
         opened = await asyncio.to_thread(open_backend, settings) if backend is None else backend
         service = Service(settings, opened, installed)
         app.state.service = service
+        if tracing is not None:
+            service.on_stage = tracing.stage
         service.start()
         try:
             yield
         finally:
             await service.close()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
 
     app = _Application(
         title="Likewise",
@@ -60,7 +70,9 @@ def create_app(
     )
     app.state.settings = settings
     app.state.service = None
-    app.add_middleware(RequestFrame)
+    app.state.tracing = tracing
+    app.state.requests = Requests()
+    app.add_middleware(RequestFrame, requests=app.state.requests)
     app.add_exception_handler(LikewiseError, problems.on_error)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     # Routes are tried in order; their paths are disjoint, so the busiest come first.
@@ -74,7 +86,34 @@ class _Application(FastAPI):
     """FastAPI with a shortcut to the query routes before everything else."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Shortcut(queries.ENDPOINTS, otherwise=super().build_middleware_stack())
+        short: ASGIApp = Shortcut(
+            queries.ENDPOINTS,
+            otherwise=super().build_middleware_stack(),
+            requests=self.state.requests,
+        )
+        if self.state.tracing is None:
+            return short
+        from app.api.tracing import TraceRequests
+
+        return TraceRequests(short, self.state.tracing)
+
+
+def open_tracing(settings: Settings) -> Tracing | None:
+    """Begin to send traces, if an endpoint is set. Raises WrongSetting without its packages."""
+    if not settings.otlp_endpoint:
+        return None
+    try:
+        from app.api.tracing import Tracing
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise WrongSetting(
+            [
+                "LIKEWISE_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: "
+                "pip install 'likewise-server[tracing]'"
+            ]
+        ) from None
+    return Tracing(settings.otlp_endpoint)
 
 
 def open_backend(settings: Settings) -> Backend:

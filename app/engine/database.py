@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import threading
 import uuid
@@ -24,6 +25,7 @@ from typing import Any
 import orjson
 
 from app.attributes.filter import Filter
+from app.engine.account import EngineAccount
 from app.engine.builder import Builder
 from app.engine.builds import BuildSettings
 from app.engine.collection import Collection
@@ -34,7 +36,15 @@ from app.errors import (
     LikewiseError,
     StoredDataError,
 )
-from app.exchange import Answer, CollectionInfo, Page, Search, Selection
+from app.exchange import (
+    Answer,
+    CollectionInfo,
+    Page,
+    Search,
+    Selection,
+    Statistics,
+    Storage,
+)
 from app.planner.costs import Costs
 from app.storage.catalog import Catalog, Entry
 from app.storage.files import lock_folder, sync_folder
@@ -54,6 +64,8 @@ _log = logging.getLogger(__name__)
 
 _NEW = ".new"
 _DROPPED = ".dropped"
+
+_FAULTS_SHOWN = 100
 
 
 class Database:
@@ -78,6 +90,7 @@ class Database:
         Raises DirectoryInUse, IncompatibleFormat or CorruptFile if it cannot be used as a whole; a
         collection that cannot be opened is reported by `health` and by every call to it.
         """
+        self._account = EngineAccount()
         self._folder = data_dir / "collections"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -103,13 +116,18 @@ class Database:
             try:
                 self._open[entry.name] = self._opened(entry)
             except Exception as exc:
-                _log.exception("collection %s cannot be opened", entry.name)
+                _log.exception(
+                    "a collection cannot be opened: the others are served without it",
+                    extra={"facts": {"collection": entry.name, "job": "open"}},
+                )
                 self._broken[entry.name] = (
                     exc
                     if isinstance(exc, LikewiseError)
                     else StoredDataError(f"the collection cannot be opened: {exc}")
                 )
-        self._builder = Builder(lambda: list(self._open.values()), threads=build_threads)
+        self._builder = Builder(
+            lambda: list(self._open.values()), threads=build_threads, account=self._account
+        )
 
     def _opened_catalog(self, path: Path) -> Catalog:
         catalog = Catalog(path)
@@ -138,6 +156,7 @@ class Database:
             entry.created_at,
             sync=self._sync,
             settings=self._builds,
+            account=self._account,
             on_change=self._changed,
         )
 
@@ -313,11 +332,32 @@ class Database:
         building = sum(info.building for info in self.describe_all())
         facts: dict[str, Any] = {
             "status": "degraded" if self._broken else "ok",
-            "detail": "; ".join(f"{name}: {exc}" for name, exc in sorted(self._broken.items())),
+            "detail": f"{len(self._broken)} collections cannot be used" if self._broken else "",
             "collections": len(self._open),
             "building": building,
+            "faults": {
+                name: str(exc) for name, exc in sorted(self._broken.items())[:_FAULTS_SHOWN]
+            },
         }
         return facts
+
+    def storage(self) -> Storage:
+        """Measure the disk that the directory is on."""
+        found = shutil.disk_usage(self._folder)
+        return Storage(found.total, found.free, os.access(self._folder, os.W_OK | os.X_OK))
+
+    def statistics(self) -> Statistics:
+        """Tell how large the collections are and what was done; see `Backend.statistics`."""
+        account = self._account
+        return Statistics(
+            collections=[collection.statistics() for _, collection in sorted(self._open.items())],
+            broken=len(self._broken),
+            building=int(self._builder is not None and self._builder.running),
+            commit_seconds=account.commit_seconds,
+            commit_writes=account.commit_writes,
+            build_seconds=account.build_seconds,
+            build_failures=account.build_failures,
+        )
 
     def close(self) -> None:
         """Finish what was accepted and let go of the directory."""

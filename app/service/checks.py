@@ -25,7 +25,7 @@ from app.errors import (
 )
 from app.types import F32, Metric, PointId, VectorField
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _ID_BYTES = 512
 _NUMBERS = {float, int}
 
@@ -43,7 +43,7 @@ def place(at: str, *parts: str | int) -> str:
 
 def check_name(name: str, what: str, pointer: str | None = None) -> str:
     """Return a collection's or vector's name; raise InvalidName."""
-    if _NAME.fullmatch(name):
+    if NAME.fullmatch(name):
         return name
     raise InvalidName(
         f"a {what} name is 1-64 characters of A-Z a-z 0-9 _ . - and starts with a letter or digit",

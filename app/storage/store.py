@@ -25,6 +25,7 @@ from app.storage.database import (
     transaction,
     translated,
 )
+from app.storage.files import file_bytes
 from app.types import F32, I64
 
 _SCANNED = 2000  # points read ahead by a scan: some megabytes with their vectors
@@ -105,6 +106,10 @@ class StoreReader:
     def close(self) -> None:
         """Let go of the file."""
         self._readers.close()
+
+    def size_bytes(self) -> int:
+        """Tell how large the database is on the disk, its log included."""
+        return file_bytes(self.path) + file_bytes(self.path.with_name(self.path.name + "-wal"))
 
     def rows(self) -> I64:
         """List every row, ascending: int64[points]."""

@@ -23,7 +23,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keys": {"types", "errors"},
     "config": set(),
     "log": set(),
-    "exchange": BASE | ATTRIBUTES,
+    "tally": set(),
+    "exchange": BASE | ATTRIBUTES | {"tally"},
     "kernels": {"types"},
     "vectors": BASE | {"kernels"},
     "attributes": BASE | {"kernels"},
@@ -32,14 +33,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planner": BASE,
     "engine": BASE
     | ATTRIBUTES
-    | {"exchange", "kernels", "vectors", "storage", "segments", "planner"},
+    | {"exchange", "tally", "kernels", "vectors", "storage", "segments", "planner"},
     "backends": BASE | ATTRIBUTES | {"exchange", "engine"},
-    "encoders": BASE,
-    "service": BASE | ATTRIBUTES | {"exchange", "config", "encoders", "backends"},
+    "encoders": BASE | {"tally"},
+    "metrics": {"tally", "exchange", "encoders"},
+    "service": BASE | ATTRIBUTES | {"exchange", "config", "encoders", "backends", "metrics"},
     "wire": BASE,
     "api": BASE
     | ATTRIBUTES
-    | {"exchange", "config", "log", "service", "wire", "backends", "encoders"},
+    | {"exchange", "config", "log", "service", "wire", "backends", "encoders", "metrics"},
 }
 """Package (or module) of `app` → those it may import. `app.__main__` may import anything, and
 nothing imports it."""
@@ -57,6 +59,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "starlette": ("app/api/",),
     "uvicorn": ("app/__main__.py", "app/api/"),
     "pydantic": ("app/wire/", "app/api/", "app/config.py"),
+    "prometheus_client": ("app/metrics/exposition.py",),
+    "opentelemetry": ("app/api/tracing.py",),
     "pydantic_settings": ("app/config.py",),
     "typer": ("app/__main__.py",),
     "rich": ("app/__main__.py",),
