@@ -8,12 +8,12 @@ the answer to the caller and the check can be mistaken for a miss, and no check 
 away. Comparing the caller's own answer instead would need its ids kept and a proof that nothing was
 written since; under steady writes there would be nothing left to compare.
 
-    recall@k = hits that score no worse than the last exact one ÷ exact hits
+    recall@k = hits that are among the exact ones ÷ exact hits
 
-By score, not by id: whoever ties with the last exact hit is as good. Both sides get their scores
-from the same compiled loop, so equal vectors have equal scores. `offset` counts into k, and
-`score_threshold` is left out, since it would cut misses off on both sides. Answers that are certain
-to be exact are not sampled: their recall is 1, and would only hide the others'.
+By score, not by id: whoever ties with the last exact hit is as good as that one. Both sides get
+their scores from the same compiled loop, so equal vectors have equal scores. `offset` counts into k,
+and `score_threshold` is left out, since it would cut misses off on both sides. Answers that are
+certain to be exact are not sampled: their recall is 1, and would only hide the others'.
 
 What it costs
 -------------
@@ -155,4 +155,7 @@ class SelfCheck:
 def recall(found: Sequence[Hit], exact: Sequence[Hit]) -> float:
     """Tell which share of the exact hits, best first and at least one, was found."""
     last = exact[-1].score
-    return min(1.0, sum(hit.score >= last for hit in found) / len(exact))
+    better = sum(hit.score > last for hit in found)
+    # Of those that tie at the cut any will do, but no more than have room there.
+    tied = min(sum(hit.score == last for hit in hits) for hits in (found, exact))
+    return (better + tied) / len(exact)
