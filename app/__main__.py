@@ -57,7 +57,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Instead of LIKEWISE_PORT.")] = None,
 ) -> None:
     """Serve the HTTP API until SIGINT or SIGTERM, then finish what was accepted."""
-    from app.api.app import create_app, open_backend, open_encoders
+    from app.api.app import create_app, open_backend, open_encoders, open_tracing
 
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = read_settings(**given)
@@ -74,7 +74,8 @@ def serve(
     _warm()
     # Opened here, so that a directory in use or a damaged file is one line and not a traceback.
     encoders = open_encoders(settings)
-    app = create_app(settings, backend=open_backend(settings), encoders=encoders)
+    tracing = open_tracing(settings)
+    app = create_app(settings, backend=open_backend(settings), encoders=encoders, tracing=tracing)
     config = uvicorn.Config(
         app,
         host=settings.host,

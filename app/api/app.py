@@ -36,13 +36,14 @@ def create_app(
     *,
     backend: Backend | None = None,
     encoders: EncoderRegistry | None = None,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """Build the application; the lifespan opens what is not given, and closes all of it.
 
-    The data directory is opened before the first request; encoders load in the background. Raises
-    WrongSetting if traces are wanted and the packages for them are not installed.
+    The data directory is opened before the first request; encoders load in the background.
+
+    tracing   sends traces of this application (`open_tracing`), None sends none
     """
-    tracing = open_tracing(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
