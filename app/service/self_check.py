@@ -11,8 +11,8 @@ written since; under steady writes there would be nothing left to compare.
     recall@k = hits that are among the exact ones ÷ exact hits
 
 By score, not by id: whoever ties with the last exact hit is as good as that one. Both sides get
-their scores from the same compiled loop, so equal vectors have equal scores. `offset` counts into k,
-and `score_threshold` is left out, since it would cut misses off on both sides. Answers that are
+their scores from the same compiled loop, so equal vectors have equal scores. `offset` counts into
+k, and `score_threshold` is left out, since it would cut misses off on both sides. Answers that are
 certain to be exact are not sampled: their recall is 1, and would only hide the others'.
 
 What it costs
