@@ -63,11 +63,11 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Instead of LIKEWISE_PORT.")] = None,
 ) -> None:
     """Serve the HTTP API until SIGINT or SIGTERM, then finish what was accepted."""
-    from app.api.app import create_app, open_backend, open_encoders, open_guard
+    from app.api.app import create_app, open_backend, open_encoders, open_guard, open_tracing
 
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = read_settings(**given)
-    log.set_up(settings.log_level, settings.log_format)
+    log.set_up(settings.log_level, settings.log_format, values=settings.log_values)
     for name in unknown_variables():
         logger.warning("%s is set, but there is no such setting", name)
     _allow_many_files()
@@ -85,7 +85,14 @@ def serve(
     _warm()
     # Opened here, so that a directory in use or a damaged file is one line and not a traceback.
     encoders = open_encoders(settings)
-    app = create_app(settings, backend=open_backend(settings), encoders=encoders, guard=guard)
+    tracing = open_tracing(settings)
+    app = create_app(
+        settings,
+        backend=open_backend(settings),
+        encoders=encoders,
+        guard=guard,
+        tracing=tracing,
+    )
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -157,6 +164,14 @@ def show_settings(
         return
     for name, value in read_settings():
         typer.echo(f"LIKEWISE_{name.upper()}={'' if value is None else value}")
+
+
+@cli.command("metrics")
+def show_metrics() -> None:
+    """Print the table of all metrics, as docs/operations.md has it."""
+    from app.metrics.families import metrics_table
+
+    typer.echo(metrics_table(), nl=False)
 
 
 @cli.command()

@@ -180,8 +180,38 @@ class Settings(BaseSettings):
         description="CA certificates in PEM; with it, every connection must show a certificate "
         "that one of them signed.",
     )
+    min_free_bytes: int = Field(
+        default=512 << 20,
+        ge=0,
+        description="Free disk below which `/readyz` says `degraded`; writes go on.",
+    )
+    self_check: float = Field(
+        default=0.001,
+        ge=0,
+        le=1,
+        description="Share of the queries that are asked again, exactly, to measure recall; at "
+        "most one a second. 0 checks none.",
+    )
+    metrics_collections: int = Field(
+        default=100,
+        ge=0,
+        description="Most collections with metrics of their own, the largest; the others are "
+        "summed up as `_other`.",
+    )
+    otlp_endpoint: str = Field(
+        default="",
+        # The name that other services of a company read is honoured too.
+        validation_alias=AliasChoices("LIKEWISE_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="Base address of an OpenTelemetry collector (OTLP over HTTP) to send traces "
+        "to; `OTEL_EXPORTER_OTLP_ENDPOINT` is read as well. Empty sends none.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least important level that is logged."
+    )
+    log_values: bool = Field(
+        default=False,
+        description="Whether messages of unexpected exceptions are logged, which may quote texts "
+        "or attributes of a request; without it, their types and places only.",
     )
     log_format: Literal["auto", "json", "text"] = Field(
         default="auto", description="JSON lines, text, or auto: text on a terminal."
@@ -237,7 +267,7 @@ def settings_table() -> str:
 def _variable(loc: tuple[int | str, ...]) -> str:
     name = str(loc[0]).upper() if loc else ""
     # A field with an alias is named by the variable itself.
-    return name if name.startswith(("LIKEWISE_", "HF_")) else f"LIKEWISE_{name}"
+    return name if name.startswith(("LIKEWISE_", "HF_", "OTEL_")) else f"LIKEWISE_{name}"
 
 
 def _shown(default: object) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from app.attributes.filter import Filter
+from app.tally import Histogram
 from app.types import F32, Definition, Hit, PointId, Projection, Record
 
 _WHOLE = Projection()
@@ -80,6 +81,7 @@ class Answer(NamedTuple):
                  walked; its other parts were scanned)
     exact        whether the answer is certain to be the true one
     explanation  plan, reasons, visited nodes, distances, timings; None unless asked for
+    parts        searchable pieces with live points, each of which was searched
     """
 
     hits: list[Hit]
@@ -87,6 +89,7 @@ class Answer(NamedTuple):
     plan: str
     exact: bool
     explanation: dict[str, Any] | None = None
+    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +143,59 @@ class Page:
 
     records: list[Record]
     next_after: PointId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The disk that a backend keeps its collections on.
+
+    writable   False where the system refuses writes: a read-only mount, missing permission
+    """
+
+    size_bytes: int
+    free_bytes: int
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStatistics:
+    """How large one collection is.
+
+    points         live points
+    dead_slots     deleted and replaced versions that stand in searchable pieces still
+    head_points    live points outside of graphs, which are searched exactly
+    segments       pieces with a graph
+    segment_bytes  files of those, without their covers
+    cover_bytes    files of the covers
+    store_bytes    the database with its log
+    """
+
+    name: str
+    points: int
+    dead_slots: int
+    head_points: int
+    segments: int
+    segment_bytes: int
+    cover_bytes: int
+    store_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a backend did since it was opened, and how large it is now.
+
+    broken           collections that cannot be used
+    building         builds that run now
+    commit_seconds   of each commit, until readers see it
+    commit_writes    writes that shared one commit
+    build_seconds    by kind, of the builds that ended well
+    build_failures   by kind
+    """
+
+    collections: list[CollectionStatistics]
+    broken: int
+    building: int
+    commit_seconds: Histogram
+    commit_writes: Histogram
+    build_seconds: Mapping[str, Histogram]
+    build_failures: Mapping[str, int]

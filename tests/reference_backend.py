@@ -18,7 +18,16 @@ import numpy as np
 from app.attributes.filter import Filter
 from app.attributes.matches import matches
 from app.attributes.schema import check_conforms
-from app.backends.base import Answer, CollectionInfo, Page, Search, Selection
+from app.backends.base import (
+    Answer,
+    CollectionInfo,
+    CollectionStatistics,
+    Page,
+    Search,
+    Selection,
+    Statistics,
+    Storage,
+)
 from app.errors import (
     CollectionNotFound,
     DefinitionDiffers,
@@ -29,6 +38,7 @@ from app.errors import (
     SchemaViolation,
     UnknownVector,
 )
+from app.tally import POWERS, SECONDS, Histogram
 from app.types import (
     F32,
     AttributeValue,
@@ -195,6 +205,17 @@ class ReferenceBackend:
 
     def health(self) -> dict[str, Any]:
         return {"status": "ok", "detail": "in memory", "collections": len(self._collections)}
+
+    def storage(self) -> Storage | None:
+        return None
+
+    def statistics(self) -> Statistics:
+        with self._lock:
+            sizes = [
+                CollectionStatistics(name, len(one.points), 0, len(one.points), 0, 0, 0, 0)
+                for name, one in sorted(self._collections.items())
+            ]
+            return Statistics(sizes, 0, 0, Histogram(SECONDS), Histogram(POWERS), {}, {})
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -26,6 +26,7 @@ from app.access.guard import Guard
 from app.api.middleware import GRANT, RequestFrame
 from app.api.problems import response_to
 from app.errors import Forbidden, LikewiseError, MethodNotAllowed, RouteNotFound, Unauthenticated
+from app.metrics.accounts import Requests
 
 
 class Need(NamedTuple):
@@ -123,10 +124,10 @@ _REFUSAL = "likewise.refusal"
 class Gate:
     """Let through what the caller's grant allows, and answer the rest."""
 
-    def __init__(self, guard: Guard, app: ASGIApp) -> None:
+    def __init__(self, guard: Guard, app: ASGIApp, requests: Requests) -> None:
         self._guard = guard
         self._app = app
-        self._refuse = RequestFrame(_refuse)
+        self._refuse = RequestFrame(_refuse, requests)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -134,6 +135,7 @@ class Gate:
                 self._check(scope)
             except LikewiseError as error:
                 scope[_REFUSAL] = error
+                scope["problem"] = error.code
                 await self._refuse(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -22,10 +22,14 @@ from app.api.middleware import RequestFrame
 from app.api.routes import collections, embeddings, points, queries, snapshots, status
 from app.api.shortcut import Shortcut
 from app.backends.base import Backend
-from app.config import Settings
+from app.config import Settings, WrongSetting
 from app.encoders.registry import EncoderRegistry
 from app.errors import LikewiseError
+from app.metrics.accounts import Requests
 from app.service.service import Service
+
+if TYPE_CHECKING:
+    from app.api.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +40,14 @@ def create_app(
     backend: Backend | None = None,
     encoders: EncoderRegistry | None = None,
     guard: Guard | None = None,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """Build the application; the lifespan opens what is not given, and closes all of it.
 
     The data directory is opened before the first request; encoders load in the background. Keys
     are read here. Raises StoredDataError if their files cannot be used.
+
+    tracing   sends traces of this application (`open_tracing`), None sends none
     """
     guard = open_guard(settings) if guard is None else guard
 
@@ -50,6 +57,8 @@ def create_app(
         opened = await asyncio.to_thread(open_backend, settings) if backend is None else backend
         service = Service(settings, opened, installed)
         app.state.service = service
+        if tracing is not None:
+            service.on_stage = tracing.stage
         service.start()
         if guard is not None:
             guard.start()
@@ -59,6 +68,8 @@ def create_app(
             if guard is not None:
                 await asyncio.to_thread(guard.close)
             await service.close()
+            if tracing is not None:
+                await asyncio.to_thread(tracing.close)
 
     app = _Application(
         title="Likewise",
@@ -66,12 +77,16 @@ def create_app(
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
+        # Newer versions would record requests and exceptions themselves, contents included.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         generate_unique_id_function=_operation_id,
     )
     app.guard = guard
     app.state.settings = settings
     app.state.service = None
-    app.add_middleware(RequestFrame)
+    app.state.tracing = tracing
+    app.state.requests = Requests()
+    app.add_middleware(RequestFrame, requests=app.state.requests)
     app.add_exception_handler(LikewiseError, problems.on_error)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     # Routes are tried in order; their paths are disjoint, so the busiest come first.
@@ -87,8 +102,36 @@ class _Application(FastAPI):
     guard: Guard | None = None
 
     def build_middleware_stack(self) -> ASGIApp:
-        served = Shortcut(queries.ENDPOINTS, otherwise=super().build_middleware_stack())
-        return served if self.guard is None else Gate(self.guard, served)
+        served: ASGIApp = Shortcut(
+            queries.ENDPOINTS,
+            otherwise=super().build_middleware_stack(),
+            requests=self.state.requests,
+        )
+        if self.guard is not None:
+            served = Gate(self.guard, served, requests=self.state.requests)
+        if self.state.tracing is None:
+            return served
+        from app.api.tracing import TraceRequests
+
+        return TraceRequests(served, self.state.tracing)
+
+
+def open_tracing(settings: Settings) -> Tracing | None:
+    """Begin to send traces, if an endpoint is set. Raises WrongSetting without its packages."""
+    if not settings.otlp_endpoint:
+        return None
+    try:
+        from app.api.tracing import Tracing
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise WrongSetting(
+            [
+                "LIKEWISE_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: "
+                "pip install 'likewise-server[tracing]'"
+            ]
+        ) from None
+    return Tracing(settings.otlp_endpoint)
 
 
 def open_backend(settings: Settings) -> Backend:

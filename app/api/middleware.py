@@ -1,4 +1,4 @@
-"""What happens around every request: its id, its log line, and the net under everything.
+"""What happens around every request: its ids, its log line, its metrics, the net under everything.
 
 A plain ASGI callable, not a `BaseHTTPMiddleware`: that one costs a task and a queue per request.
 """
@@ -13,31 +13,41 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import unexpected
-from app.log import request_id
+from app.log import request_id, trace_id
+from app.metrics.accounts import Requests
+from app.types import NAME
 
 log = logging.getLogger(__name__)
 
 GRANT = "likewise.grant"
 """Where `app.api.access` notes in the scope of a request what its caller may do."""
 
-_PROBES = {"/healthz", "/readyz"}
+_PROBES = {"/healthz", "/readyz", "/metrics"}
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+# https://www.w3.org/TR/trace-context/, version 00 and whatever later ones put behind it.
+_TRACE_PARENT = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
 _ids = random.Random()  # noqa: S311  # seeded by the system; an id is no secret
 
 
 class RequestFrame:
-    """Give each request an id, log it when it is answered, and turn a crash into a plain 500."""
+    """Give each request an id, log and count it, and turn a crash into a plain 500."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, requests: Requests) -> None:
         self._app = app
+        self._requests = requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        current = _incoming_id(scope) or f"{_ids.getrandbits(128):032x}"
+        self._requests.in_flight += 1
+        given, trace = _incoming_ids(scope)
+        current = given or f"{_ids.getrandbits(128):032x}"
         token = request_id.set(current)
+        trace_token = trace_id.set(trace) if trace else None
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -53,34 +63,62 @@ class RequestFrame:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            log.exception("a request failed unexpectedly")
+            log.exception("a request failed unexpectedly", extra={"facts": _place(scope)})
             if status:
                 raise  # half an answer is out: only a broken connection can tell the caller
+            scope["problem"] = "internal"
             await unexpected()(scope, receive, send_with_id)
         finally:
-            _log_request(scope, status, started)
+            took_s = time.perf_counter() - started
+            self._requests.in_flight -= 1
+            # The template, not the path: a path holds names that callers chose.
+            template = getattr(scope.get("route"), "path", "-")
+            self._requests.note(scope["method"], template, status, took_s)
+            if "problem" in scope:
+                self._requests.refused(scope["problem"])
+            _log_request(scope, template, status, took_s)
             request_id.reset(token)
+            if trace_token is not None:
+                trace_id.reset(trace_token)
 
 
-def _incoming_id(scope: Scope) -> str | None:
+def _incoming_ids(scope: Scope) -> tuple[str, str]:
+    """The request's own id and the id of its trace, "" where there is none that is sane."""
+    request, trace = "", ""
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
-            return str(value, "ascii")
-    return None
+        if name == b"x-request-id":
+            if _SANE_ID.fullmatch(value):
+                request = str(value, "ascii")
+        elif name == b"traceparent" and (found := _TRACE_PARENT.fullmatch(value)):
+            trace = str(found[1], "ascii")
+    return request, trace
 
 
-def _log_request(scope: Scope, status: int, started: float) -> None:
+def _place(scope: Scope) -> dict[str, object]:
+    """Which endpoint and which collection. What is no name is some other text of the caller's."""
+    facts: dict[str, object] = {
+        "method": scope["method"],
+        "path": getattr(scope.get("route"), "path", "-"),
+    }
+    name = scope.get("path_params", _NOTHING).get("name")
+    if name is not None and NAME.fullmatch(name):
+        facts["collection"] = name
+    return facts
+
+
+_NOTHING: dict[str, str] = {}
+
+
+def _log_request(scope: Scope, template: str, status: int, took_s: float) -> None:
     # Probes ask every few seconds, and nobody reads about it.
-    level = logging.DEBUG if scope["path"] in _PROBES and status == 200 else logging.INFO
+    level = logging.DEBUG if template in _PROBES and status == 200 else logging.INFO
     if not log.isEnabledFor(level):
         return
-    facts = {
-        "method": scope["method"],
-        # The template, not the path: a path holds names that callers chose.
-        "path": getattr(scope.get("route"), "path", "-"),
-        "status": status,
-        "ms": round((time.perf_counter() - started) * 1e3, 2),
-    }
+    facts = _place(scope)
+    facts["status"] = status
+    facts["ms"] = round(took_s * 1e3, 2)
+    if "problem" in scope:
+        facts["problem"] = scope["problem"]
     if GRANT in scope:
         facts["key"] = scope[GRANT].name
     # Not `log.log`, which walks the stack for the caller's file and line: they are known.

@@ -136,6 +136,8 @@ def _declare_problems(path: str, operation: dict[str, Any], *, is_open: bool) ->
         kinds |= _OF_KEYS
     if path.startswith("/v1/"):
         kinds |= _OF_V1
+    if path == "/metrics":  # refused before the start and after the end only
+        kinds |= {"503": _OF_V1["503"]}
     if "{" in path:
         kinds |= _OF_PATHS
     if "requestBody" in operation:

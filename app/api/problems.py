@@ -121,25 +121,27 @@ def response_to(error: LikewiseError) -> Response:
     return response
 
 
-async def on_error(_: Request, error: Exception) -> Response:
+async def on_error(request: Request, error: Exception) -> Response:
     """Answer an error of the tree; one that is ours to mend is logged as well."""
     assert isinstance(error, LikewiseError)
     if STATUS[type(error)] == 500:
         log.error("%s: %s", error.code, error.detail, exc_info=error)
+    request.scope["problem"] = error.code
     return response_to(error)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """Answer what the router itself refuses: unknown paths and methods."""
     assert isinstance(error, HTTPException)
+    refused: LikewiseError
     if error.status_code == 405:
-        response = response_to(
-            errors.MethodNotAllowed("the endpoint takes other methods: see the header Allow")
-        )
+        refused = errors.MethodNotAllowed("the endpoint takes other methods: see the header Allow")
     elif error.status_code == 404:
-        response = response_to(errors.RouteNotFound("no endpoint has this path: see /docs"))
+        refused = errors.RouteNotFound("no endpoint has this path: see /docs")
     else:
-        response = response_to(errors.InvalidRequest("the request could not be read"))
+        refused = errors.InvalidRequest("the request could not be read")
+    request.scope["problem"] = refused.code
+    response = response_to(refused)
     response.headers.update(error.headers or {})
     if error.status_code == 405:
         response.headers["Allow"] = ", ".join(_methods(request))

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.api.middleware import RequestFrame
 from app.api.problems import on_error
 from app.errors import LikewiseError
+from app.metrics.accounts import Requests
 
 _PATH = re.compile(r"/v1/collections/([^/]+)/(query(?::batch)?)")
 
@@ -34,9 +35,11 @@ class Template(NamedTuple):
 class Shortcut:
     """Call `endpoints`, by the last part of their path, and pass everything else on."""
 
-    def __init__(self, endpoints: Mapping[str, Endpoint], otherwise: ASGIApp) -> None:
+    def __init__(
+        self, endpoints: Mapping[str, Endpoint], otherwise: ASGIApp, requests: Requests
+    ) -> None:
         self._otherwise = otherwise
-        self._framed = RequestFrame(_answer)
+        self._framed = RequestFrame(_answer, requests)
         self._endpoints = {
             last: (endpoint, Template(f"/v1/collections/{{name}}/{last}"))
             for last, endpoint in endpoints.items()

@@ -19,19 +19,32 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, Protocol
 
 from app.attributes.filter import Filter
-from app.exchange import Answer, CollectionInfo, Page, Search, Selection, SnapshotInfo
+from app.exchange import (
+    Answer,
+    CollectionInfo,
+    CollectionStatistics,
+    Page,
+    Search,
+    Selection,
+    SnapshotInfo,
+    Statistics,
+    Storage,
+)
 from app.types import AttributeValue, Definition, IndexSettings, Point, PointId, Projection, Record
 
 __all__ = [
     "Answer",
     "Backend",
     "CollectionInfo",
+    "CollectionStatistics",
     "Incoming",
     "Page",
     "Search",
     "Selection",
     "SnapshotInfo",
     "Snapshots",
+    "Statistics",
+    "Storage",
 ]
 
 
@@ -211,7 +224,18 @@ class Backend(Protocol):
         ...
 
     def health(self) -> dict[str, Any]:
-        """Facts for `/readyz`: {"status": "ok"|"degraded", "detail": str, …}."""
+        """Facts for `/readyz`: {"status": "ok"|"degraded", "detail": str, …}.
+
+        Must not wait for writes, syncs or builds, nor must the next two.
+        """
+        ...
+
+    def storage(self) -> Storage | None:
+        """The disk below; None if there is none, or it is not this machine's."""
+        ...
+
+    def statistics(self) -> Statistics:
+        """Facts for `/metrics`. Work in proportion to the collections, not to their points."""
         ...
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from app.tally import Histogram
 from app.types import F32
 
 TextKind = Literal["query", "document"]
@@ -54,6 +55,26 @@ class Encoded:
 
     vectors: F32
     tokens: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderStatistics:
+    """What one loaded encoder did, and what waits for it.
+
+    waiting, limit   texts in the queue, and how many may be
+    batch_texts      texts of each batch
+    batch_tokens     tokens of each batch, padding left out
+    batch_seconds    of the model on each batch
+    failed           batches that the model refused
+    """
+
+    name: str
+    waiting: int
+    limit: int
+    batch_texts: Histogram
+    batch_tokens: Histogram
+    batch_seconds: Histogram
+    failed: int
 
 
 class Encoder(Protocol):

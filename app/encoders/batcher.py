@@ -33,9 +33,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.encoders.base import Encoded, StagedEncoder
+from app.encoders.base import Encoded, EncoderStatistics, StagedEncoder
 from app.encoders.packing import count_round, pack
 from app.errors import EncodingFailed, InvalidText, LikewiseError, Overloaded, ShuttingDown
+from app.tally import POWERS, SECONDS, Histogram
 from app.types import F32
 
 ROUND_BATCHES = 4  # enough texts to sort by length; a newcomer waits for no more than these
@@ -84,6 +85,10 @@ class Batcher:
         self._waiting: deque[_Place] = deque()
         self._changed = threading.Condition()
         self._closing_at: float | None = None
+        # Written by the worker only.
+        self._texts, self._tokens = Histogram(POWERS), Histogram(POWERS)
+        self._seconds = Histogram(SECONDS)
+        self._failed = 0
         self._worker = threading.Thread(
             target=self._work, name=f"batcher-{encoder.name}", daemon=True
         )
@@ -114,6 +119,18 @@ class Batcher:
             else:
                 job.future.set_result(Encoded(vectors, []))
         return job.future
+
+    def statistics(self) -> EncoderStatistics:
+        """Tell what was done, and what waits."""
+        return EncoderStatistics(
+            self._encoder.name,
+            waiting=len(self._waiting),
+            limit=self._queue,
+            batch_texts=self._texts,
+            batch_tokens=self._tokens,
+            batch_seconds=self._seconds,
+            failed=self._failed,
+        )
 
     def close(self, grace_s: float = 5.0) -> None:
         """Take no more texts, work for at most `grace_s` on what waits, fail the rest.
@@ -175,21 +192,28 @@ class Batcher:
         ]
         if not batch:
             return
+        begun_s = time.perf_counter()
         try:
             vectors = self._encoder.run([ids for _, ids in batch])
             expected = (len(batch), self._encoder.dimension)
             if vectors.shape != expected:
                 raise ValueError(f"expected vectors of shape {expected}, got {vectors.shape}")
         except Exception as exc:
+            self._failed += 1
             self._fail([place for places, _ in batch for place in places], exc)
             return
+        # Before the callers hear of it: who was answered finds the batch in the account.
+        self._seconds.note(time.perf_counter() - begun_s)
+        self._texts.note(len(batch))
+        self._tokens.note(sum(len(ids) for _, ids in batch))
         for (places, ids), vector in zip(batch, vectors, strict=True):
             for job, text in places:
                 job.put(text, vector, len(ids))
 
     def _fail(self, places: Sequence[_Place], exc: Exception) -> None:
         name = self._encoder.name
-        logger.error("%s failed on %d texts", name, len(places), exc_info=exc)
+        facts = {"encoder": name, "job": "encode", "texts": len(places)}
+        logger.error("an encoder failed on a batch", exc_info=exc, extra={"facts": facts})
         # One error for each job: a raised exception collects the traceback of whoever raises it.
         for job in {id(job): job for job, _ in places}.values():
             error = EncodingFailed(

@@ -58,7 +58,8 @@ def obtain(
             fetch(missing, folder, progress)
         except SourceError as exc:
             tried.append(f"{label}: {exc}")
-            logger.warning("%s: %s: %s", manifest.name, label, exc)
+            facts = {"encoder": manifest.name, "job": "load encoder"}
+            logger.warning("%s: %s: %s", manifest.name, label, exc, extra={"facts": facts})
         missing = missing_files(manifest, folder)
     if missing:
         names = ", ".join(file.path for file in missing)

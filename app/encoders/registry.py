@@ -15,7 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.encoders import obtain as obtaining
-from app.encoders.base import Encoded, EncoderInfo, Progress, Status, TextKind, no_progress
+from app.encoders.base import (
+    Encoded,
+    EncoderInfo,
+    EncoderStatistics,
+    Progress,
+    Status,
+    TextKind,
+    no_progress,
+)
 from app.encoders.batcher import Batcher
 from app.encoders.build import graph_path, is_built
 from app.encoders.manifest import FILE_NAME, BertGraph, Manifest, read_manifest
@@ -81,6 +89,11 @@ class EncoderRegistry:
     def describe(self, name: str) -> EncoderInfo:
         """One encoder. Raises EncoderNotFound, which names the closest installed ones."""
         return _info(self._entry(name))
+
+    def statistics(self) -> list[EncoderStatistics]:
+        """What every loaded encoder did, and what waits for it."""
+        loaded = [entry.loaded for entry in self._entries.values()]
+        return [one.batcher.statistics() for one in loaded if one is not None]
 
     def load(
         self, name: str, *, obtain: bool = True, progress: Progress = no_progress

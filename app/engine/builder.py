@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import app
+from app.engine.account import EngineAccount
 from app.engine.builds import Build, SegmentBuild
 from app.engine.collection import Collection
 from app.errors import CollectionNotFound, LikewiseError
@@ -39,7 +40,14 @@ _BOOT = (
 class Builder:
     """Builds whatever is due, one build at a time, until it is closed."""
 
-    def __init__(self, collections: Callable[[], Iterable[Collection]], *, threads: int) -> None:
+    def __init__(
+        self,
+        collections: Callable[[], Iterable[Collection]],
+        *,
+        threads: int,
+        account: EngineAccount,
+    ) -> None:
+        self._account = account
         self._collections = collections
         self._threads = threads
         self._wake = threading.Event()
@@ -54,6 +62,11 @@ class Builder:
         self._retry: dict[Collection, tuple[float, float]] = {}
         self._thread = threading.Thread(target=self._work, name="builder", daemon=True)
         self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Tell whether a build process runs now."""
+        return self._running is not None
 
     def wake(self) -> None:
         """Look for due builds soon."""
@@ -119,21 +132,26 @@ class Builder:
             if build is not None:
                 collection.builds.abandon(build)
             if not self._closing and not self._cancelled:
+                kind = "segment" if build is None else _kind(build)
+                self._account.build_failures[kind] += 1
                 _log.warning(
-                    "%s: a build failed and is tried again in %.0f s: %s",
-                    collection.name, pause, exc, exc_info=not isinstance(exc, _EXPECTED),
+                    "a build failed and is tried again in %.0f s: %s", pause, exc,
+                    exc_info=not isinstance(exc, _EXPECTED),
+                    extra={"facts": {"collection": collection.name, "job": f"build {kind}"}},
                 )  # fmt: skip
                 later = time.monotonic() + pause
                 self._retry[collection] = (later, min(2 * pause, _LONGEST_PAUSE_S))
             return
         self._retry.pop(collection, None)
         self._wake.set()  # more may have come meanwhile
-        _log.info(
-            "%s: built %s in %.1f s",
-            collection.name,
-            "a segment" if isinstance(build, SegmentBuild) else "covers",
-            time.perf_counter() - started,
-        )  # fmt: skip
+        took_s = time.perf_counter() - started
+        self._account.build_seconds[_kind(build)].note(took_s)
+        facts = {
+            "collection": collection.name,
+            "job": f"build {_kind(build)}",
+            "seconds": round(took_s, 1),
+        }
+        _log.info("a build ended well", extra={"facts": facts})
 
     def _run(self, collection: Collection, build: Build) -> None:
         """Run the build process to its end. Raises SubprocessError with its last words."""
@@ -169,6 +187,10 @@ class Builder:
             )
 
 
+def _kind(build: Build) -> str:
+    return "segment" if isinstance(build, SegmentBuild) else "cover"
+
+
 def _follow(name: str, process: subprocess.Popen[bytes]) -> str:
     """Log the process's progress until it ends; returns what it wrote to standard error."""
     assert process.stdout is not None
@@ -178,7 +200,11 @@ def _follow(name: str, process: subprocess.Popen[bytes]) -> str:
     reader = threading.Thread(target=lambda: errors.append(stderr.read()), daemon=True)
     reader.start()
     for line in process.stdout:
-        _log.debug("collection %s: build %s", name, line.decode().strip())
+        _log.debug(
+            "progress: %s",
+            line.decode().strip(),
+            extra={"facts": {"collection": name, "job": "build"}},
+        )
     process.wait()
     reader.join()
     return b"".join(errors).decode(errors="replace")

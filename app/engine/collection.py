@@ -33,6 +33,7 @@ import orjson
 
 from app.attributes.filter import Filter
 from app.attributes.schema import check_conforms
+from app.engine.account import EngineAccount
 from app.engine.builds import Builds, BuildSettings
 from app.engine.commits import CommitQueue
 from app.engine.gate import Gate
@@ -52,10 +53,11 @@ from app.errors import (
     StoredDataError,
     UnknownVector,
 )
-from app.exchange import Answer, CollectionInfo, Page, Search, Selection
+from app.exchange import Answer, CollectionInfo, CollectionStatistics, Page, Search, Selection
 from app.kernels import bits as bitset
 from app.keys import id_from_key, key_from_id
 from app.segments.segment import Segment
+from app.storage.files import folder_bytes
 from app.storage.store import Store, StoredPoint, Writer, attributes_from_json
 from app.storage.store_copy import Progress, StoreCopy
 from app.storage.write_points import WritePoint, reached
@@ -94,6 +96,7 @@ class Collection:
         *,
         sync: bool,
         settings: BuildSettings,
+        account: EngineAccount,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """Open a collection that exists.
@@ -108,6 +111,7 @@ class Collection:
         self._costs = settings.costs
         self._vectors_on_disk = settings.vectors_on_disk
         self._on_change = on_change
+        self._folder_bytes: dict[Path, int] = {}
         self._fields = list(definition.vectors.values())
         self._numbers = {f.name: number for number, f in enumerate(self._fields)}
         self._gate = Gate(name)
@@ -119,7 +123,7 @@ class Collection:
         except BaseException:
             self._store.close()
             raise
-        self._commits = CommitQueue(self._store, self._write_lock, self._publish)
+        self._commits = CommitQueue(self._store, self._write_lock, self._publish, account)
         self.builds = Builds(
             self._folder,
             self._store,
@@ -242,7 +246,10 @@ class Collection:
             self._parts.publish(effects)
         except Exception:
             # The write is durable, only our picture of it is not: draw it again from the store.
-            _log.exception("%s: reopening after a failed publication", self.name)
+            _log.exception(
+                "a committed write could not be shown: the collection is read again",
+                extra={"facts": {"collection": self.name, "job": "reopen"}},
+            )
             # Into the same object: the builds hold it too.
             self._parts.take(self._recovered())
         self.writes += 1
@@ -335,7 +342,14 @@ class Collection:
                 for found, record in zip(outcome.page, records, strict=True)
             ]
             answers.append(
-                Answer(hits, outcome.matches, outcome.plan, outcome.exact, outcome.explanation)
+                Answer(
+                    hits,
+                    outcome.matches,
+                    outcome.plan,
+                    outcome.exact,
+                    outcome.explanation,
+                    outcome.parts,
+                )
             )
         return answers
 
@@ -446,6 +460,28 @@ class Collection:
                 copy.pin()
                 definition = self.definition
             return definition, copy.run(progress)
+
+    def statistics(self) -> CollectionStatistics:
+        """Measure the collection. Waits for nobody."""
+        snapshot = self._parts.snapshot
+        segments = [segment for _, segment in snapshot.segments]
+        covers = [segment.covers.folder for segment in segments if segment.covers is not None]
+        known = self._folder_bytes
+        # Folders never change, so each is measured once.
+        self._folder_bytes = {
+            folder: known[folder] if folder in known else folder_bytes(folder)
+            for folder in [*(segment.folder for segment in segments), *covers]
+        }
+        return CollectionStatistics(
+            self.name,
+            points=snapshot.points,
+            dead_slots=sum(live.dead for live in snapshot.parts),
+            head_points=sum(live.count for live in snapshot.heads),
+            segments=len(segments),
+            segment_bytes=sum(self._folder_bytes[segment.folder] for segment in segments),
+            cover_bytes=sum(self._folder_bytes[folder] for folder in covers),
+            store_bytes=self._store.size_bytes(),
+        )
 
     # ── changing the definition ──────────────────────────────────────────────────────────────
 

@@ -8,10 +8,12 @@ until theirs is done, or until the lead is free; a writer that is done never tak
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from app.engine.account import EngineAccount
 from app.engine.parts import Effect
 from app.storage.store import Store, Writer
 
@@ -35,8 +37,13 @@ class CommitQueue:
     """
 
     def __init__(
-        self, store: Store, lock: threading.Lock, publish: Callable[[list[Effect]], None]
+        self,
+        store: Store,
+        lock: threading.Lock,
+        publish: Callable[[list[Effect]], None],
+        account: EngineAccount,
     ) -> None:
+        self._account = account
         self._store = store
         self._lock = lock
         self._publish = publish
@@ -82,6 +89,7 @@ class CommitQueue:
     def _run(self, group: list[_Queued]) -> None:
         """Commit and publish a group; whatever happens, each caller hears of it."""
         effects: list[Effect] = []
+        begun_s = time.perf_counter()
 
         def work(writer: Writer) -> None:
             effects.extend(queued.operation(writer) for queued in group)
@@ -98,5 +106,6 @@ class CommitQueue:
                 for queued in group:
                     self._run([queued])
             return
+        self._account.committed(len(group), time.perf_counter() - begun_s)
         for queued, effect in zip(group, effects, strict=True):
             queued.done.set_result(effect.count)

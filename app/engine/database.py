@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import shutil
 import threading
 import uuid
@@ -28,6 +29,7 @@ import orjson
 
 from app.attributes.filter import Filter
 from app.engine import folders
+from app.engine.account import EngineAccount
 from app.engine.builder import Builder
 from app.engine.builds import BuildSettings
 from app.engine.collection import Collection
@@ -44,7 +46,15 @@ from app.errors import (
     StoredDataError,
     Unavailable,
 )
-from app.exchange import Answer, CollectionInfo, Page, Search, Selection
+from app.exchange import (
+    Answer,
+    CollectionInfo,
+    Page,
+    Search,
+    Selection,
+    Statistics,
+    Storage,
+)
 from app.planner.costs import Costs
 from app.storage.catalog import Catalog, Entry
 from app.storage.faults import fault_from_os, fault_of_folder
@@ -89,6 +99,9 @@ def _following(method: _Method) -> _Method:
     return cast("_Method", call)
 
 
+_FAULTS_SHOWN = 100
+
+
 class Database:
     """All collections of one data directory. Every method is safe for any thread."""
 
@@ -115,6 +128,7 @@ class Database:
         Raises DirectoryInUse, IncompatibleFormat or CorruptFile if it cannot be used as a whole; a
         collection that cannot be opened is reported by `health` and by every call to it.
         """
+        self._account = EngineAccount()
         self._folder = data_dir / "collections"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -148,13 +162,18 @@ class Database:
             try:
                 self._open[entry.name] = self._opened(entry)
             except Exception as exc:
-                _log.exception("collection %s cannot be opened", entry.name)
+                _log.exception(
+                    "a collection cannot be opened: the others are served without it",
+                    extra={"facts": {"collection": entry.name, "job": "open"}},
+                )
                 self._broken[entry.name] = (
                     exc
                     if isinstance(exc, LikewiseError)
                     else StoredDataError(f"the collection cannot be opened: {exc}")
                 )
-        self._builder = Builder(lambda: list(self._open.values()), threads=build_threads)
+        self._builder = Builder(
+            lambda: list(self._open.values()), threads=build_threads, account=self._account
+        )
 
     def _opened_catalog(self, path: Path) -> Catalog:
         catalog = Catalog(path)
@@ -175,6 +194,7 @@ class Database:
             entry.created_at,
             sync=self._sync,
             settings=self._builds,
+            account=self._account,
             on_change=self._changed,
         )
 
@@ -515,7 +535,8 @@ class Database:
         damaged = {name: c.damage for name, c in collections if c.damage is not None}
         rebuilding = [name for name, c in collections if c.rebuilding]
         trouble = self._current_trouble()
-        told = [f"{name}: {exc}" for name, exc in sorted({**self._broken, **damaged}.items())]
+        faults = dict(sorted({**self._broken, **damaged}.items()))
+        told = [f"{name}: {exc}" for name, exc in list(faults.items())[:_FAULTS_SHOWN]]
         told += [f"{name}: damaged segments are being rebuilt" for name in rebuilding]
         if trouble is not None:
             told.append(trouble.detail)
@@ -528,6 +549,7 @@ class Database:
             "damaged": sorted(damaged),
             "rebuilding": rebuilding,
             "writable": trouble is None,
+            "faults": {name: str(exc) for name, exc in list(faults.items())[:_FAULTS_SHOWN]},
         }
         return facts
 
@@ -539,6 +561,27 @@ class Database:
             if takes and (not self._reserve.owed or self._reserve.restore()):
                 self._trouble = None
         return self._trouble
+
+    def storage(self) -> Storage:
+        """Measure the disk that the directory is on."""
+        found = shutil.disk_usage(self._folder)
+        writable = not isinstance(self._current_trouble(), StorageReadOnly)
+        return Storage(
+            found.total, found.free, writable and os.access(self._folder, os.W_OK | os.X_OK)
+        )
+
+    def statistics(self) -> Statistics:
+        """Tell how large the collections are and what was done; see `Backend.statistics`."""
+        account = self._account
+        return Statistics(
+            collections=[collection.statistics() for _, collection in sorted(self._open.items())],
+            broken=len(self._broken),
+            building=int(self._builder is not None and self._builder.running),
+            commit_seconds=account.commit_seconds,
+            commit_writes=account.commit_writes,
+            build_seconds=account.build_seconds,
+            build_failures=account.build_failures,
+        )
 
     def close(self) -> None:
         """Finish what was accepted and let go of the directory."""

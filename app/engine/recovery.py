@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def recover(
         try:
             segment = Segment.open(folder / name, vectors_on_disk=vectors_on_disk)
         except StoredDataError as exc:
-            _log.warning("segment %s is rebuilt from the store: %s", name, exc)
+            _log.warning("a segment is rebuilt from the store: %s", exc, extra=_facts(folder, name))
             damaged.append(name)
             continue
         used |= {name, *_open_covers(segment)}
@@ -94,7 +94,12 @@ def _open_covers(segment: Segment) -> list[str]:
         try:
             segment.covers = Covers.open(folder)
         except StoredDataError as exc:
-            _log.warning("covers %s are not used: %s", folder.name, exc)
+            _log.warning("covers are not used: %s", exc, extra=_facts(folder.parent, folder.name))
             continue
         return [folder.name]
     return []
+
+
+def _facts(folder: Path, segment: str) -> dict[str, Any]:
+    """Tell in a log line where: the collection is named when it is open, its folder always is."""
+    return {"facts": {"job": "open", "folder": folder.parent.name, "segment": segment}}

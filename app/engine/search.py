@@ -47,6 +47,7 @@ class Outcome(NamedTuple):
     plan: str
     exact: bool
     explanation: dict[str, Any] | None
+    parts: int
 
 
 def run(
@@ -78,7 +79,7 @@ def run(
             "parts": [part.explained() for part in parts],
             "search_ms": round((time.perf_counter() - started) * 1000, 3),
         }
-    return Outcome(page, matches, plan, not walked, explanation)
+    return Outcome(page, matches, plan, not walked, explanation, len(parts))
 
 
 def matching(filter: Filter, live: LivePart) -> Bits:

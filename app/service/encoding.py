@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from app.encoders.base import Encoded, EncoderInfo, Status, TextKind
+from app.encoders.base import Encoded, EncoderInfo, EncoderStatistics, Status, TextKind
 from app.encoders.registry import EncoderRegistry
 from app.errors import EncoderUnavailable, LikewiseError, ShuttingDown
 
@@ -101,15 +101,28 @@ class Encoding:
             tokens=[count for part in parts for count in part.tokens],
         )
 
+    def statistics(self) -> list[EncoderStatistics]:
+        """What every loaded encoder did, and what waits for it."""
+        return self._registry.statistics()
+
     def health(self) -> dict[str, Any]:
-        """Status and detail of the encoders wanted at start, for `/readyz`."""
+        """Status and detail for `/readyz`, and the status of each encoder that somebody wanted.
+
+        Those wanted at start decide: a request that names another one must not make a difference
+        to whether the service is well.
+        """
         with self._lock:
+            others = {*self._pending, *self._failed_at}
+            others |= {one.name for one in self._registry.describe_all() if one.status == "ready"}
             found = {name: self._status(name) for name in self._at_start}
-        statuses = {name: status for name, (status, _) in found.items()}
-        if all(status == "ready" for status in statuses.values()):
+            statuses = {
+                name: self._status(name)[0] for name in [*found, *sorted(others - set(found))]
+            }
+        needed = {status for status, _ in found.values()}
+        if needed <= {"ready"}:
             return {"status": "ok", "detail": "ready", "encoders": statuses}
         reasons = [f"{name}: {why}" for name, (status, why) in found.items() if status != "ready"]
-        loading = "loading" in statuses.values()
+        loading = "loading" in needed
         return {
             "status": "loading" if loading else "unavailable",
             "detail": "; ".join(reasons),
@@ -142,14 +155,19 @@ class Encoding:
                 with self._lock:
                     self._failed_at[name] = time.monotonic()
                 log.warning(
-                    "encoder %s is not available: %s. Requests that bring vectors work without it",
-                    name,
+                    "an encoder is not available: %s. Requests that bring vectors work without it",
                     error.detail,
+                    extra={"facts": {"encoder": name, "job": "load encoder"}},
                 )
             else:
                 took_s = round(time.monotonic() - started, 1)
-                facts = {"seconds": took_s, "dimension": info.dimension}
-                log.info("encoder %s is ready", name, extra={"facts": facts})
+                facts = {
+                    "encoder": name,
+                    "job": "load encoder",
+                    "seconds": took_s,
+                    "dimension": info.dimension,
+                }
+                log.info("an encoder is ready", extra={"facts": facts})
             finally:
                 with self._lock:
                     self._pending.discard(name)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from app.errors import Overloaded, ShuttingDown
 
@@ -19,25 +18,33 @@ class Lane:
 
     A job whose caller went away before it started is dropped; one that has started runs to its
     end. Jobs see the caller's context variables, so that their log lines carry its request id.
+    For one event loop, which alone adds jobs: so looking for room and taking it is one step.
     """
 
     def __init__(self, name: str, *, threads: int, queue: int) -> None:
         self.name = name
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._room = threading.Semaphore(threads + queue)
+        self.threads = threads
+        self.limit = queue
+        self._jobs: set[Future[Any]] = set()  # its methods are each one step for all threads
+
+    @property
+    def waiting(self) -> int:
+        """Count the jobs that wait for a thread."""
+        return max(0, len(self._jobs) - self.threads)
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Await `work()` done on a thread of this lane. Raises Overloaded, ShuttingDown."""
-        if not self._room.acquire(blocking=False):
+        if len(self._jobs) >= self.threads + self.limit:
             raise Overloaded(f"too many requests wait for the {self.name} threads; try again later")
         context = contextvars.copy_context()
         try:
             future: Future[Result] = self._pool.submit(context.run, work)
         except RuntimeError:
-            self._room.release()
             raise ShuttingDown("the service is stopping") from None
-        # Also called when the job is cancelled before it starts.
-        future.add_done_callback(lambda _: self._room.release())
+        self._jobs.add(future)
+        # Also called when the job is cancelled before it starts, or has ended already.
+        future.add_done_callback(self._jobs.discard)
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:

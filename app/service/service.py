@@ -5,7 +5,11 @@ Checks, parsing and every backend call run on a lane (`app.service.lanes`): sear
 one, writes on another, so that neither can starve the other; descriptions and health on a third,
 so that an overloaded service can still say so. Texts are encoded between two visits to a lane,
 on the encoder's own thread. The one exception are searches that are expected to be short: they are
-done on the event loop, by the rule of `app.service.pace`.
+done on the event loop, by the rule of `app.service.pace`. Questions about the service itself have
+threads of their own (`app.service.probes`).
+
+What was done is entered into `Service.work` on the event loop; where traces are wanted, `on_stage`
+hears of it too.
 
 Every check of a request comes before its first effect; a write is one backend call, and atomic.
 """
@@ -15,17 +19,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from app.attributes.filter import Filter
 from app.attributes.schema import check_schema_change
-from app.backends.base import Answer, Backend, CollectionInfo, Search, Selection
+from app.backends.base import (
+    Answer,
+    Backend,
+    CollectionInfo,
+    Search,
+    Selection,
+    Statistics,
+    Storage,
+)
 from app.config import Settings
-from app.encoders.base import EncoderInfo
+from app.encoders.base import Encoded, EncoderInfo, EncoderStatistics, TextKind
 from app.encoders.registry import EncoderRegistry
 from app.errors import (
     InvalidField,
@@ -36,15 +48,18 @@ from app.errors import (
     SchemaViolation,
     ShuttingDown,
 )
+from app.metrics.accounts import Work
 from app.service.checks import check_batch, check_ids, check_inputs, check_name
 from app.service.cursor import cursor_after, id_from_cursor
 from app.service.definitions import changed_index, define
 from app.service.encoding import Encoding
 from app.service.lanes import Lane
 from app.service.pace import Kind, Pace, kinds_of
+from app.service.probes import Probes
 from app.service.requests import Chosen, NewCollection, NewIndex, NewPoint, Query, ToEmbed
 from app.service.searching import Question, ask, checked_filter, placed
 from app.service.selecting import check_patch, select
+from app.service.self_check import SelfCheck
 from app.service.snapshots import SnapshotKeeping
 from app.service.writing import Draft, draft_points
 from app.types import F32, Definition, Projection, Record
@@ -55,7 +70,16 @@ WRITE_THREADS = 4
 BATCH_PAGES = 10
 """Most results of one `query:batch`, in multiples of `max_k`: they are all in memory at once."""
 
+PATIENCE_S = 2.0
+"""How long `/readyz` waits for a component before it says that there was no answer."""
+
 State = Literal["starting", "running", "stopping"]
+
+Result = TypeVar("Result")
+
+OnStage = Callable[[str, float, float, dict[str, Any]], None]
+"""Told of a stage when it is over: its name, when it began and ended (`time.perf_counter`), facts
+(collection, k, plan, …). Called on the event loop, in the context of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +99,25 @@ class Health:
     components: dict[str, dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One queue: how many wait, and how many may."""
+
+    waiting: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Everything there is to tell of a service, for `app.metrics.exposition`."""
+
+    work: Work
+    queues: dict[str, Queue]
+    encoders: list[EncoderStatistics]
+    statistics: Statistics
+    storage: Storage | None
+
+
 class Service:
     """All use cases over one backend and one set of encoders, which it closes at the end."""
 
@@ -92,6 +135,7 @@ class Service:
         self._search = Lane("search", threads=settings.search_threads, queue=settings.search_queue)
         self._write = Lane("write", threads=WRITE_THREADS, queue=settings.write_queue)
         self._control = Lane("control", threads=1, queue=settings.search_queue)
+        self._probes = Probes(questions=2)
         self._pace = Pace()
         self.snapshots = SnapshotKeeping(
             backend,
@@ -99,10 +143,22 @@ class Service:
             restored=self._want_encoders,
             max_bytes=settings.max_snapshot_bytes,
         )
+        self.work = Work()
+        self.on_stage: OnStage | None = None
+        self._self_check: SelfCheck | None = None
+        if settings.self_check > 0:
+            self._self_check = SelfCheck(
+                settings.self_check,
+                search=backend.search,
+                busy=lambda: self._search.waiting > 0,
+                work=self.work,
+            )
 
     def start(self) -> None:
         """Take requests, and begin to load encoders in the background."""
         self._encoding.start()
+        if self._self_check is not None:
+            self._self_check.start()
         self.state = "running"
 
     async def close(self) -> None:
@@ -115,7 +171,9 @@ class Service:
             last_first.callback(self._backend.close)
             last_first.callback(self._encoding.close)
             last_first.callback(self.snapshots.close)
-            for lane in (self._search, self._write, self._control):
+            if self._self_check is not None:
+                last_first.callback(self._self_check.close)
+            for lane in (self._search, self._write, self._control, self._probes):
                 last_first.callback(lane.close)
 
     # ── collections ──────────────────────────────────────────────────────────────────────────
@@ -134,7 +192,7 @@ class Service:
             self._want_encoders(created[0])
             return created
 
-        return await self._write.run(work)
+        return await self._wrote("create", name, work)
 
     async def describe(self, name: str) -> CollectionInfo:
         """Describe one collection."""
@@ -155,11 +213,11 @@ class Service:
                 index=None if index is None else partial(changed_index, change=index),
             )
 
-        return await self._write.run(work)
+        return await self._wrote("alter", name, work)
 
     async def drop(self, name: str) -> None:
         """Delete a collection and its points."""
-        await self._write.run(lambda: self._backend.drop(check_name(name, "collection")))
+        await self._wrote("drop", name, lambda: self._backend.drop(check_name(name, "collection")))
 
     # ── points ───────────────────────────────────────────────────────────────────────────────
 
@@ -178,13 +236,16 @@ class Service:
                 self._encoding.usable(encoder)
             return draft, None if draft.missing else self._upserted(name, draft)
 
+        begun_s = time.perf_counter()
         draft, upserted = await self._write.run(prepare)
-        if upserted is not None:
-            return upserted
-        for encoder in draft.missing:
-            encoded = await self._encoding.encode(encoder, draft.texts_for(encoder), "document")
-            draft.fill(encoder, encoded.vectors)
-        return await self._write.run(partial(self._upserted, name, draft))
+        if upserted is None:
+            for encoder in draft.missing:
+                encoded = await self._encoded(encoder, draft.texts_for(encoder), "document")
+                draft.fill(encoder, encoded.vectors)
+            begun_s = time.perf_counter()
+            upserted = await self._write.run(partial(self._upserted, name, draft))
+        self._note_write("upsert", name, begun_s, upserted)
+        return upserted
 
     async def patch(
         self, name: str, chosen: Chosen, set_: object, unset: Sequence[str] | None
@@ -199,7 +260,7 @@ class Service:
             )
             return self._backend.patch(name, selection, set_=attributes, unset=unset or ())
 
-        return await self._write.run(work)
+        return await self._wrote("patch", name, work)
 
     async def delete(self, name: str, chosen: Chosen) -> int:
         """Delete the chosen points; returns how many went."""
@@ -208,7 +269,25 @@ class Service:
             check_name(name, "collection")
             return self._backend.delete(name, self._selected(chosen))
 
-        return await self._write.run(work)
+        return await self._wrote("delete", name, work)
+
+    async def _wrote(self, operation: str, name: str, work: Callable[[], Result]) -> Result:
+        """Do a write on its lane and enter it."""
+        begun_s = time.perf_counter()
+        result = await self._write.run(work)
+        points = result if isinstance(result, int) and operation in self.work.points else None
+        self._note_write(operation, name, begun_s, points)
+        return result
+
+    def _note_write(self, operation: str, name: str, begun_s: float, points: int | None) -> None:
+        ended_s = time.perf_counter()
+        self.work.write_seconds[operation].note(ended_s - begun_s)
+        facts: dict[str, Any] = {"collection": name, "operation": operation}
+        if points is not None:
+            self.work.points[operation] += points
+            facts["points"] = points
+        if self.on_stage is not None:
+            self.on_stage("write", begun_s, ended_s, facts)
 
     async def get(
         self, name: str, ids: Sequence[object], projection: Projection
@@ -282,11 +361,26 @@ class Service:
                 self._pace.note(kinds[0], time.thread_time() - begun_s, on_loop=False)
             return mark, questions, answers
 
-        mark, questions, answers = await self._search.run(prepare)
-        if answers is not None:
-            return answers
-        await self._encode(questions)
-        return await self._search.run(partial(self._answered, name, mark, questions))
+        (mark, questions, answers), begun_s, ended_s = await self._searched(prepare)
+        if answers is None:
+            self.work.stages["check"].note(ended_s - begun_s)
+            await self._encode(questions)
+            searched = await self._searched(partial(self._answered, name, mark, questions))
+            answers, begun_s, ended_s = searched
+        self._note_search(name, questions, answers, begun_s, ended_s)
+        return answers
+
+    async def _searched(self, work: Callable[[], Result]) -> tuple[Result, float, float]:
+        """Do work on the search lane: its result, and when it began and ended there."""
+
+        def timed() -> tuple[Result, float, float]:
+            begun_s = time.perf_counter()
+            return work(), begun_s, time.perf_counter()
+
+        asked_s = time.perf_counter()
+        done = await self._search.run(timed)
+        self.work.stages["wait"].note(done[1] - asked_s)
+        return done
 
     def _answered_here(
         self, name: str, queries: Sequence[Query], kinds: Sequence[Kind]
@@ -296,10 +390,38 @@ class Service:
         mark, questions = self._asked(name, queries)
         searches = [question.search() for question in questions]
         answers = self._backend.search_now(name, searches, mark)
-        took_s = (time.perf_counter() - begun_s) / len(kinds)
+        ended_s = time.perf_counter()
+        took_s = (ended_s - begun_s) / len(kinds)
         for kind in kinds:
             self._pace.note(kind, took_s, on_loop=True)
+        if answers is not None:
+            self._note_search(name, questions, answers, begun_s, ended_s)
         return answers
+
+    def _note_search(
+        self,
+        name: str,
+        questions: Sequence[Question],
+        answers: Sequence[Answer],
+        begun_s: float,
+        ended_s: float,
+    ) -> None:
+        """Enter a request that was answered: about two microseconds with one query."""
+        work = self.work
+        work.stages["search"].note(ended_s - begun_s)
+        for answer in answers:
+            work.answered(answer.plan, answer.parts)
+        if self._self_check is not None:
+            self._self_check.seen(name, questions, answers)
+        if self.on_stage is not None:
+            facts = {
+                "collection": name,
+                "queries": len(answers),
+                "k": max(question.query.k for question in questions),
+                "plan": ",".join(sorted({answer.plan for answer in answers})),
+                "matches": sum(answer.matches for answer in answers),
+            }
+            self.on_stage("search", begun_s, ended_s, facts)
 
     def check_queries(self, queries: int) -> None:
         """Raise if a batch has no queries or too many."""
@@ -312,9 +434,21 @@ class Service:
                 by_encoder[question.field.encoder].append(question)
         for encoder, asking in by_encoder.items():
             texts = [question.query.text or "" for question in asking]
-            encoded = await self._encoding.encode(encoder, texts, "query")
+            encoded = await self._encoded(encoder, texts, "query")
             for question, vector in zip(asking, encoded.vectors, strict=True):
                 question.fill(vector)
+
+    async def _encoded(self, encoder: str, texts: Sequence[str], kind: TextKind) -> Encoded:
+        """Encode texts and enter it; only those of queries are a stage of a query."""
+        begun_s = time.perf_counter()
+        encoded = await self._encoding.encode(encoder, texts, kind)
+        ended_s = time.perf_counter()
+        if kind == "query":
+            self.work.stages["encode"].note(ended_s - begun_s)
+        if self.on_stage is not None:
+            facts = {"encoder": encoder, "texts": len(texts), "tokens": sum(encoded.tokens)}
+            self.on_stage("encode", begun_s, ended_s, facts)
+        return encoded
 
     def _asked(self, name: str, queries: Sequence[Query]) -> tuple[str, list[Question]]:
         """Check queries against the collection, and say which one of its name that was."""
@@ -370,7 +504,7 @@ class Service:
             )
 
         info, texts = await self._control.run(prepare)
-        encoded = await self._encoding.encode(info.name, texts, wanted.kind)
+        encoded = await self._encoded(info.name, texts, wanted.kind)
         return Embedded(info.name, encoded.vectors, sum(encoded.tokens))
 
     async def models(self) -> list[EncoderInfo]:
@@ -378,19 +512,79 @@ class Service:
         return await self._control.run(self._encoding.describe_all)
 
     async def health(self) -> Health:
-        """Ask every component how it is; one that is not well makes the service degraded."""
+        """Ask every component how it is; one that is not well makes the service degraded.
+
+        Answers however full the queues are, and after `PATIENCE_S` without waiting any longer.
+        """
         if self.state != "running":
             return Health(self.state, {})
-
-        def work() -> dict[str, dict[str, Any]]:
-            return {"engine": self._backend.health(), "encoders": self._encoding.health()}
-
+        asked = self._probes.ask("health", self._components)
         try:
-            components = await self._control.run(work)
+            components = await asyncio.wait_for(asked, PATIENCE_S)
         except ShuttingDown:
             return Health("stopping", {})
+        except asyncio.TimeoutError:
+            late = {"status": "slow", "detail": f"no answer within {PATIENCE_S:g} s"}
+            components = {"engine": late, "queues": self._queues_health()}
         well = all(component["status"] == "ok" for component in components.values())
         return Health("ready" if well else "degraded", components)
+
+    def _components(self) -> dict[str, dict[str, Any]]:
+        return {
+            "engine": self._backend.health(),
+            "encoders": self._encoding.health(),
+            "storage": self._storage_health(),
+            "queues": self._queues_health(),
+        }
+
+    def _storage_health(self) -> dict[str, Any]:
+        try:
+            storage = self._backend.storage()
+        except OSError as error:
+            return {"status": "unavailable", "detail": error.strerror or "cannot be measured"}
+        if storage is None:
+            return {"status": "ok", "detail": "not on a disk of this machine"}
+        facts = {"free_bytes": storage.free_bytes, "size_bytes": storage.size_bytes}
+        if not storage.writable:
+            return {"status": "read-only", "detail": "writes are refused, reads go on", **facts}
+        if storage.free_bytes < self.settings.min_free_bytes:
+            least = self.settings.min_free_bytes
+            return {"status": "low", "detail": f"less than {least} bytes are free", **facts}
+        return {"status": "ok", "detail": "", **facts}
+
+    def _queues(self) -> dict[str, Queue]:
+        lanes = (self._search, self._write, self._control)
+        return {lane.name: Queue(lane.waiting, lane.limit) for lane in lanes}
+
+    def _queues_health(self) -> dict[str, Any]:
+        queues = self._queues()
+        for one in self._encoding.statistics():
+            queues[f"encoder {one.name}"] = Queue(one.waiting, one.limit)
+        full = [name for name, queue in queues.items() if queue.waiting >= queue.limit]
+        shown = {name: {"waiting": q.waiting, "limit": q.limit} for name, q in queues.items()}
+        if full:
+            return {"status": "full", "detail": f"no room: {', '.join(full)}", "queues": shown}
+        return {"status": "ok", "detail": "", "queues": shown}
+
+    async def figures(self, render: Callable[[Figures], Result]) -> Result:
+        """Collect what there is to tell, and render it, on a thread that no request waits for."""
+
+        def work() -> Result:
+            try:
+                storage = self._backend.storage()
+            except OSError:  # /readyz says so
+                storage = None
+            return render(
+                Figures(
+                    self.work,
+                    self._queues(),
+                    self._encoding.statistics(),
+                    self._backend.statistics(),
+                    storage,
+                )
+            )
+
+        return await self._probes.ask("figures", work)
 
     # ── parts of several use cases; all run on a lane ────────────────────────────────────────
 

@@ -53,6 +53,23 @@ def checksum(path: Path) -> int:
     return crc
 
 
+def folder_bytes(folder: Path) -> int:
+    """Add up the sizes of all files below a folder; what is gone meanwhile counts nothing."""
+    total = 0
+    for inner, _, files in os.walk(folder):
+        for name in files:
+            total += file_bytes(Path(inner, name))
+    return total
+
+
+def file_bytes(path: Path) -> int:
+    """Tell the size of a file, 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def lock_folder(folder: Path) -> IO[bytes]:
     """Take a folder for this process until the returned file is closed.
 

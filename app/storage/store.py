@@ -27,6 +27,7 @@ from app.storage.database import (
     transaction,
     translated,
 )
+from app.storage.files import file_bytes
 from app.storage.write_points import WritePoint, reached
 from app.types import F32, I64
 
@@ -122,6 +123,10 @@ class StoreReader:
         damage = CorruptFile(f"the database {self.path.name} lacks points", path=str(self.path))
         self._found_damage(damage)
         return damage
+
+    def size_bytes(self) -> int:
+        """Tell how large the database is on the disk, its log included."""
+        return file_bytes(self.path) + file_bytes(self.path.with_name(self.path.name + "-wal"))
 
     def rows(self) -> I64:
         """List every row, ascending: int64[points]."""

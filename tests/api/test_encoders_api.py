@@ -52,7 +52,12 @@ def test_models_say_whether_they_can_be_used(plain: InProcess) -> None:
 def test_ready_means_that_every_component_is(plain: InProcess) -> None:
     answer = plain.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
-    assert set(answer.json()["components"]) == {"engine", "encoders"}
+    assert set(answer.json()["components"]) == {
+        "engine",
+        "encoders",
+        "storage",
+        "queues",
+    }
 
 
 @pytest.fixture

@@ -168,16 +168,19 @@ def test_a_request_is_logged_by_its_route_and_without_its_contents(
     plain: InProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="app.api.middleware"):
-        plain.put("/v1/collections/hush", {"dimension": 1})
-        plain.post("/v1/collections/hush/query", {"vector": [77777]})
+        plain.put("/v1/collections/films", {"dimension": 1})
+        plain.post("/v1/collections/films/query", {"vector": [77777]})
+        plain.get("/v1/collections/no name")
         plain.get("/hush")
     facts = [getattr(record, "facts", {}) for record in caplog.records]
     facts = [{k: v for k, v in one.items() if k != "ms"} for one in facts if one]
-    query = "/v1/collections/{name}/query"
+    one = "/v1/collections/{name}"
+    query = f"{one}/query"
     assert facts == [
-        {"method": "PUT", "path": "/v1/collections/{name}", "status": 201},
-        {"method": "POST", "path": query, "status": 200},
-        {"method": "GET", "path": "-", "status": 404},
+        {"method": "PUT", "path": one, "collection": "films", "status": 201},
+        {"method": "POST", "path": query, "collection": "films", "status": 200},
+        {"method": "GET", "path": one, "status": 422, "problem": "invalid-name"},
+        {"method": "GET", "path": "-", "status": 404, "problem": "route-not-found"},
     ]
     assert "hush" not in json.dumps(facts) + caplog.text
     assert "77777" not in caplog.text

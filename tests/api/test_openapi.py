@@ -16,6 +16,7 @@ def document(plain: InProcess) -> Any:
 OPERATIONS = {
     "healthz": "GET /healthz",
     "readyz": "GET /readyz",
+    "metrics": "GET /metrics",
     "info": "GET /v1/info",
     "limits": "GET /v1/limits",
     "list_models": "GET /v1/models",

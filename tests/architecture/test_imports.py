@@ -23,7 +23,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keys": {"types", "errors"},
     "config": set(),
     "log": set(),
-    "exchange": BASE | ATTRIBUTES,
+    "tally": set(),
+    "exchange": BASE | ATTRIBUTES | {"tally"},
     "kernels": {"types"},
     "vectors": BASE | {"kernels"},
     "attributes": BASE | {"kernels"},
@@ -32,15 +33,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planner": BASE,
     "engine": BASE
     | ATTRIBUTES
-    | {"exchange", "kernels", "vectors", "storage", "segments", "planner"},
+    | {"exchange", "tally", "kernels", "vectors", "storage", "segments", "planner"},
     "backends": BASE | ATTRIBUTES | {"exchange", "engine"},
-    "encoders": BASE,
+    "encoders": BASE | {"tally"},
+    "metrics": {"tally", "exchange", "encoders"},
     "access": {"types", "errors"},
-    "service": BASE | ATTRIBUTES | {"exchange", "config", "encoders", "backends"},
+    "service": BASE | ATTRIBUTES | {"exchange", "config", "encoders", "backends", "metrics"},
     "wire": BASE,
     "api": BASE
     | ATTRIBUTES
-    | {"exchange", "config", "log", "access", "service", "wire", "backends", "encoders"},
+    | {"exchange", "config", "log", "access", "service", "wire", "backends", "encoders", "metrics"},
     "cli": BASE | {"config", "access"},
 }
 """Package (or module) of `app` → those it may import. `app.__main__` may import anything, and
@@ -59,6 +61,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "starlette": ("app/api/",),
     "uvicorn": ("app/__main__.py", "app/api/"),
     "pydantic": ("app/wire/", "app/api/", "app/config.py"),
+    "prometheus_client": ("app/metrics/exposition.py",),
+    "opentelemetry": ("app/api/tracing.py",),
     "pydantic_settings": ("app/config.py",),
     "jwt": ("app/access/tokens.py",),
     "cryptography": ("app/access/tokens.py",),

@@ -162,7 +162,10 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
 }
 
 # What the server offers and the SDK leaves alone, each with its reason.
-NOT_SPOKEN = {"GET /"}  # the same answer as /v1/info
+NOT_SPOKEN = {
+    "GET /",  # the same answer as /v1/info
+    "GET /metrics",  # for scrapers, which speak for themselves
+}
 NOT_SENT = {"POST /v1/embeddings": {"user"}}  # OpenAI's field, which the service ignores
 
 

@@ -76,6 +76,29 @@ def test_collections_are_listed_by_name_and_dropped(backend: Backend) -> None:
             call()
 
 
+def test_statistics_add_up_to_the_points(filled: Backend) -> None:
+    filled.create("empty", definition())
+    filled.delete("c", Selection(ids=(0, 1)))
+    statistics = filled.statistics()
+    sizes = {one.name: one for one in statistics.collections}
+    assert {name: one.points for name, one in sizes.items()} == {"c": 9, "empty": 0}
+    assert (statistics.broken, statistics.building) in ((0, 0), (0, 1))
+    filled.drop("empty")
+    assert [one.name for one in filled.statistics().collections] == ["c"]
+
+
+def test_an_answer_says_how_many_pieces_were_searched(filled: Backend) -> None:
+    (answer,) = filled.search("c", [search([1, 0, 0, 0])])
+    assert answer.parts >= 1
+
+
+def test_a_disk_is_told_with_what_is_free_of_it(backend: Backend) -> None:
+    storage = backend.storage()
+    if storage is not None:
+        assert 0 < storage.free_bytes <= storage.size_bytes
+        assert storage.writable
+
+
 def test_a_recreated_collection_is_empty(filled: Backend) -> None:
     filled.drop("c")
     filled.create("c", definition())

@@ -130,7 +130,7 @@ def test_the_image_does_not_run_as_root(service: Stage) -> None:
 
 
 def test_every_setting_named_in_docker_exists() -> None:
-    for path in (ROOT / "docker").iterdir():
+    for path in (file for file in (ROOT / "docker").rglob("*") if file.is_file()):
         named = set(re.findall(r"LIKEWISE_[A-Z_]+", path.read_text(encoding="utf-8")))
         assert named <= SETTINGS, path.name
 

@@ -22,13 +22,19 @@ async def query_points(name: str, request: Request) -> Response:
     """Find the nearest points to a text, a vector or another point."""
     started = time.perf_counter()
     body, query = await read_with(request, one_query)
-    (found,) = await service_of(request).query(name, [query])
-    took_ms = (time.perf_counter() - started) * 1e3
-    return await long_answer(
+    service = service_of(request)
+    stages = service.work.stages
+    stages["read"].note(time.perf_counter() - started)
+    (found,) = await service.query(name, [query])
+    found_s = time.perf_counter()
+    took_ms = (found_s - started) * 1e3
+    response = await long_answer(
         lambda: json_from_answer(found, body.encoding_format, took_ms),
         records=len(found.hits),
         with_vectors=body.with_vectors,
     )
+    stages["answer"].note(time.perf_counter() - found_s)
+    return response
 
 
 @router.post("/query:batch", response_model=QueryBatchAnswer, openapi_extra=body_of(QueryBatch))
@@ -37,10 +43,13 @@ async def query_points_batch(name: str, request: Request) -> Response:
     started = time.perf_counter()
     body, queries = await read_with(request, several_queries)
     service = service_of(request)
+    stages = service.work.stages
+    stages["read"].note(time.perf_counter() - started)
     service.check_queries(len(queries))
     found = await service.query(name, queries)
-    took_ms = (time.perf_counter() - started) * 1e3
-    return await long_answer(
+    found_s = time.perf_counter()
+    took_ms = (found_s - started) * 1e3
+    response = await long_answer(
         lambda: {
             "results": [
                 json_from_answer(answer, query.encoding_format, took_ms)
@@ -50,6 +59,8 @@ async def query_points_batch(name: str, request: Request) -> Response:
         records=sum(len(answer.hits) for answer in found),
         with_vectors=any(query.with_vectors for query in body.queries),
     )
+    stages["answer"].note(time.perf_counter() - found_s)
+    return response
 
 
 ENDPOINTS = {"query": query_points, "query:batch": query_points_batch}

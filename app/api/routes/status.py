@@ -9,6 +9,8 @@ from app.access.grants import Scope
 from app.api.access import grant_of
 from app.api.answers import answer
 from app.api.service import service_of
+from app.metrics.exposition import CONTENT_TYPE, Told, rendered
+from app.service.service import Figures
 from app.wire.status import Health, Info, Limits, Readiness
 
 router = APIRouter(tags=["status"])
@@ -37,6 +39,29 @@ async def readyz(request: Request) -> Response:
     components = health.components if grant.holds(Scope.READ) and grant.covers_all() else {}
     body = {"status": health.status, "components": components}
     return answer(body, 200 if serving else 503)
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(request: Request) -> Response:
+    """Tell what was done and how things are, in the text format of Prometheus."""
+    service = service_of(request)
+
+    def render(figures: Figures) -> bytes:
+        told = Told(
+            request.app.state.requests,
+            figures.work,
+            {name: (queue.waiting, queue.limit) for name, queue in figures.queues.items()},
+            figures.encoders,
+            figures.statistics,
+            figures.storage,
+        )
+        return rendered(told, most_collections=service.settings.metrics_collections)
+
+    return Response(await service.figures(render), media_type=CONTENT_TYPE)
 
 
 @router.get("/", response_model=Info, include_in_schema=False)
