@@ -337,6 +337,8 @@ class Limits:
     max_text_chars: int
     max_filter_nodes: int
     max_attributes_bytes: int
+    max_line_bytes: int
+    max_import_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +391,8 @@ def limits_from_json(body: Json) -> Limits:
         max_text_chars=body["max_text_chars"],
         max_filter_nodes=body["max_filter_nodes"],
         max_attributes_bytes=body["max_attributes_bytes"],
+        max_line_bytes=body["max_line_bytes"],
+        max_import_bytes=body["max_import_bytes"],
     )
 
 

@@ -27,11 +27,17 @@ def check(document: dict[str, Any], answer: httpx.Response) -> None:
     assert declared is not None, f"{answer.request.url.path}: {answer.status_code} undeclared"
     if answer.status_code == 204:
         return
-    content = declared["content"][answer.headers["content-type"]]
+    media_type = answer.headers["content-type"]
+    content = declared["content"][media_type]
     if content["schema"].get("format") == "binary":
         return
     model = MODELS[content["schema"]["$ref"].rpartition("/")[2]]
-    model.model_validate_json(answer.content)
+    parts = [answer.content]
+    if media_type == "application/x-ndjson":
+        assert answer.content.endswith(b"\n") or not answer.content
+        parts = answer.content.splitlines()
+    for part in parts:
+        model.model_validate_json(part)
 
 
 def _operation(document: dict[str, Any], request: httpx.Request) -> Any:
