@@ -161,7 +161,7 @@ class Imported(WireModel):
     problem  what ended it, if it failed
     """
 
-    state: Literal["running", "done", "failed"]
+    state: Literal["done", "running", "failed"]
     next_line: int
     upserted: int
     failed: int
