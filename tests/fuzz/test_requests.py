@@ -55,6 +55,9 @@ def resolves(pointer: str, document: Any) -> bool:
     """Whether a JSON pointer leads somewhere (RFC 6901), or names a member that is missing."""
     for part in pointer.split("/")[1:]:
         part = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, dict):
+            # Half a surrogate pair has no UTF-8, and stands as "?" in a pointer.
+            document = {name.encode(errors="replace").decode(): v for name, v in document.items()}
         if isinstance(document, dict) and part in document:
             document = document[part]
         elif isinstance(document, list) and part.isdigit() and int(part) < len(document):
