@@ -7,7 +7,7 @@ from collections import Counter
 
 from hypothesis import HealthCheck, settings
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 """Cases of each fuzzer."""
 
 fuzz = settings(
