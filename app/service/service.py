@@ -28,6 +28,7 @@ from app.config import Settings
 from app.encoders.base import EncoderInfo
 from app.encoders.registry import EncoderRegistry
 from app.errors import (
+    CollectionNotFound,
     InvalidField,
     InvalidQuery,
     LikewiseError,
@@ -196,21 +197,26 @@ class Service:
         Raises what ended it early, with the progress in the error's context.
         """
 
+        meant = (await self._control.run(partial(self._definition, name))).mark
+
         async def write(lines: Sequence[Line]) -> tuple[int, Sequence[Fault]]:
             try:
-                return await self._write_lines(name, lines, skip=skip)
+                return await self._write_lines(name, meant, lines, skip=skip)
             except SchemaViolation:  # declared while the lines were encoded: check them again
-                return await self._write_lines(name, lines, skip=skip)
+                return await self._write_lines(name, meant, lines, skip=skip)
 
         await importing.run(batches, write, progress, on_progress=on_progress)
 
     async def _write_lines(
-        self, name: str, lines: Sequence[Line], *, skip: bool
+        self, name: str, meant: object, lines: Sequence[Line], *, skip: bool
     ) -> tuple[int, Sequence[Fault]]:
         def prepare() -> tuple[Draft | None, int, list[Fault]]:
             if self.state == "stopping":
                 raise ShuttingDown("the service is stopping: go on from `next_line` later")
-            draft, good, faults = sift(lines, self._definition(name), self._drafted, skip=skip)
+            definition = self._definition(name)
+            if definition.mark != meant:  # dropped and made anew between two batches
+                raise CollectionNotFound(name)
+            draft, good, faults = sift(lines, definition, self._drafted, skip=skip)
             if draft is None:
                 return None, good, faults
             for encoder in draft.missing:

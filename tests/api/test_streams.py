@@ -224,11 +224,31 @@ class Busy(ReferenceBackend):
 
     refusals = 3
 
-    def upsert(self, name: str, points: Sequence[Point]) -> int:
+    def upsert(self, name: str, points: Sequence[Point], mark: str | None = None) -> int:
         if self.refusals:
             self.refusals -= 1
             raise Overloaded("not now")
-        return super().upsert(name, points)
+        return super().upsert(name, points, mark)
+
+
+class Replaced(ReferenceBackend):
+    """A backend whose collection is dropped and made anew after its first write."""
+
+    def upsert(self, name: str, points: Sequence[Point], mark: str | None = None) -> int:
+        upserted = super().upsert(name, points, mark)
+        definition = self.definition(name)
+        self.drop(name)
+        self.create(name, definition)
+        return upserted
+
+
+def test_an_import_does_not_go_on_in_a_collection_that_was_made_anew(tmp_path: Path) -> None:
+    with running(harness.settings(tmp_path), Replaced()) as app:
+        app.put("/v1/collections/c", {"dimension": 3})
+        answer = sent(app, lines(some(1, 600)))
+        assert answer.status_code == 404
+        assert answer.json()["context"]["next_line"] == 513
+        assert app.count("c") == 0
 
 
 def test_an_import_waits_for_an_overloaded_service(tmp_path: Path) -> None:

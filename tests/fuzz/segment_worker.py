@@ -189,7 +189,7 @@ def use(folder: Path, covers: Path, on_disk: bool, random: random.Random) -> Non
             kept = None if raw is None else parse_filter(raw)
             for exact in (False, True):
                 search = Search(query, field.name, kept, k=10, exact=exact)
-                outcome = run(search, snapshot, field, number, EAGER)
+                outcome = run(search, query, snapshot, field, number, EAGER)
                 assert len(outcome.page) <= 10
                 assert {found.row for found in outcome.page} <= set(segment.rows.tolist())
     segment.keys(segment.after(None))

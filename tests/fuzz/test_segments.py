@@ -18,7 +18,7 @@ from app.types import Definition, Point
 from tests.builders import settle, upsert_all
 
 from .cases import EXAMPLES, note
-from .segment_worker import FIELDS
+from .segment_worker import FIELDS, described
 
 POINTS = 400
 
@@ -49,6 +49,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder,) = (base / "data").glob("collections/*/segments/*")
     (base / "whole").mkdir()
     folder.rename(base / "whole" / "segment")
+    described(base / "whole" / "segment", lambda value: value | {"folder": "segment"})
     segment = Segment.open(base / "whole" / "segment", dimensions=[f.dimension for f in FIELDS])
     write_covers(
         base / "whole" / "covers",
