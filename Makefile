@@ -9,7 +9,7 @@ BENCH_READY := $(BENCH_VENV)/.ready
 MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup models run demo test crash-test model-test stress fuzz-snapshots \
+.PHONY: help setup models run demo test crash-test model-test stress fuzz fuzz-snapshots \
 	lint types check fmt bench bench-filtered bench-http image clean
 
 help: ## List the targets
@@ -49,6 +49,11 @@ model-test: $(READY) ## Hold the whole collection API against dicts, 2,000 runs 
 stress: $(READY) ## Readers, writers and builds at once, each checking all it can (SECONDS=60 a part)
 	@$(BIN)/likewise warm
 	$(BIN)/python -m tests.stress $(or $(SECONDS),60)
+
+fuzz: $(READY) ## Attack parsers, files and the API for an hour or more (CASES=20000 REQUESTS=200)
+	@$(BIN)/likewise warm
+	FUZZ_EXAMPLES=$(or $(CASES),20000) FUZZ_REQUESTS=$(or $(REQUESTS),200) \
+		$(BIN)/python -m pytest -q -s --timeout 0 tests/fuzz
 
 crash-test: $(READY) ## Kill the service 200 times and at every write point (ARGS='--seed 1 --kills 50')
 	@$(BIN)/likewise warm

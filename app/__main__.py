@@ -19,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 
 from app import __version__, log
-from app.cli import keys
+from app.cli import keys, transfer
 from app.cli.snapshots import snapshot_cli
 from app.config import Settings, WrongSetting, read_settings, settings_table, unknown_variables
 from app.errors import LikewiseError
@@ -37,6 +37,8 @@ models_cli = typer.Typer(
 cli.add_typer(models_cli, name="models")
 cli.add_typer(snapshot_cli, name="snapshot")
 cli.add_typer(keys.cli, name="keys")
+cli.command("import")(transfer.import_points)
+cli.command("export")(transfer.export_points)
 
 logger = logging.getLogger("likewise")
 

@@ -205,6 +205,17 @@ class Settings(BaseSettings):
         description="Base address of an OpenTelemetry collector (OTLP over HTTP) to send traces "
         "to; `OTEL_EXPORTER_OTLP_ENDPOINT` is read as well. Empty sends none.",
     )
+    max_line_bytes: int = Field(
+        default=16 << 20, ge=1, description="Longest line of an import, uncompressed."
+    )
+    max_import_bytes: int = Field(
+        default=0, ge=0, description="Longest body of an import, uncompressed; 0 is no limit."
+    )
+    stream_idle_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        description="Longest time that nothing may move in an import or export.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least important level that is logged."
     )

@@ -37,6 +37,7 @@ SYNC_OF_ASYNC = {
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "aclose": "close",
+    "aiter_bytes": "iter_bytes",
     "async for": "for",
     "async with": "with",
 }

@@ -17,6 +17,7 @@ from app.types import F32, Hit, Projection, Record
 from app.wire.base import EncodingFormat
 from app.wire.collections import CreateCollection, IndexSpec, VectorSpec
 from app.wire.points import GetPoints, ScrollPoints, UpsertPoints
+from app.wire.points import NewPoint as WirePoint
 from app.wire.queries import Query as WireQuery
 
 Json = dict[str, Any]
@@ -43,10 +44,12 @@ def index_from_wire(index: IndexSpec | None) -> NewIndex | None:
 
 def points_from_wire(body: UpsertPoints) -> list[NewPoint]:
     """Points to write."""
-    return [
-        NewPoint(point.id, point.text, point.vector, point.vectors, point.attributes)
-        for point in body.points
-    ]
+    return [point_from_wire(point) for point in body.points]
+
+
+def point_from_wire(point: WirePoint) -> NewPoint:
+    """A point to write."""
+    return NewPoint(point.id, point.text, point.vector, point.vectors, point.attributes)
 
 
 def query_from_wire(query: WireQuery, at: str, vector: object) -> Query:

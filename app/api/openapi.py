@@ -22,6 +22,7 @@ from app.wire.embeddings import CreateEmbeddings
 from app.wire.points import (
     CountPoints,
     DeletePoints,
+    ExportPoints,
     GetPoints,
     PatchPoints,
     ScrollPoints,
@@ -40,6 +41,7 @@ REQUESTS: tuple[type[WireModel], ...] = (
     DeletePoints,
     CountPoints,
     ScrollPoints,
+    ExportPoints,
     Query,
     QueryBatch,
     CreateEmbeddings,
@@ -84,6 +86,7 @@ _WRITES = {
     "upload_snapshot",
     "drop_snapshot",
     "restore_snapshot",
+    "import_points",
 }
 
 
@@ -91,6 +94,11 @@ def body_of(model: type[WireModel]) -> dict[str, Any]:
     """Say that a route reads `model`, for `openapi_extra`."""
     schema = {"$ref": _REF.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def content_of_lines(model: type[WireModel]) -> dict[str, Any]:
+    """Say that a body is lines, each of them a `model`."""
+    return {"application/x-ndjson": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
 
 
 def document(app: FastAPI, *, keys_needed: bool) -> dict[str, Any]:
@@ -144,6 +152,8 @@ def _declare_problems(path: str, operation: dict[str, Any], *, is_open: bool) ->
         kinds |= _OF_BODIES
     if operation["operationId"] in _WRITES:
         kinds |= _OF_WRITES
+    if operation["operationId"] == "import_points":
+        kinds |= {"408": "The body did not come"}
     if operation["operationId"] == "create_embeddings":
         kinds |= {"404": "Something named does not exist"}
     content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}

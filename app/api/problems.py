@@ -98,12 +98,19 @@ def error_from_validation(error: ValidationError) -> LikewiseError:
 
 
 def response_to(error: LikewiseError) -> Response:
+    """Answer with the problem document of an error."""
+    response = Response(orjson.dumps(problem_of(error)), STATUS[type(error)], media_type=MEDIA_TYPE)
+    if isinstance(error, errors.Unavailable):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+def problem_of(error: LikewiseError) -> dict[str, Any]:
     """Build the problem document of an error."""
-    status = STATUS[type(error)]
     problem: dict[str, Any] = {
         "type": f"urn:likewise:problem:{error.code}",
         "title": error.title,
-        "status": status,
+        "status": STATUS[type(error)],
         "detail": error.detail,
         "request_id": request_id.get(),
     }
@@ -115,19 +122,21 @@ def response_to(error: LikewiseError) -> Response:
         ]
     if error.context:
         problem["context"] = {key: _sendable(value) for key, value in error.context.items()}
-    response = Response(orjson.dumps(problem), status, media_type=MEDIA_TYPE)
-    if isinstance(error, errors.Unavailable):
-        response.headers["Retry-After"] = str(error.retry_after_s)
-    return response
+    return problem
 
 
 async def on_error(request: Request, error: Exception) -> Response:
     """Answer an error of the tree; one that is ours to mend is logged as well."""
     assert isinstance(error, LikewiseError)
-    if STATUS[type(error)] == 500:
-        log.error("%s: %s", error.code, error.detail, exc_info=error)
+    log_fault(error)
     request.scope["problem"] = error.code
     return response_to(error)
+
+
+def log_fault(error: LikewiseError) -> None:
+    """Log an error that is ours to mend."""
+    if STATUS[type(error)] == 500:
+        log.error("%s: %s", error.code, error.detail, exc_info=error)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

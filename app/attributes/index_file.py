@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import operator
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -93,17 +94,22 @@ def read(path: Path) -> tuple[int, list[str], dict[str, NDArray[Any]]]:
     header = data[_PREFIX.size : _PREFIX.size + length]
     if zlib.crc32(header) != checksum:
         raise _corrupt(path, "has a header that does not match its checksum")
-    described = json.loads(header)
     start = _aligned(_PREFIX.size + length)
     arrays: dict[str, NDArray[Any]] = {}
-    for name, dtypes in _DTYPES.items():
-        dtype, place, count = described["arrays"][name]
-        if dtype not in dtypes:
-            raise _corrupt(path, f"holds {name} as {dtype}")
-        if start + place + count * np.dtype(dtype).itemsize > len(data):
-            raise _corrupt(path, f"ends inside {name}")
-        arrays[name] = np.frombuffer(data, dtype, count, start + place)
-    slots, fields = described["slots"], described["fields"]
+    try:
+        described = json.loads(header)
+        slots, fields = operator.index(described["slots"]), [str(f) for f in described["fields"]]
+        for name, dtypes in _DTYPES.items():
+            dtype, place, count = described["arrays"][name]
+            if dtype not in dtypes:
+                raise _corrupt(path, f"holds {name} as {dtype}")
+            if place < 0 or place % _ALIGNMENT or count < 0:
+                raise _corrupt(path, f"holds {name} where nothing can be")
+            if start + place + count * np.dtype(dtype).itemsize > len(data):
+                raise _corrupt(path, f"ends inside {name}")
+            arrays[name] = np.frombuffer(data, dtype, count, start + place)
+    except (KeyError, TypeError, ValueError, RecursionError) as exc:
+        raise _corrupt(path, "has a header that describes nothing") from exc
     for name in (*FILINGS, "flags"):
         problem = _problem(name, slots, len(fields), arrays)
         if problem is not None:

@@ -88,7 +88,9 @@ class CoverOrder:
 
 def build(order: Order) -> None:
     """Carry out an order. Raises what goes wrong; then `folder` does not exist."""
-    base = Segment.open(Path(order.base)) if order.base is not None else None
+    base = None
+    if order.base is not None:
+        base = Segment.open(Path(order.base), dimensions=_dimensions(order.fields))
     store = StoreReader(Path(order.store), fields=len(order.fields))
     try:
         write_segment(
@@ -111,7 +113,7 @@ def build_covers(order: CoverOrder) -> None:
 
     write_covers(
         Path(order.folder),
-        Segment.open(Path(order.segment)),
+        Segment.open(Path(order.segment), dimensions=_dimensions(order.fields)),
         [Wish(*wish) for wish in order.wishes],
         [field.metric for field in _fields(order.fields)],
         order.m,
@@ -124,6 +126,10 @@ def build_covers(order: CoverOrder) -> None:
 
 def _fields(raw: list[dict[str, Any]]) -> list[VectorField]:
     return [VectorField(f["name"], f["dimension"], Metric(f["metric"])) for f in raw]
+
+
+def _dimensions(raw: list[dict[str, Any]]) -> list[int]:
+    return [field["dimension"] for field in raw]
 
 
 def _report(stage: str, done: int, total: int) -> None:

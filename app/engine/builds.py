@@ -184,7 +184,9 @@ class Builds:
 
     def _finish_segment(self, build: SegmentBuild) -> None:
         segment = Segment.open(
-            Path(build.order.folder), vectors_on_disk=self._settings.vectors_on_disk
+            Path(build.order.folder),
+            dimensions=[field.dimension for field in self._fields],
+            vectors_on_disk=self._settings.vectors_on_disk,
         )
         with self._gate, self._write_lock:
             sources = self._parts.current(build.sources)
@@ -244,7 +246,7 @@ class Builds:
         return None
 
     def _finish_covers(self, build: CoverBuild) -> None:
-        covers = Covers.open(Path(build.order.folder))
+        covers = Covers.open(Path(build.order.folder), slots=build.segment.slots)
         before = build.segment.covers
         build.segment.covers = covers
         build.segment.wishes = {}

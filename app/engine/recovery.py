@@ -52,7 +52,11 @@ def recover(
     used: set[str] = set()
     for name in store.segments():
         try:
-            segment = Segment.open(folder / name, vectors_on_disk=vectors_on_disk)
+            segment = Segment.open(
+                folder / name,
+                dimensions=[field.dimension for field in fields],
+                vectors_on_disk=vectors_on_disk,
+            )
         except StoredDataError as exc:
             _log.warning("a segment is rebuilt from the store: %s", exc, extra=_facts(folder, name))
             damaged.append(name)
@@ -92,7 +96,7 @@ def _open_covers(segment: Segment) -> list[str]:
     )
     for folder in found:
         try:
-            segment.covers = Covers.open(folder)
+            segment.covers = Covers.open(folder, slots=segment.slots)
         except StoredDataError as exc:
             _log.warning("covers are not used: %s", exc, extra=_facts(folder.parent, folder.name))
             continue

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from app.attributes.filter import And, AnyOf, Filter, Range, digest
-from app.segments.folder import read_folder
+from app.segments.folder import read_folder, well_described
 from app.vectors.graph import Graph
 
 FORMAT = 2
@@ -72,13 +72,23 @@ class Covers:
     settled: frozenset[Wish]
 
     @classmethod
-    def open(cls, folder: Path) -> Covers:
-        """Verify and map covers. Raises CorruptFile or IncompatibleFormat."""
+    def open(cls, folder: Path, *, slots: int) -> Covers:
+        """Verify and map covers of a segment of so many slots.
+
+        Raises CorruptFile or IncompatibleFormat.
+        """
+        with well_described(folder):
+            return cls._open(folder, slots)
+
+    @classmethod
+    def _open(cls, folder: Path, slots: int) -> Covers:
         description = read_folder(folder, FORMAT)
         values = {}
         windows: dict[Wish, list[tuple[Range, Graph]]] = {}
         for number, cover in enumerate(description["covers"]):
-            graph = Graph.open(folder, f"c{number}", entry=cover["entry"], levels=cover["levels"])
+            graph = Graph.open(
+                folder, f"c{number}", entry=cover["entry"], levels=cover["levels"], rows=slots
+            )
             vector = cover["field"]
             if "window" in cover:
                 window = Range(**cover["window"])

@@ -111,3 +111,13 @@ def _read(folder: Path, path: Path, format_: int) -> dict[str, Any]:
         if not file.is_file() or file.stat().st_size != size or checksum(file) != crc:
             raise CorruptFile(f"{name} is missing or damaged", path=str(file))
     return description
+
+
+@contextlib.contextmanager
+def well_described(folder: Path) -> Iterator[None]:
+    """Raise CorruptFile where a description lacks something, or holds something else."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as exc:
+        path = folder / DESCRIPTION
+        raise CorruptFile(f"{path.name} does not describe its folder", path=str(path)) from exc

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.errors import CorruptFile
 from app.types import I64, U8, U32
 from app.vectors.arrays import map_array, save_array
 
@@ -56,11 +57,19 @@ class KeyColumn:
     @classmethod
     def open(cls, folder: Path) -> KeyColumn:
         """Map the files. Raises CorruptFile where one is not what it should be."""
-        return cls(
-            map_array(folder / "keys.blob.npy", (np.uint8,), 1),
-            map_array(folder / "keys.offsets.npy", (np.int64,), 1),
-            map_array(folder / "keys.order.npy", (np.uint32,), 1),
-        )
+        blob = map_array(folder / "keys.blob.npy", (np.uint8,), 1)
+        offsets = map_array(folder / "keys.offsets.npy", (np.int64,), 1)
+        order = map_array(folder / "keys.order.npy", (np.uint32,), 1)
+        slots = order.shape[0]
+        if not (
+            offsets.shape == (slots + 1,)
+            and offsets[0] == 0
+            and offsets[-1] == blob.shape[0]
+            and bool((offsets[1:] > offsets[:-1]).all())  # no key is empty
+            and (not slots or int(order.max()) < slots)
+        ):
+            raise CorruptFile("the arrays of the keys do not fit together", path=str(folder))
+        return cls(blob, offsets, order)
 
     def __len__(self) -> int:
         return self.order.size

@@ -32,8 +32,9 @@ import numpy as np
 
 from app.attributes.filter import AnyOf, Range
 from app.attributes.index import AttributeIndex
+from app.errors import CorruptFile
 from app.keys import key_from_id
-from app.segments.folder import read_folder
+from app.segments.folder import read_folder, well_described
 from app.segments.keys import KeyColumn
 from app.segments.part import find_in_rows
 from app.types import I64, U32, Bits, PointId
@@ -83,42 +84,49 @@ class Segment:
         self._filters: OrderedDict[bytes, Bits] = OrderedDict()
 
     @classmethod
-    def open(cls, folder: Path, *, vectors_on_disk: bool = False) -> Segment:
+    def open(
+        cls, folder: Path, *, dimensions: Sequence[int], vectors_on_disk: bool = False
+    ) -> Segment:
         """Verify and map a segment.
 
+        dimensions        of the collection's vector fields, in order
         vectors_on_disk   do not map vectors that have codes: read the few that are compared
 
         Raises CorruptFile if anything is missing or damaged, IncompatibleFormat if it was written
         by a version that this one does not read; other OSErrors say nothing about the segment.
         """
-        description = read_folder(folder, FORMAT)
-        columns, present, graphs = [], [], []
-        for number, field in enumerate(description["fields"]):
-            columns.append(_open_column(folder, number, field["coded"], vectors_on_disk))
-            present.append(
-                map_array(folder / f"v{number}.present.npy", (np.uint64,), 1)
-                if field["partial"]
-                else None
-            )
-            graphs.append(
-                Graph.open(
-                    folder,
-                    f"v{number}.graph",
-                    entry=field["graph"]["entry"],
-                    levels=field["graph"]["levels"],
+        with well_described(folder):
+            described = read_folder(folder, FORMAT)["fields"]
+            if len(described) != len(dimensions):
+                raise ValueError("not the fields of the collection")
+            rows = map_array(folder / "rows.npy", (np.int64,), 1)
+            slots = rows.shape[0]
+            keys = KeyColumn.open(folder)
+            attributes = AttributeIndex.open(folder / "attributes")
+            columns, present, graphs = [], [], []
+            for number, field in enumerate(described):
+                columns.append(_open_column(folder, number, field["coded"], vectors_on_disk))
+                present.append(_open_present(folder, number, slots) if field["partial"] else None)
+                graphs.append(
+                    Graph.open(
+                        folder,
+                        f"v{number}.graph",
+                        entry=field["graph"]["entry"],
+                        levels=field["graph"]["levels"],
+                        rows=slots,
+                    )
+                    if field["graph"]
+                    else None
                 )
-                if field["graph"]
-                else None
-            )
-        return cls(
-            folder,
-            map_array(folder / "rows.npy", (np.int64,), 1),
-            KeyColumn.open(folder),
-            AttributeIndex.open(folder / "attributes"),
-            columns,
-            present,
-            graphs,
-        )
+            # Compiled code goes by these; each array by itself was checked where it was opened.
+            shapes = [column.shape for column in columns]
+            if (
+                shapes != [(slots, dimension) for dimension in dimensions]
+                or len(keys) != slots
+                or attributes.slots != slots
+            ):
+                raise ValueError("arrays of different lengths")
+        return cls(folder, rows, keys, attributes, columns, present, graphs)
 
     @property
     def name(self) -> str:
@@ -201,6 +209,16 @@ class Segment:
                 self._filters.popitem(last=False)
             except KeyError:
                 break
+
+
+def _open_present(folder: Path, number: int, slots: int) -> Bits:
+    """Map the bits of who has a vector. Raises CorruptFile if they are not those of the slots."""
+    path = folder / f"v{number}.present.npy"
+    bits: Bits = map_array(path, (np.uint64,), 1)
+    past = slots % 64
+    if bits.shape != ((slots + 63) // 64,) or (past and int(bits[-1]) >> past):
+        raise CorruptFile(f"{path.name} holds bits of other slots", path=str(path))
+    return bits
 
 
 def _open_column(folder: Path, number: int, coded: bool, on_disk: bool) -> Column:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +40,7 @@ from app.config import Settings
 from app.encoders.base import Encoded, EncoderInfo, EncoderStatistics, TextKind
 from app.encoders.registry import EncoderRegistry
 from app.errors import (
+    CollectionNotFound,
     InvalidField,
     InvalidQuery,
     LikewiseError,
@@ -49,10 +50,12 @@ from app.errors import (
     ShuttingDown,
 )
 from app.metrics.accounts import Work
+from app.service import importing
 from app.service.checks import check_batch, check_ids, check_inputs, check_name
 from app.service.cursor import cursor_after, id_from_cursor
 from app.service.definitions import changed_index, define
 from app.service.encoding import Encoding
+from app.service.importing import BadLine, Fault, Line, LineBatch, Progress, sift
 from app.service.lanes import Lane
 from app.service.pace import Kind, Pace, kinds_of
 from app.service.probes import Probes
@@ -225,13 +228,7 @@ class Service:
         """Insert or replace points, all or none, encoding their texts where a vector is missing."""
 
         def prepare() -> tuple[Draft, int | None]:
-            draft = draft_points(
-                self._definition(name),
-                points,
-                max_batch=self.settings.max_batch,
-                max_text_chars=self.settings.max_text_chars,
-                max_attributes_bytes=self.settings.max_attributes_bytes,
-            )
+            draft = self._drafted(self._definition(name), points)
             for encoder in draft.missing:
                 self._encoding.usable(encoder)
             return draft, None if draft.missing else self._upserted(name, draft)
@@ -239,13 +236,74 @@ class Service:
         begun_s = time.perf_counter()
         draft, upserted = await self._write.run(prepare)
         if upserted is None:
-            for encoder in draft.missing:
-                encoded = await self._encoded(encoder, draft.texts_for(encoder), "document")
-                draft.fill(encoder, encoded.vectors)
-            begun_s = time.perf_counter()
-            upserted = await self._write.run(partial(self._upserted, name, draft))
+            return await self._encoded_and_upserted(name, draft)
         self._note_write("upsert", name, begun_s, upserted)
         return upserted
+
+    async def _encoded_and_upserted(self, name: str, draft: Draft) -> int:
+        for encoder in draft.missing:
+            encoded = await self._encoded(encoder, draft.texts_for(encoder), "document")
+            draft.fill(encoder, encoded.vectors)
+        begun_s = time.perf_counter()
+        upserted = await self._write.run(partial(self._upserted, name, draft))
+        self._note_write("upsert", name, begun_s, upserted)
+        return upserted
+
+    async def import_points(
+        self,
+        name: str,
+        batches: AsyncIterator[LineBatch],
+        progress: Progress,
+        *,
+        skip: bool,
+        on_progress: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Write a stream of lines, each batch all or none; see `app.service.importing`.
+
+        skip       leave bad lines out instead of ending at the first
+        progress   kept up to date, also when this raises
+
+        Raises what ended it early, with the progress in the error's context.
+        """
+
+        meant = (await self._control.run(partial(self._definition, name))).mark
+
+        async def write(lines: Sequence[Line]) -> tuple[int, Sequence[Fault]]:
+            try:
+                return await self._write_lines(name, meant, lines, skip=skip)
+            except SchemaViolation:  # declared while the lines were encoded: check them again
+                return await self._write_lines(name, meant, lines, skip=skip)
+
+        await importing.run(batches, write, progress, on_progress=on_progress)
+
+    async def _write_lines(
+        self, name: str, meant: object, lines: Sequence[Line], *, skip: bool
+    ) -> tuple[int, Sequence[Fault]]:
+        def prepare() -> tuple[Draft | None, int, list[Fault]]:
+            if self.state == "stopping":
+                raise ShuttingDown("the service is stopping: go on from `next_line` later")
+            definition = self._definition(name)
+            if definition.mark != meant:  # dropped and made anew between two batches
+                raise CollectionNotFound(name)
+            draft, good, faults = sift(lines, definition, self._drafted, skip=skip)
+            if draft is None:
+                return None, good, faults
+            for encoder in draft.missing:
+                self._encoding.usable(encoder)
+            if not draft.missing:
+                self._upserted(name, draft)
+                return None, good, faults
+            return draft, good, faults
+
+        begun_s = time.perf_counter()
+        draft, good, faults = await self._write.run(prepare)
+        if draft is not None:
+            await self._encoded_and_upserted(name, draft)
+        elif good:
+            self._note_write("upsert", name, begun_s, good)
+        if faults and not skip:
+            raise BadLine(good, faults[0])
+        return good, faults
 
     async def patch(
         self, name: str, chosen: Chosen, set_: object, unset: Sequence[str] | None
@@ -598,6 +656,15 @@ class Service:
         for field in info.definition.vectors.values():
             if field.encoder is not None:
                 self._encoding.want(field.encoder)
+
+    def _drafted(self, definition: Definition, points: Sequence[NewPoint]) -> Draft:
+        return draft_points(
+            definition,
+            points,
+            max_batch=self.settings.max_batch,
+            max_text_chars=self.settings.max_text_chars,
+            max_attributes_bytes=self.settings.max_attributes_bytes,
+        )
 
     def _upserted(self, name: str, draft: Draft) -> int:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import tokenize
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import CorruptFile
+
+# What numpy raises at headers that are no headers, which it reads as Python literals.
+_UNREADABLE = (
+    ValueError,
+    EOFError,
+    TypeError,
+    OverflowError,
+    SyntaxError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,
+)
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
@@ -30,13 +44,18 @@ def map_array(path: Path, dtypes: tuple[type[np.generic], ...], dimensions: int)
             version = np.lib.format.read_magic(file)
             if version != (1, 0):
                 raise ValueError("not a version that we write")
-            shape, _, _ = np.lib.format.read_array_header_1_0(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            # In whole numbers: in numpy's the product of a made-up shape may be small again.
+            if file.tell() + math.prod(shape) * dtype.itemsize != path.stat().st_size:
+                raise ValueError("not as long as its header says")
         # Nothing can be mapped of an empty array.
         mode: Literal["r"] | None = "r" if 0 not in shape else None
         array = np.load(path, mmap_mode=mode, allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError) as exc:
+    except (FileNotFoundError, *_UNREADABLE) as exc:
         raise CorruptFile(f"{path.name} cannot be read as an array", path=str(path)) from exc
-    if array.dtype not in dtypes or array.ndim != dimensions or not array.flags.c_contiguous:
+    flags = array.flags
+    plain = flags.c_contiguous and flags.aligned  # compiled code knows no other arrays
+    if array.dtype not in dtypes or array.ndim != dimensions or not plain:
         expected = " or ".join(dtype.__name__ for dtype in dtypes)
         raise CorruptFile(
             f"{path.name} holds {array.dtype}[{array.ndim}-d], expected {expected}[{dimensions}-d]",

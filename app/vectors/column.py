@@ -24,6 +24,12 @@ class Column:
     codes: Codes | None = None
     file: RowFile | None = None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Give the rows, whether in memory or not, and the numbers of each."""
+        rows = self.vectors.shape[0] if self.file is None else self.file.rows
+        return rows, self.vectors.shape[1]
+
     @classmethod
     def on_disk(cls, file: RowFile, codes: Codes) -> Column:
         """Search by codes, and read the vectors of what comes close."""

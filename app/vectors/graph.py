@@ -61,11 +61,13 @@ class Graph:
         return paths
 
     @classmethod
-    def open(cls, folder: Path, prefix: str, *, entry: int, levels: int) -> Graph:
+    def open(cls, folder: Path, prefix: str, *, entry: int, levels: int, rows: int) -> Graph:
         """Map the arrays read-only. Raises CorruptFile where they do not fit together.
 
-        Contents are trusted to the checksums kept beside them: a link outside the graph would be
-        read by compiled code without a check.
+        rows   of the vectors that the graph stands over
+
+        All that a walk goes by is checked, since compiled code follows links without looking: a
+        checksum says that a file is the one that was written, not that it was written well.
         """
         arrays = {
             name: map_array(
@@ -81,14 +83,58 @@ class Graph:
             arrays["upper_down"].shape == (uppers,)
             and arrays["upper_links"].shape[0] == uppers
             and arrays["slots"].shape[0] in (0, nodes)
+            and levels >= 0
             and 0 <= entry < (uppers if levels else nodes)
         )
-        if not whole:
+        graph = cls(entry=entry, levels=levels, **arrays)
+        if not whole or not _stays_inside(graph, rows):
             raise CorruptFile(f"the arrays of graph {prefix!r} do not fit together")
-        return cls(entry=entry, levels=levels, **arrays)
+        return graph
 
 
 _ARRAYS = ("links", "upper_links", "upper_node", "upper_down", "slots")
+
+_CHECKED = 1 << 16  # rows of links looked at together, for the memory of a copy
+
+
+def _stays_inside(graph: Graph, rows: int) -> bool:
+    """Tell whether no walk can leave the arrays."""
+    nodes, uppers = graph.nodes, int(graph.upper_node.shape[0])
+    if graph.links.dtype == np.uint16 and nodes > np.iinfo(np.uint16).max:
+        return False
+    for start in range(0, nodes, _CHECKED):
+        if not _lead_inside(graph.links[start : start + _CHECKED], nodes):
+            return False
+    if graph.slots.shape[0]:
+        if int(graph.slots.max()) >= rows:
+            return False
+    elif nodes > rows:
+        return False
+    if not graph.levels:
+        return True
+    if int(graph.upper_node.max()) >= nodes or not _lead_inside(graph.upper_links, uppers):
+        return False
+    # However uppers are numbered, those of one node ascend with their levels.
+    order = np.argsort(graph.upper_node, kind="stable")
+    node = graph.upper_node[order].astype(np.int64)
+    first = np.r_[True, node[1:] != node[:-1]]
+    place = np.arange(uppers)
+    level = np.empty(uppers, dtype=np.int64)
+    level[order] = place - np.maximum.accumulate(np.where(first, place, 0)) + 1
+    down = np.empty(uppers, dtype=np.int64)
+    down[order] = np.where(first, node, np.r_[0, order[:-1]])
+    linked = graph.upper_links != NONE
+    to = np.where(linked, graph.upper_links, 0)
+    return bool(
+        (graph.upper_down == down).all()
+        and ((level[to] == level[:, None]) | ~linked).all()
+        and level[graph.entry] == graph.levels
+    )
+
+
+def _lead_inside(links: U32 | U16, end: int) -> bool:
+    """Tell whether all links are below `end`, or NONE, which one more makes 0."""
+    return not links.size or int((links + links.dtype.type(1)).max()) <= end
 
 
 def link_bytes(nodes: int) -> int:

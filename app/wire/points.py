@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import FailFast, Field
 
@@ -17,6 +17,7 @@ from app.wire.base import (
     WireModel,
     exactly_one,
 )
+from app.wire.status import Problem
 
 Ids = Annotated[list[PointId], Field(json_schema_extra=NOT_EMPTY)]
 
@@ -95,6 +96,16 @@ class Record(WireModel):
     vectors: dict[str, Vector] | None = None
 
 
+class ExportPoints(WireModel):
+    """Which points to export, and how: all of them, whole, after no id, unless it says so."""
+
+    filter: Filter = None
+    after: PointId = None
+    with_text: bool = True
+    with_vectors: bool = True
+    encoding_format: EncodingFormat = "base64"
+
+
 class Upserted(WireModel):
     """How many points were written."""
 
@@ -131,3 +142,29 @@ class Page(WireModel):
 
     points: list[Record]
     next_cursor: str | None
+
+
+class LineFault(WireModel):
+    """A line of an import that was left out; `pointer` is a place in that line."""
+
+    line: int
+    code: str
+    detail: str
+    pointer: str
+
+
+class Imported(WireModel):
+    """How far an import is: every good line before `next_line` is durable.
+
+    state    "running" and "failed" only where progress is told line by line
+    errors   the first lines that were left out; at the end only
+    problem  what ended it, if it failed
+    """
+
+    state: Literal["done", "running", "failed"]
+    next_line: int
+    upserted: int
+    failed: int
+    blank: int
+    errors: list[LineFault] | None = None
+    problem: Problem | None = None

@@ -50,6 +50,8 @@ class Limits(WireModel):
     max_text_chars: int
     max_filter_nodes: int
     max_attributes_bytes: int
+    max_line_bytes: int
+    max_import_bytes: int
 
 
 class Fault(WireModel):

@@ -26,12 +26,15 @@ from http import HTTPStatus
 class LikewiseError(Exception):
     """Root of everything the SDK raises on purpose.
 
-    points_written   set by `upsert` alone: how many points earlier requests of the same call have
-                     stored. After a TransportError the failed request may have stored its own
-                     points too; upserting them again is harmless.
+    points_written   set by `upsert` and `import_ndjson`: how many points earlier requests of the
+                     same call have stored. After a TransportError the failed request may have
+                     stored its own points too; writing them again is harmless.
+    next_line        set by `import_ndjson` alone: every good line before it is stored; go on with
+                     `from_line=error.next_line`
     """
 
     points_written: int | None = None
+    next_line: int | None = None
 
     def __str__(self) -> str:
         message = super().__str__()

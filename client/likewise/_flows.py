@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from itertools import count
 from typing import Literal, TypeAlias, TypeVar
 
 from . import _requests as requests
 from ._errors import ApiError, LikewiseError, TransportError
-from ._points import PointLike, batches
+from ._filters import FilterLike
+from ._lines import Lines, LineSource, pieces
+from ._points import PointId, PointLike, batches
 from ._requests import Call, Request, Response
-from ._results import Embeddings, Limits
+from ._results import Embeddings, ImportReport, Limits
 from ._retry import Failure, Retries, wait_before_retry
 
 T = TypeVar("T")
@@ -41,6 +43,9 @@ Flow: TypeAlias = "Generator[Request | Sleep, Outcome, T]"
 DEFAULT_BATCH_POINTS = 512
 # Far below the service's usual limit of 64 MiB: what matters is memory, on both sides.
 DEFAULT_BATCH_BYTES = 8 << 20
+# Of one import: what is sent again when a connection breaks.
+PIECE_LINES = 5_000
+MOST_LINE_ERRORS = 100
 
 
 @dataclass(slots=True)
@@ -58,12 +63,17 @@ class Session:
 
 def exchange(session: Session, call: Call[T]) -> Flow[T]:
     """Make one call, repeated as `wait_before_retry` allows."""
+    error: LikewiseError
     for attempt in count():
         outcome = yield call.request
         if isinstance(outcome, Response):
             if call.accepts(outcome.status):
-                return requests.result_from_response(call, outcome)
-            error = requests.error_from_response(call.request, outcome)
+                try:
+                    return requests.result_from_response(call, outcome)
+                except ApiError as told:  # by the last line of an answer that had begun well
+                    error = told
+            else:
+                error = requests.error_from_response(call.request, outcome)
         else:
             assert isinstance(outcome, TransportError), outcome
             error = outcome
@@ -129,6 +139,104 @@ def upsert(
         if progress is not None:
             progress(written)
     return written
+
+
+def import_lines(
+    session: Session,
+    collection: str,
+    source: LineSource,
+    *,
+    on_error: Literal["stop", "skip"],
+    from_line: int,
+    progress: Callable[[ImportReport], object] | None,
+) -> Flow[ImportReport]:
+    """Send lines in pieces, one after the other; one that breaks is sent again.
+
+    A piece is an import of its own, because httpx reads no answer before it has sent everything:
+    in one long request nobody would know how far it came when it broke.
+    """
+    if from_line < 1:
+        raise ValueError(f"expected a from_line of 1 or more, received {from_line}")
+    report = ImportReport(from_line, 0, 0, 0, ())
+    for piece in pieces(
+        source, from_line=from_line, most_lines=PIECE_LINES, most_bytes=DEFAULT_BATCH_BYTES
+    ):
+        call = requests.import_lines(collection, piece.body, on_error=on_error)
+        try:
+            part = yield from exchange(session, call)
+        except ApiError as error:
+            raise requests.counted_from_line(report, error) from None
+        except LikewiseError as error:
+            error.points_written, error.next_line = report.upserted, report.next_line
+            raise
+        errors = (replace(error, line=error.line + piece.first - 1) for error in part.errors)
+        report = ImportReport(
+            next_line=piece.first + piece.lines,
+            upserted=report.upserted + part.upserted,
+            failed=report.failed + part.failed,
+            blank=report.blank + part.blank,
+            errors=(*report.errors, *errors)[:MOST_LINE_ERRORS],
+        )
+        if progress is not None:
+            progress(report)
+    return report
+
+
+def export(
+    session: Session,
+    collection: str,
+    write: Callable[[bytes], object],
+    *,
+    filter: FilterLike | None,
+    with_text: bool,
+    with_vectors: bool,
+    progress: Callable[[int], object] | None,
+) -> Flow[int]:
+    """Pass on the lines of an export; one that breaks goes on after its last whole line."""
+    lines = Lines(write)
+    after: PointId | None = None
+    attempt = 0
+
+    def sink(data: bytes) -> None:
+        lines.feed(data)
+        if progress is not None:
+            progress(lines.count)
+
+    while True:
+        call = requests.export(
+            collection,
+            filter=filter,
+            after=after,
+            with_text=with_text,
+            with_vectors=with_vectors,
+            sink=sink,
+        )
+        before = lines.count
+        outcome = yield call.request
+        error: LikewiseError
+        if isinstance(outcome, Response):
+            if call.accepts(outcome.status):
+                requests.result_from_response(replace(call, read=lambda _: lines.end()), outcome)
+                return lines.count
+            error = requests.error_from_response(call.request, outcome)
+        else:
+            assert isinstance(outcome, TransportError), outcome
+            error = outcome
+        after = lines.cut()
+        # Patience is for exports that do not move.
+        attempt = 0 if lines.count > before else attempt
+        wait = wait_before_retry(
+            session.retries,
+            _failure_of(error),
+            attempt=attempt,
+            repeatable=True,
+            retry_after_s=error.retry_after_s if isinstance(error, ApiError) else None,
+            jitter=session.jitter(),
+        )
+        if wait is None:
+            raise error
+        attempt += 1
+        yield Sleep(wait)
 
 
 def embed(

@@ -32,6 +32,7 @@ from ._queries import QueryLike, given, projection_to_wire, query_to_wire
 from ._results import (
     CollectionInfo,
     Embeddings,
+    ImportReport,
     Info,
     Json,
     Limits,
@@ -44,6 +45,7 @@ from ._results import (
     collection_from_json,
     collections_from_json,
     embeddings_from_json,
+    import_report_from_json,
     info_from_json,
     limits_from_json,
     models_from_json,
@@ -58,6 +60,8 @@ from ._results import (
 from ._version import API_VERSION
 
 T = TypeVar("T")
+
+_LINES = "application/x-ndjson"
 
 Metric = Literal["cosine", "ip", "l2"]
 Kind = Literal["keyword", "integer", "float", "bool", "datetime"]
@@ -85,6 +89,7 @@ class Request:
     headers   beside, or instead of, those of every request
     outgoing  a file to send in place of `content`
     incoming  where a good answer goes, whose content is empty then
+    sink      takes the content of a good answer as it comes, which is empty then
     patient   whether the answer may take as long as it takes: only connecting is timed
     """
 
@@ -94,6 +99,7 @@ class Request:
     headers: Mapping[str, str] | None = None
     outgoing: Outgoing | None = None
     incoming: Incoming | None = None
+    sink: Callable[[bytes], object] | None = None
     patient: bool = False
 
 
@@ -356,6 +362,45 @@ def scroll(
     return Call(_post(_points_path(collection, "/scroll"), body), _body(page_from_json))
 
 
+def import_lines(
+    collection: str, body: bytes, *, on_error: Literal["stop", "skip"]
+) -> Call[ImportReport]:
+    def read(response: Response) -> ImportReport:
+        last = json.loads(response.content.splitlines()[-1])
+        if last["state"] == "failed":
+            problem = _problem_from_json(last["problem"], last["problem"]["status"], {})
+            if problem is not None:
+                raise error_from_problem(problem)
+        if last["state"] != "done":
+            raise ValueError("the answer ends before the import")
+        return import_report_from_json(last)
+
+    # Told as it goes, so that no wait for the answer is longer than a batch takes.
+    headers = {"content-type": _LINES, "accept": _LINES}
+    path = f"{_points_path(collection)}:import?on_error={on_error}"
+    return Call(Request("POST", path, body, headers), read)
+
+
+def export(
+    collection: str,
+    *,
+    filter: FilterLike | None,
+    after: PointId | None,
+    with_text: bool,
+    with_vectors: bool,
+    sink: Callable[[bytes], object] | None,
+) -> Call[None]:
+    body = {
+        "filter": filter,
+        "after": after,
+        "with_text": with_text,
+        "with_vectors": with_vectors,
+        "encoding_format": "base64",
+    }
+    request = _post(f"{_points_path(collection)}:export", body)
+    return Call(replace(request, headers={"accept": _LINES}, sink=sink), _nothing)
+
+
 def query(collection: str, query: QueryLike) -> Call[QueryResult]:
     request = _post(f"{_collection_path(collection)}/query", query_to_wire(query))
     return Call(request, _body(query_result_from_json))
@@ -459,21 +504,28 @@ def _no_such_route(request: Request) -> VersionError:
 
 
 def _problem_from_response(response: Response) -> Problem | None:
-    prefix = "urn:likewise:problem:"
     try:
         body = json.loads(response.content)
+    except ValueError:
+        return None
+    return _problem_from_json(body, response.status, response.headers)
+
+
+def _problem_from_json(body: Json, status: int, headers: Mapping[str, str]) -> Problem | None:
+    prefix = "urn:likewise:problem:"
+    try:
         if not body["type"].startswith(prefix):
             return None
         return Problem(
-            status=response.status,
+            status=status,
             code=body["type"].removeprefix(prefix),
             title=str(body["title"]),
             detail=str(body["detail"]),
             pointer=body.get("pointer"),
             errors=tuple((fault["pointer"], fault["detail"]) for fault in body.get("errors", ())),
             context=dict(body.get("context", {})),
-            request_id=body.get("request_id") or response.headers.get("x-request-id"),
-            retry_after_s=retry_after_from_headers(response.headers),
+            request_id=body.get("request_id") or headers.get("x-request-id"),
+            retry_after_s=retry_after_from_headers(headers),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
@@ -504,6 +556,20 @@ def retry_after_from_headers(headers: Mapping[str, str]) -> float | None:
         return max(0.0, (then - now).total_seconds())
     except (TypeError, ValueError):  # no date, an odd one, or one with a zone and one without
         return None
+
+
+def counted_from_line(before: ImportReport, error: ApiError) -> ApiError:
+    """Return the error of a piece with lines and points counted from the first of the source."""
+    context = dict(error.context)
+    for name in ("line", "next_line"):
+        number = context.get(name)
+        if isinstance(number, int):
+            context[name] = number + before.next_line - 1
+    counted = type(error)(replace(error.problem, context=context))
+    upserted, next_line = error.context.get("upserted"), context.get("next_line")
+    counted.points_written = before.upserted + (upserted if isinstance(upserted, int) else 0)
+    counted.next_line = next_line if isinstance(next_line, int) else before.next_line
+    return counted
 
 
 _POINT = re.compile(r"^/points/(\d+)")

@@ -337,6 +337,33 @@ class Limits:
     max_text_chars: int
     max_filter_nodes: int
     max_attributes_bytes: int
+    max_line_bytes: int
+    max_import_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineError:
+    """A line that an import left out; `pointer` is a place in that line."""
+
+    line: int
+    code: str
+    detail: str
+    pointer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What became of the lines of an import: `upserted`, `failed` and `blank` count them.
+
+    next_line   number of the first line that was not looked at
+    errors      the first lines that were left out
+    """
+
+    next_line: int
+    upserted: int
+    failed: int
+    blank: int
+    errors: tuple[LineError, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +416,21 @@ def limits_from_json(body: Json) -> Limits:
         max_text_chars=body["max_text_chars"],
         max_filter_nodes=body["max_filter_nodes"],
         max_attributes_bytes=body["max_attributes_bytes"],
+        max_line_bytes=body["max_line_bytes"],
+        max_import_bytes=body["max_import_bytes"],
+    )
+
+
+def import_report_from_json(body: Json) -> ImportReport:
+    return ImportReport(
+        next_line=body["next_line"],
+        upserted=body["upserted"],
+        failed=body["failed"],
+        blank=body["blank"],
+        errors=tuple(
+            LineError(error["line"], error["code"], error["detail"], error["pointer"])
+            for error in body.get("errors") or ()
+        ),
     )
 
 

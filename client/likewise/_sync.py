@@ -27,6 +27,7 @@ from ._http import (
     session_with,
     tls_context,
 )
+from ._lines import LineSource, LineTarget, opened_target
 from ._points import PointId, PointLike
 from ._queries import Query, QueryLike
 from ._requests import (
@@ -41,6 +42,7 @@ from ._requests import (
 from ._results import (
     CollectionInfo,
     Embeddings,
+    ImportReport,
     Info,
     Limits,
     Model,
@@ -288,6 +290,8 @@ class Client:
         try:
             if step.incoming is not None:
                 return self._receive(request, step.incoming)
+            if step.sink is not None:
+                return self._pour(request, step.sink)
             response = self._http.send(request)
         except httpx.RequestError as exc:
             return error_from_httpx(exc, self._base_url)
@@ -303,6 +307,19 @@ class Client:
             incoming.begin(int(response.headers["content-length"]))
             for piece in response.iter_bytes(PIECE):
                 incoming.write(piece)
+            return Response(response.status_code, dict(response.headers), b"")
+        finally:
+            response.close()
+
+    def _pour(self, request: httpx.Request, sink: Callable[[bytes], object]) -> Response:
+        """Send a request and pass the content of a good answer on as it comes."""
+        response = self._http.send(request, stream=True)
+        try:
+            if not response.is_success:
+                response.read()
+                return response_from_httpx(response)
+            for data in response.iter_bytes():
+                sink(data)
             return Response(response.status_code, dict(response.headers), b"")
         finally:
             response.close()
@@ -379,6 +396,66 @@ class Collection:
                 progress=progress,
             )
         )
+
+    def import_ndjson(
+        self,
+        source: LineSource,
+        *,
+        on_error: Literal["stop", "skip"] = "stop",
+        from_line: int = 1,
+        progress: Callable[[ImportReport], object] | None = None,
+    ) -> ImportReport:
+        """Write the points of a file, one a line of JSON: `films.import_ndjson("films.ndjson")`.
+
+        source      a path or an open binary file, also gzip; or lines, or points, one by one
+        on_error    "skip" leaves bad lines out: `report.failed`, `report.errors`
+        from_line   where to begin: `error.next_line` of an import that failed
+        progress    called with the report so far, every few thousand lines
+
+        Of two lines with the same id the later one stays. An error carries `next_line`: every good
+        line before it is stored.
+        """
+        return self._client._run(
+            flows.import_lines(
+                self._client._session,
+                self.name,
+                source,
+                on_error=on_error,
+                from_line=from_line,
+                progress=progress,
+            )
+        )
+
+    def export_ndjson(
+        self,
+        target: LineTarget,
+        filter: FilterLike | None = None,
+        *,
+        with_text: bool = True,
+        with_vectors: bool = True,
+        progress: Callable[[int], object] | None = None,
+    ) -> int:
+        """Write points to a file and return their number: `films.export_ndjson("films.ndjson")`.
+
+        target      a path (gzip if it ends in .gz), where the file appears when it is whole; or a
+                    file opened for bytes. One point a line, as `import_ndjson` takes them.
+        progress    called with the points so far
+
+        A connection that breaks is picked up after the last whole line. Points come in the order
+        of ids; what is written meanwhile is there or not.
+        """
+        with opened_target(target) as write:
+            return self._client._run(
+                flows.export(
+                    self._client._session,
+                    self.name,
+                    write,
+                    filter=filter,
+                    with_text=with_text,
+                    with_vectors=with_vectors,
+                    progress=progress,
+                )
+            )
 
     def patch(
         self,

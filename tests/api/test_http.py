@@ -33,7 +33,7 @@ def test_limits_are_those_of_the_settings(tmp_path: Path) -> None:
     with running(settings(tmp_path, max_k=7), ReferenceBackend()) as app:
         limits = app.get("/v1/limits").json()
     assert limits["max_k"] == 7
-    assert len(limits) == 8
+    assert len(limits) == 10
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ OPERATIONS = {
     "delete_points": "POST /v1/collections/{name}/points/delete",
     "count_points": "POST /v1/collections/{name}/points/count",
     "scroll_points": "POST /v1/collections/{name}/points/scroll",
+    "import_points": "POST /v1/collections/{name}/points:import",
+    "export_points": "POST /v1/collections/{name}/points:export",
     "query_points": "POST /v1/collections/{name}/query",
     "query_points_batch": "POST /v1/collections/{name}/query:batch",
 }

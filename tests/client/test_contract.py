@@ -40,7 +40,8 @@ from likewise import _requests as requests
 from likewise import _results as results
 from likewise._errors import error_from_problem
 from likewise._files import Outgoing
-from likewise._points import batches
+from likewise._json import to_json
+from likewise._points import batches, point_to_wire
 from likewise._requests import Call, Response
 
 from app import errors as server_errors
@@ -75,6 +76,7 @@ WHOLE_POINT = Point(
     "a", text="t", vector=[1.0], vectors={"title": [1.0]}, attributes={"a": 1, "b": ["x"]}
 )
 (WHOLE_BATCH,) = batches([WHOLE_POINT], most_points=1, most_bytes=1000)
+WHOLE_LINE = to_json(point_to_wire(WHOLE_POINT)) + b"\n"
 PROJECTION: dict[str, Any] = {"fields": ["year"], "with_text": True, "with_vectors": True}
 DEFINITION: dict[str, Any] = {
     "vectors": {"title": {"dimension": 2, "metric": "ip", "encoder": "tiny"}},
@@ -151,6 +153,18 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
         [requests.scroll("c", filter=F("a") == 1, page_size=5, cursor="x", **PROJECTION)],
         results.Page,
     ),
+    "POST /v1/collections/{name}/points:import": (
+        [requests.import_lines("c", WHOLE_LINE, on_error="skip")],
+        results.ImportReport,
+    ),
+    "POST /v1/collections/{name}/points:export": (
+        [
+            requests.export(
+                "c", filter=F("a") == 1, after=1, with_text=True, with_vectors=True, sink=None
+            )
+        ],
+        None,
+    ),
     "POST /v1/collections/{name}/query": (
         [requests.query("c", query) for query in EVERY_QUERY],
         results.QueryResult,
@@ -194,8 +208,12 @@ def _resolved(document: Schema, schema: Schema) -> Schema:
 
 def _request_schema(document: Schema, name: str) -> Schema | None:
     body = _operation(document, name).get("requestBody")
+    if body is None:
+        return None
     # A file has no schema: nothing of it is in the request's content.
-    return None if body is None else body["content"].get("application/json", {}).get("schema")
+    (content,) = body["content"].values()
+    found: Schema = content["schema"]
+    return None if found.get("format") == "binary" else found
 
 
 def _answer_schemas(document: Schema, name: str) -> dict[int, Schema | None]:
@@ -204,7 +222,9 @@ def _answer_schemas(document: Schema, name: str) -> dict[int, Schema | None]:
     for status, response in _operation(document, name)["responses"].items():
         content = response.get("content", {})
         if status.startswith("2") or (name == "GET /readyz" and status == "503"):
-            found[int(status)] = content.get("application/json", {}).get("schema")
+            schemas = {media["schema"].get("$ref") for media in content.values()} - {None}
+            assert len(schemas) <= 1, "the same in JSON and in lines of it"
+            found[int(status)] = {"$ref": schemas.pop()} if schemas else None
     assert found
     return found
 
@@ -239,7 +259,8 @@ def _unnamed(part: re.Match[str]) -> str:
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_goes_to_its_endpoint(name: str) -> None:
     for call in CALLS[name][0]:
-        path = re.sub(r"/(collections/c|snapshots/s)\b", _unnamed, call.request.path)
+        path = call.request.path.partition("?")[0]
+        path = re.sub(r"/(collections/c|snapshots/s)\b", _unnamed, path)
         assert f"{call.request.method} {path}" == name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,31 @@ def test_a_failed_batch_leaves_the_batches_before_it(arrows: Any) -> None:
     assert error.pointer == "/points/4/vector"
     assert error.context == {"expected": 2, "received": 1}
     assert arrows.count() == 5 + 3
+
+
+def test_a_collection_travels_through_a_file(arrows: Any, client: Any, tmp_path: Path) -> None:
+    path = tmp_path / "arrows.ndjson.gz"
+    seen: list[int] = []
+    assert arrows.export_ndjson(path, progress=seen.append) == 5
+    assert seen[-1] == 5
+    copy = client.create_collection("e2e-copy", dimension=2, metric="cosine")
+    try:
+        report = copy.import_ndjson(path)
+        assert (report.upserted, report.next_line, report.errors) == (5, 6, ())
+        theirs, ours = (
+            {r.id: (r.attributes, list(r.vectors["default"])) for r in c.scroll(with_vectors=True)}
+            for c in (arrows, copy)
+        )
+        assert ours == theirs
+        lines = ['{"id": 9, "vector": [1, 0]}', '{"id": 10, "vector": [1]}']
+        assert copy.import_ndjson(lines, on_error="skip").errors[0].line == 2
+        with pytest.raises(InvalidRequestError) as caught:
+            copy.import_ndjson(lines)
+        assert (caught.value.next_line, caught.value.pointer) == (2, "/vector")
+        with (tmp_path / "some").open("wb") as file:
+            assert copy.export_ndjson(file, F("n") < 2, with_vectors=False) == 2
+    finally:
+        copy.drop()
 
 
 def test_get_keeps_the_order_asked_for_and_names_what_is_missing(films: Any) -> None:

@@ -30,6 +30,8 @@ LIMITS = {
     "max_text_chars": 1000,
     "max_filter_nodes": 100,
     "max_attributes_bytes": 1000,
+    "max_line_bytes": 1000,
+    "max_import_bytes": 0,
 }
 
 

@@ -30,6 +30,7 @@ def test_no_request_made_up_from_the_document_gets_an_answer_against_it(
             *("--suppress-health-check", "all"),
             *("--warnings", "off"),
         ],
+        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.fuzz.serializers"},
         cwd=tmp_path,  # it leaves a database of what it found
         capture_output=True,
         text=True,

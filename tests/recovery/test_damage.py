@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,10 @@ DAMAGES: dict[str, Damage] = {
 def test_any_damage_to_any_derived_file_is_noticed(
     whole: tuple[Path, list[list[object]]], tmp_path: Path, damage: str
 ) -> None:
-    opens: tuple[Callable[[Path], object], ...] = (Segment.open, Covers.open)
+    opens: tuple[Callable[[Path], object], ...] = (
+        partial(Segment.open, dimensions=[4]),
+        partial(Covers.open, slots=COUNT),
+    )
     for folder, open_ in zip(derived(whole[0]), opens, strict=True):
         files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
         assert len(files) > 10
@@ -143,7 +147,7 @@ def test_files_of_equal_kind_that_change_places_are_noticed(
         (copy / one).write_bytes((copy / other).read_bytes())
         (copy / other).write_bytes(kept)
         with pytest.raises(CorruptFile):
-            Segment.open(copy)
+            Segment.open(copy, dimensions=[4])
         shutil.rmtree(copy)
 
 
@@ -154,7 +158,7 @@ def test_a_whole_folder_in_the_place_of_another_is_noticed(
     segment, _ = derived(whole[0])
     shutil.copytree(segment, tmp_path / "0123")
     with pytest.raises(CorruptFile, match="another folder's"):
-        Segment.open(tmp_path / "0123")
+        Segment.open(tmp_path / "0123", dimensions=[4])
 
 
 @pytest.mark.parametrize("what", ["segment", "covers", "file for a folder"])

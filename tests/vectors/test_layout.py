@@ -117,7 +117,7 @@ def test_graphs_survive_saving_and_mapping(
 ) -> None:
     graph = read_graph(saved[0], DIMENSION)
     graph.save(tmp_path, "g")
-    opened = Graph.open(tmp_path, "g", entry=graph.entry, levels=graph.levels)
+    opened = Graph.open(tmp_path, "g", entry=graph.entry, levels=graph.levels, rows=graph.nodes)
     np.testing.assert_array_equal(opened.links, graph.links)
     with pytest.raises(ValueError, match="read-only"):
         opened.links[0, 0] = 1
