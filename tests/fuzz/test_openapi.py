@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = int(os.environ.get("FUZZ_REQUESTS", "5"))
 """Most requests that are made up for one operation in each phase."""
@@ -30,7 +31,7 @@ def test_no_request_made_up_from_the_document_gets_an_answer_against_it(
             *("--suppress-health-check", "all"),
             *("--warnings", "off"),
         ],
-        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.fuzz.serializers"},
+        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.fuzz.serializers", "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,  # it leaves a database of what it found
         capture_output=True,
         text=True,
