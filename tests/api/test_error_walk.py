@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import httpx
@@ -273,6 +274,42 @@ def reader(stage: Stage) -> httpx.Response:
     return guarded(stage, "the-key")
 
 
+@contextmanager
+def with_snapshot(stage: Stage) -> Iterator[httpx.Client]:
+    """A service on the engine with a collection "c" and a snapshot "s" of it."""
+    folder = Path(mkdtemp(dir=stage.folder))
+    with stage.another(LocalBackend(folder, sync=False)) as (_, client):
+        stage.send("PUT", C, {"dimension": 3}, client)
+        taken = stage.send("POST", f"{C}/snapshots", {"name": "s"}, client)
+        assert taken.status_code == 201, taken.text
+        yield client
+
+
+@provokes(errors.SnapshotExists)
+def taken_twice(stage: Stage) -> httpx.Response:
+    with with_snapshot(stage) as client:
+        return stage.send("POST", f"{C}/snapshots", {"name": "s"}, client)
+
+
+@provokes(errors.CollectionExists)
+def restored_over(stage: Stage) -> httpx.Response:
+    with with_snapshot(stage) as client:
+        return stage.send("POST", "/v1/snapshots/s/restore", {}, client)
+
+
+@provokes(errors.SnapshotNotFound)
+def never_taken(stage: Stage) -> httpx.Response:
+    with with_snapshot(stage) as client:
+        return stage.send("GET", "/v1/snapshots/nobody", None, client)
+
+
+@provokes(errors.InvalidSnapshot)
+def rubbish(stage: Stage) -> httpx.Response:
+    with with_snapshot(stage) as client:
+        octets = {"content-type": "application/octet-stream"}
+        return client.put("/v1/snapshots/r/file", content=b"rubbish" * 100, headers=octets)
+
+
 @provokes(errors.Unavailable)
 def starting(stage: Stage) -> httpx.Response:
     with stage.another(ReferenceBackend(), lifespan=False) as (_, client):
@@ -300,12 +337,8 @@ FROM_BELOW: tuple[type[LikewiseError], ...] = (
     errors.Conflict,
     errors.ServerFault,
     errors.StoredDataError,
-    # The tests of admission and snapshots make these conditions.
+    # The tests of admission make these conditions.
     errors.BodyTooSlow,
-    errors.InvalidSnapshot,
-    errors.SnapshotNotFound,
-    errors.CollectionExists,
-    errors.SnapshotExists,
     errors.DeadlineExceeded,
     # A disk or a directory that went bad under a running service (tests/recovery).
     errors.StorageReadOnly,
