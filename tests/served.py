@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from app.access.guard import Guard
 from app.api.app import create_app
 from app.backends.base import Backend
 from app.config import Settings
@@ -44,13 +45,14 @@ def served(
     backend: Backend,
     encoders: EncoderRegistry | None = None,
     *,
+    guard: Guard | None = None,
     lifespan: bool = True,
 ) -> Iterator[Served]:
     """Serve for as long as the block lasts, as `likewise serve` does.
 
     lifespan   False leaves the service as it is before its start
     """
-    app = create_app(settings, backend=backend, encoders=encoders)
+    app = create_app(settings, backend=backend, encoders=encoders, guard=guard)
     server = uvicorn.Server(
         uvicorn.Config(
             app,

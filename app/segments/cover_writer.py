@@ -99,7 +99,7 @@ def _chosen(
         has = None if present is None else unpacked(present, segment.slots)
         for condition, held in _conditions(segment, wish, least):
             rows = held if has is None else held[has[held]]
-            if least <= rows.size <= _SHARE * segment.slots:
+            if max(least, 1) <= rows.size <= _SHARE * segment.slots:
                 candidates.append((wish.vector, condition, rows))
     candidates.sort(key=lambda candidate: (isinstance(candidate[1], Range), -candidate[2].size))
     chosen = []

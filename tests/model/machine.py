@@ -28,6 +28,7 @@ SHAPES: list[tuple[dict[str, Field], dict[str, str]]] = [
 TEXTS = ["a red fox", "the sea at night", "rain", "a fox in the rain", "é"]
 
 names = st.sampled_from(["a", "a", "a", "b"])
+snapshots = st.sampled_from(["s1", "s2"])
 ids = st.one_of(st.integers(0, 30), st.sampled_from(["a", "b", "1", "2", "é", 2**64 - 1]))
 filters = st.sampled_from(FILTERS)
 vectors = st.tuples(*[st.integers(-3, 3)] * 3)
@@ -73,6 +74,7 @@ class Collections(RuleBasedStateMachine):
         super().__init__()
         self.world = World(self.encoders, self.costs)
         self.model: dict[str, Collection] = {}
+        self.kept: dict[str, tuple[str, Collection]] = {}  # snapshots: of which, and what
         if not self.embedded:
             answer = self.ok(self.world.send("POST", "/v1/embeddings", {"input": TEXTS}))
             for text, one in zip(TEXTS, answer["data"], strict=True):
@@ -162,6 +164,53 @@ class Collections(RuleBasedStateMachine):
             assert one["points"] == len(kept.points)
             assert sum(part["points"] for part in one["segments"]) == len(kept.points)
             assert (one["schema"], one["index"]) == (kept.schema, kept.index)
+
+    # ── snapshots ────────────────────────────────────────────────────────────────────────────
+
+    @rule(name=names, snapshot=snapshots)
+    def take_snapshot(self, name: str, snapshot: str) -> None:
+        answer = self.world.send("POST", path(name, "/snapshots"), {"name": snapshot})
+        if name in self.model and snapshot in self.kept:
+            self.refused(answer, 409, "snapshot-exists")
+        elif name not in self.model:
+            assert answer.status_code in (404, 409), answer.text  # both are true
+        else:
+            described = self.ok(answer, 201)
+            self.kept[snapshot] = (name, self.model[name].copy())
+            points = len(self.model[name].points)
+            assert (described["collection"], described["points"]) == (name, points)
+
+    @rule(snapshot=snapshots, name=st.sampled_from([None, "a", "b"]), replace=st.booleans())
+    def restore(self, snapshot: str, name: str | None, replace: bool) -> None:
+        body: Json = {"replace": replace} | ({} if name is None else {"collection": name})
+        answer = self.world.send("POST", f"/v1/snapshots/{snapshot}/restore", body)
+        if snapshot not in self.kept:
+            self.refused(answer, 404, "snapshot-not-found")
+            return
+        taken_of, kept = self.kept[snapshot]
+        name = taken_of if name is None else name
+        if name in self.model and not replace:
+            self.refused(answer, 409, "collection-exists")
+            return
+        assert self.ok(answer, 201)["name"] == name
+        self.model[name] = kept.copy()
+        self.world.forget_build(name)
+        self.everything(name)
+
+    @rule(snapshot=snapshots)
+    def forget_snapshot(self, snapshot: str) -> None:
+        answer = self.world.send("DELETE", f"/v1/snapshots/{snapshot}")
+        if snapshot in self.kept:
+            assert answer.status_code == 204
+            del self.kept[snapshot]
+        else:
+            self.refused(answer, 404, "snapshot-not-found")
+
+    @rule()
+    def list_snapshots(self) -> None:
+        listed = self.ok(self.world.send("GET", "/v1/snapshots"))["snapshots"]
+        found = {one["name"]: (one["collection"], one["points"]) for one in listed}
+        assert found == {name: (of, len(c.points)) for name, (of, c) in self.kept.items()}
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────
 

@@ -112,6 +112,10 @@ class Collection:
     index: dict[str, int] = field(default_factory=lambda: {"m": 16, "ef_construction": 200})
     points: dict[Id, Kept] = field(default_factory=dict)
 
+    def copy(self) -> Collection:
+        """What a snapshot keeps. Points are replaced, never changed: they may be shared."""
+        return Collection(dict(self.fields), dict(self.schema), dict(self.index), dict(self.points))
+
     def json(self) -> Json:
         """The body that creates it."""
         vectors = {name: one.json() for name, one in self.fields.items()}

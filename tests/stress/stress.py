@@ -46,7 +46,7 @@ from .doors import Door, EngineDoor, Found, Gone, HttpDoor, Json, Seen
 
 MEMBERS = 40
 SETS = 3
-STILL, GROUPS = 4000, 5
+STILL, GROUPS = 4000, 10
 DEAR = Costs(code_scan_fixed_ns=300, code_visit_fixed_ns=85)  # small graphs are worth walking
 
 State = tuple[int, int]
