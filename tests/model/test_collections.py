@@ -53,5 +53,6 @@ def test_approximate_answers_were_near_the_true_ones() -> None:
     """Over all queries of the run before: a walk may miss one, not many."""
     for machine in (Collections, CollectionsOnGraphs):
         near, wanted = machine.searched
-        assert near >= 0.99 * wanted, (near, wanted)
-    assert CollectionsOnGraphs.searched[1] > 0
+        assert near >= 0.99 * wanted - 3, (near, wanted)
+    if RUNS >= 100:  # few runs may happen to ask for no graph
+        assert CollectionsOnGraphs.searched[1] > 0
