@@ -10,7 +10,7 @@ MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup models run demo test crash-test model-test stress fuzz fuzz-snapshots \
-	lint types check fmt bench bench-filtered bench-http image clean
+	lint types check fmt bench bench-filtered bench-http churn image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ bench-filtered: $(BENCH_READY) ## Compare filtered search with its peers (DATA=f
 bench-http: $(BENCH_READY) ## Compare queries over HTTP with chromadb's server (DATA=folder ARGS=--quick)
 	@test -n "$(DATA)" || { echo "say where the data is: make bench-http DATA=path/to/arxiv"; exit 1; }
 	@$(BENCH_VENV)/bin/python -m bench.http "$(DATA)" $(ARGS)
+
+churn: $(READY) ## Rewrite a collection ten times and compare it with a fresh one (ARGS=--quick)
+	@$(BIN)/python -m bench.churn $(ARGS)
 
 image: ## Build the container image (needs a Docker engine)
 	docker build -f docker/Dockerfile -t likewise .

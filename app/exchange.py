@@ -100,6 +100,12 @@ class Selection:
     filter: Filter | None = None
 
 
+class Lifetime(NamedTuple):
+    """A new lifetime of points: until `expires_at`, milliseconds since 1970; None is for ever."""
+
+    expires_at: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
     """A collection's definition and state.

@@ -95,14 +95,22 @@ class Definition:
     mark: str = field(default="", compare=False)
 
 
+YEAR_10000_MS = 253_402_300_800_000
+"""Every expiry lies before this, and not before 1970, in milliseconds since then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point as written: vectors are float32 of their field's dimension, checked and finite."""
+    """A point as written: vectors are float32 of their field's dimension, checked and finite.
+
+    expires_at   when it ceases to exist, in milliseconds since 1970-01-01T00:00:00Z; None: never
+    """
 
     id: PointId
     vectors: Mapping[str, F32]
     attributes: Attributes
     text: str | None = None
+    expires_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,10 @@ class Projection:
 
 
 class Record(NamedTuple):
-    """A stored point as returned: attributes cut to the projection, vectors as they were given."""
+    """A stored point as returned: attributes cut to the projection, vectors as they were given.
+
+    expires_at   as in `Point`, whatever the projection
+    """
 
     # A tuple, as is a hit: ten of each are made for every query, and a frozen dataclass takes
     # three times as long to make.
@@ -126,6 +137,7 @@ class Record(NamedTuple):
     attributes: Mapping[str, Any]
     text: str | None
     vectors: Mapping[str, F32] | None
+    expires_at: int | None = None
 
 
 class Hit(NamedTuple):

@@ -40,6 +40,20 @@ def point(
     return Point(id_, {"v": np.asarray(numbers, dtype=np.float32)}, attributes, text)
 
 
+class Clock:
+    """A clock that stands until it is moved, in seconds since 1970."""
+
+    def __init__(self, now_s: float = 1_900_000_000.0) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def in_ms(self, seconds: float) -> int:
+        """Milliseconds since 1970 of so many seconds from now."""
+        return round((self.now_s + seconds) * 1000)
+
+
 def where(**conditions: Any) -> Filter:
     """A filter from field=value or field={"$op": …}."""
     return parse_filter(conditions)

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
+import orjson
 
 from app.attributes.filter import Filter
 from app.attributes.matches import matches
 from app.attributes.schema import check_conforms
+from app.attributes.values import check_grown
 from app.backends.base import (
     Answer,
     CollectionInfo,
     CollectionStatistics,
+    Lifetime,
     Page,
     Search,
     Selection,
@@ -65,7 +69,8 @@ class Collection:
 class ReferenceBackend:
     """The `Backend` contract, as plainly as it can be kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._collections: dict[str, Collection] = {}
         self._created = 0
         self._lock = threading.RLock()
@@ -154,15 +159,22 @@ class ReferenceBackend:
         *,
         set_: Mapping[str, AttributeValue],
         unset: Sequence[str],
+        lifetime: Lifetime | None = None,
+        max_attributes_bytes: int | None = None,
     ) -> int:
         with self._lock:
             found = self._collection(name)
             check_conforms(set_, found.definition.schema, "/set")
             chosen = _selected(found.points, selection)
+            patched = []
             for point in chosen:
                 merged = {**point.attributes, **set_}
                 kept = {key: value for key, value in merged.items() if key not in unset}
-                found.points[point.id] = replace(point, attributes=kept)
+                before, after = (len(orjson.dumps(each)) for each in (point.attributes, kept))
+                check_grown(before, after, max_attributes_bytes)
+                at = point.expires_at if lifetime is None else lifetime.expires_at
+                patched.append(replace(point, attributes=kept, expires_at=at))
+            found.points.update({point.id: point for point in patched})
             return len(chosen)
 
     def get(self, name: str, ids: Sequence[PointId], projection: Projection) -> list[Record]:
@@ -224,6 +236,10 @@ class ReferenceBackend:
         found = self._collections.get(name)
         if found is None or mark not in (None, found.definition.mark):
             raise CollectionNotFound(name)
+        now_ms = self._clock() * 1000
+        for point in list(found.points.values()):
+            if point.expires_at is not None and point.expires_at <= now_ms:
+                del found.points[point.id]
         return found
 
 
@@ -293,4 +309,5 @@ def _record(point: Point, projection: Projection) -> Record:
         attributes={k: v for k, v in point.attributes.items() if wanted is None or k in wanted},
         text=point.text if projection.with_text else None,
         vectors=dict(point.vectors) if projection.with_vectors else None,
+        expires_at=point.expires_at,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,24 @@ import orjson
 from app.backends.base import Answer, CollectionInfo
 from app.encoders.base import EncoderInfo
 from app.exchange import StoredAttributes
-from app.service.requests import NewCollection, NewIndex, NewPoint, NewVector, Query
+from app.service.requests import (
+    NewCollection,
+    NewIndex,
+    NewLifetime,
+    NewPoint,
+    NewVector,
+    Query,
+)
 from app.types import F32, Hit, Projection, Record
 from app.wire.base import EncodingFormat
 from app.wire.collections import CreateCollection, IndexSpec, VectorSpec
-from app.wire.points import GetPoints, ScrollPoints, UpsertPoints
+from app.wire.points import GetPoints, PatchPoints, ScrollPoints, UpsertPoints
 from app.wire.points import NewPoint as WirePoint
 from app.wire.queries import Query as WireQuery
 
 Json = dict[str, Any]
 
+_EPOCH = datetime(1970, 1, 1)  # of UTC, which is added as a letter
 _WHOLE = Projection()
 _SHORTHAND = frozenset({"dimension", "metric", "encoder"})
 
@@ -49,7 +58,14 @@ def points_from_wire(body: UpsertPoints) -> list[NewPoint]:
 
 def point_from_wire(point: WirePoint) -> NewPoint:
     """A point to write."""
-    return NewPoint(point.id, point.text, point.vector, point.vectors, point.attributes)
+    return NewPoint(
+        point.id, point.text, point.vector, point.vectors, point.attributes, point.expires_at
+    )
+
+
+def lifetime_from_wire(body: PatchPoints) -> NewLifetime | None:
+    """The lifetime that a patch gives; null is one, nothing is none."""
+    return NewLifetime(body.expires_at) if "expires_at" in body.model_fields_set else None
 
 
 def query_from_wire(query: WireQuery, at: str, vector: object) -> Query:
@@ -176,4 +192,12 @@ def _json_from_record(record: Record, encoding: EncodingFormat) -> Json:
         found["vectors"] = {
             name: json_from_vector(vector, encoding) for name, vector in record.vectors.items()
         }
+    if record.expires_at is not None:
+        found["expires_at"] = _text_from_ms(record.expires_at)
     return found
+
+
+def _text_from_ms(since_1970_ms: int) -> str:
+    """RFC 3339 in UTC, with milliseconds."""
+    at = _EPOCH + timedelta(milliseconds=since_1970_ms)
+    return at.isoformat(timespec="milliseconds") + "Z"

@@ -61,6 +61,20 @@ def check_attributes(
     return attributes
 
 
+def check_grown(before: int, after: int, max_bytes: int | None, pointer: str = "/set") -> None:
+    """Raise InvalidAttributes if a patch leaves a point with more bytes of attributes than it may.
+
+    before, after   bytes of all of them together, as compact JSON in UTF-8
+    max_bytes       the most; attributes that were longer already may still be made shorter
+    """
+    if max_bytes is not None and after > max_bytes and after > before:
+        raise InvalidAttributes(
+            f"expected at most {max_bytes} bytes of attributes, the patch makes {after} of a "
+            f"point's {before}",
+            pointer=pointer,
+        )
+
+
 def scalar_problem(value: object, expected: str = "a string, number, bool or null") -> str | None:
     """Say what keeps `value` from being an attribute scalar; None if nothing does."""
     if type(value) is str:

@@ -11,6 +11,7 @@ Guarantees that every backend gives and `tests/contract` checks:
   strings, then by value).
 - Reads see one consistent state of the collection, and are never blocked by index builds. None sees
   an older state than a read, of whatever kind, that had ended before it began.
+- From the time of its `expires_at`, by this machine's clock, a point does not exist.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from app.exchange import (
     Answer,
     CollectionInfo,
     CollectionStatistics,
+    Lifetime,
     Page,
     Search,
     Selection,
@@ -38,6 +40,7 @@ __all__ = [
     "CollectionInfo",
     "CollectionStatistics",
     "Incoming",
+    "Lifetime",
     "Page",
     "Search",
     "Selection",
@@ -177,10 +180,17 @@ class Backend(Protocol):
         *,
         set_: Mapping[str, AttributeValue],
         unset: Sequence[str],
+        lifetime: Lifetime | None = None,
+        max_attributes_bytes: int | None = None,
     ) -> int:
         """Set and remove attributes of the selected points; returns how many were found.
 
-        May raise LimitExceeded where a filter selects more than it can change at once.
+        lifetime               a new one for all of them; None leaves each its own
+        max_attributes_bytes   most bytes of one point's attributes after the patch, as compact
+                               JSON; more are taken only if the patch makes them fewer
+
+        Raises InvalidAttributes where that is too many, and may raise LimitExceeded where a filter
+        selects more points than it can change at once.
         """
         ...
 

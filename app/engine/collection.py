@@ -11,7 +11,8 @@ by every later read. Everything that can fail is done before the commit.
 Reads take the snapshot once and never a lock. Hits are looked up in the store afterwards. Rows are
 immutable, so a hit's row either still exists as it was searched, or a later write replaced it; then
 the search runs again on the newer snapshot. After a few rounds of that it runs under the write
-lock, where nothing can overtake it.
+lock, where nothing can overtake it. Points that have expired are hidden from the snapshot before
+(`app.engine.expiry`).
 
 Builds are begun and ended in `app.engine.builds` and run in a process of their own; opening is in
 `app.engine.recovery`.
@@ -22,7 +23,9 @@ Lock order: the gate, then the write lock, then those inside `CommitQueue` and `
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,15 +36,18 @@ import orjson
 
 from app.attributes.filter import Filter
 from app.attributes.schema import check_conforms
+from app.attributes.values import check_grown
 from app.engine.account import EngineAccount
 from app.engine.builds import Builds, BuildSettings
 from app.engine.commits import CommitQueue
+from app.engine.expiry import Clock, Expiry
 from app.engine.gate import Gate
 from app.engine.parts import Effect, Parts, prepared
 from app.engine.records import read_records
 from app.engine.recovery import recover
 from app.engine.search import matching, run
 from app.engine.snapshot import Snapshot
+from app.engine.upkeep import Upkeep
 from app.errors import (
     DimensionMismatch,
     InvalidQuery,
@@ -53,7 +59,15 @@ from app.errors import (
     StoredDataError,
     UnknownVector,
 )
-from app.exchange import Answer, CollectionInfo, CollectionStatistics, Page, Search, Selection
+from app.exchange import (
+    Answer,
+    CollectionInfo,
+    CollectionStatistics,
+    Lifetime,
+    Page,
+    Search,
+    Selection,
+)
 from app.kernels import bits as bitset
 from app.keys import id_from_key, key_from_id
 from app.segments.segment import Segment
@@ -98,6 +112,7 @@ class Collection:
         settings: BuildSettings,
         account: EngineAccount,
         on_change: Callable[[], None] = lambda: None,
+        clock: Clock = time.time,
     ) -> None:
         """Open a collection that exists.
 
@@ -107,6 +122,7 @@ class Collection:
         self.name = name
         self.definition = definition
         self.writes = 0
+        self._written_s = time.monotonic()
         self._created_at = created_at
         self._costs = settings.costs
         self._vectors_on_disk = settings.vectors_on_disk
@@ -119,6 +135,7 @@ class Collection:
         self._store = Store(folder / "store.sqlite", fields=len(self._fields), sync=sync)
         self._rebuilding = False
         try:
+            self._expiry = Expiry(self._store, clock)
             self._parts = self._recovered()
         except BaseException:
             self._store.close()
@@ -134,12 +151,26 @@ class Collection:
             gate=self._gate,
             write_lock=self._write_lock,
         )
+        self.upkeep = Upkeep(
+            self._store,
+            self._parts,
+            self._expiry,
+            self._fields,
+            self._write,
+            gate=self._gate,
+            write_lock=self._write_lock,
+        )
 
     @staticmethod
     def create(folder: Path, definition: Definition) -> None:
         """Make the files of a new, empty collection."""
         (folder / "segments").mkdir(parents=True)
         Store.create(folder / "store.sqlite", fields=len(definition.vectors))
+
+    @property
+    def quiet_s(self) -> float:
+        """Tell for how long nothing has been written."""
+        return time.monotonic() - self._written_s
 
     def close(self) -> None:
         """Wait for the calls inside, refuse later ones as unknown, let go of the files."""
@@ -175,6 +206,7 @@ class Collection:
                 orjson.dumps(point.attributes),
                 point.text,
                 tuple(point.vectors.get(f.name) for f in self._fields),
+                point.expires_at,
             )
             for point in points
         ]
@@ -207,8 +239,10 @@ class Collection:
         *,
         set_: Mapping[str, AttributeValue],
         unset: Sequence[str],
+        lifetime: Lifetime | None = None,
+        max_attributes_bytes: int | None = None,
     ) -> int:
-        """Set and remove attributes; see `Backend.patch`. Raises LimitExceeded for too many."""
+        """Change points in place; see `Backend.patch`. Raises LimitExceeded for too many."""
 
         def operation(writer: Writer) -> Effect:
             check_conforms(set_, self.definition.schema, "/set")
@@ -226,8 +260,11 @@ class Collection:
                 patched: dict[str, Any] = {**attributes_from_json(point.attributes), **set_}
                 for name in unset:
                     patched.pop(name, None)
+                encoded = orjson.dumps(patched)
+                check_grown(len(point.attributes), len(encoded), max_attributes_bytes)
                 attributes.append(patched)
-                points.append(replace(point, attributes=orjson.dumps(patched)))
+                expires_at = point.expires_at if lifetime is None else lifetime.expires_at
+                points.append(replace(point, attributes=encoded, expires_at=expires_at))
             writer.delete(rows)
             searched = prepared(self._fields, points)
             return Effect(rows, writer.insert(points), points, searched, attributes, len(points))
@@ -253,6 +290,7 @@ class Collection:
             # Into the same object: the builds hold it too.
             self._parts.take(self._recovered())
         self.writes += 1
+        self._written_s = time.monotonic()
         reached(WritePoint.STORE_PUBLISHED)
 
     def _recovered(self) -> Parts:
@@ -261,15 +299,17 @@ class Collection:
             self._folder, self._store, self._fields, vectors_on_disk=self._vectors_on_disk
         )
         self._rebuilding = self._rebuilding or bool(damaged)
+        self._expiry.begin(parts)
         return parts
 
     def _selected(self, writer: Writer, selection: Selection) -> list[int]:
         """List the rows of the selected points. Under the write lock."""
         if selection.ids is not None:
-            return writer.rows_of([key_from_id(id_) for id_ in dict.fromkeys(selection.ids)])
+            keys = [key_from_id(id_) for id_ in dict.fromkeys(selection.ids)]
+            return writer.rows_of(keys, after=self._expiry.now_ms)
         assert selection.filter is not None
         rows: list[int] = []
-        for live in self._parts.snapshot.parts:
+        for live in self._visible().parts:
             slots = bitset.slots_of(matching(selection.filter, live))
             rows += live.part.rows[slots].tolist()
         return rows
@@ -283,6 +323,10 @@ class Collection:
         return schema
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
+
+    def _visible(self) -> Snapshot:
+        """Take the snapshot to read: everything that was written and has not expired."""
+        return self._expiry.visible(self._parts.snapshot)
 
     def _consistent(self, read: Callable[[], _Read | None]) -> _Read:
         """Run a read until no write overtakes it (then it gives something else than None)."""
@@ -306,14 +350,17 @@ class Collection:
 
         Waits for nobody: the snapshot is there, SQLite's readers do not wait for its writer, and
         the gate is held for a moment at a time. Only a search that was overtaken would have to take
-        the write lock in the end, behind which there may be a sync: it is given up instead.
+        the write lock in the end, behind which there may be a sync: it is given up instead. So is
+        one that would have to look up first which points have expired.
         """
+        if self._expiry.is_due(self._parts.snapshot):
+            return None
         with self._gate:
             return self._search_once(searches)
 
     def _search_once(self, searches: Sequence[Search]) -> list[Answer] | None:
         """Answer all searches, or None if a write replaced a hit before it was read."""
-        snapshot = self._parts.snapshot
+        snapshot = self._visible()
         outcomes = []
         for at, search in enumerate(searches):
             number = self._number_of(search.using)
@@ -334,7 +381,7 @@ class Collection:
         answers = []
         for search, outcome in zip(searches, outcomes, strict=True):
             pairs = [(found.row, found.key) for found in outcome.page]
-            records = read_records(self._store, self._fields, pairs, search.projection)
+            records = self._records(snapshot, pairs, search.projection)
             if records is None:
                 return None
             hits = [
@@ -360,7 +407,7 @@ class Collection:
             raise PointNotFound("the collection has no point of that id", pointer="/id")
         projection = Projection(frozenset(), with_text=False, with_vectors=True)
         pairs = [(row, key) for key, row in rows.items()]
-        records = read_records(self._store, self._fields, pairs, projection)
+        records = self._records(snapshot, pairs, projection)
         if records is None:
             return None
         vector = (records[0].vectors or {}).get(field.name)
@@ -369,6 +416,13 @@ class Collection:
                 f"the point has no vector {field.name!r} to start from", pointer="/id"
             )
         return vector
+
+    def _records(
+        self, snapshot: Snapshot, pairs: Sequence[tuple[int, bytes]], projection: Projection
+    ) -> list[Record] | None:
+        """Read the records of (row, key) pairs of a snapshot, in order; None if a row is gone."""
+        expiring = snapshot.due_ms < math.inf
+        return read_records(self._store, self._fields, pairs, projection, expiring=expiring)
 
     def _number_of(self, name: str) -> int:
         if name not in self._numbers:
@@ -382,16 +436,17 @@ class Collection:
         def read() -> list[Record] | None:
             # Not by key from the store: it holds a write already that the snapshot does not show
             # yet, and a search that came next would seem to undo it.
-            rows = self._parts.snapshot.rows_of(ids)
+            snapshot = self._visible()
+            rows = snapshot.rows_of(ids)
             pairs = [(rows[key], key) for key in keys if key in rows]
-            return read_records(self._store, self._fields, pairs, projection)
+            return self._records(snapshot, pairs, projection)
 
         return self._consistent(read)
 
     def count(self, filter: Filter | None) -> int:
         """Count the matching points, exactly."""
         with self._gate:
-            snapshot = self._parts.snapshot
+            snapshot = self._visible()
             if filter is None:
                 return snapshot.points
             return sum(bitset.count(matching(filter, live)) for live in snapshot.parts)
@@ -407,7 +462,8 @@ class Collection:
         self, filter: Filter | None, limit: int, after: bytes | None, projection: Projection
     ) -> Page | None:
         found: list[tuple[bytes, int]] = []
-        for live in self._parts.snapshot.parts:
+        snapshot = self._visible()
+        for live in snapshot.parts:
             bits = live.live if filter is None else matching(filter, live)
             found += [
                 (live.part.key(slot), int(live.part.rows[slot]))
@@ -415,14 +471,15 @@ class Collection:
             ]
         found.sort()
         page = [(row, key) for key, row in found[:limit]]
-        records = read_records(self._store, self._fields, page, projection)
+        records = self._records(snapshot, page, projection)
         if records is None:
             return None
         return Page(records, id_from_key(page[-1][1]) if len(found) > limit else None)
 
     def describe(self) -> CollectionInfo:
         """Describe the collection as it is now."""
-        snapshot = self._parts.snapshot
+        with self._gate:
+            snapshot = self._visible()
         segments = [
             {
                 "kind": "graph" if isinstance(live.part, Segment) else "head",
@@ -505,7 +562,10 @@ class Collection:
             self.definition = altered
 
     def _check_stored(self, schema: Mapping[str, str]) -> None:
+        now_ms = self._expiry.now_ms
         for _, point in self._store.scan(self._store.rows().tolist(), vectors=False):
+            if point.expires_at is not None and point.expires_at <= now_ms:
+                continue
             try:
                 check_conforms(attributes_from_json(point.attributes), schema, "")
             except SchemaViolation as exc:

@@ -18,6 +18,7 @@ import logging
 import os
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +35,8 @@ from app.engine.builder import Builder
 from app.engine.builds import BuildSettings
 from app.engine.collection import Collection
 from app.engine.definitions import definition_from_json, json_from_definition
+from app.engine.expiry import Clock
+from app.engine.keeper import Keeper
 from app.engine.snapshots import Fill, Snapshots
 from app.errors import (
     CollectionExists,
@@ -49,6 +52,7 @@ from app.errors import (
 from app.exchange import (
     Answer,
     CollectionInfo,
+    Lifetime,
     Page,
     Search,
     Selection,
@@ -117,6 +121,7 @@ class Database:
         vectors_on_disk: bool = False,
         reserve_bytes: int = 0,
         costs: Costs = Costs(),  # noqa: B008  # frozen
+        clock: Clock = time.time,
     ) -> None:
         """Open a data directory, making it if there is none.
 
@@ -124,6 +129,7 @@ class Database:
         cover_share   most bytes of covers, as a share of the vectors that they are graphs over
         vectors_on_disk   keep eight-bit codes in memory, and read the vectors that are compared
         reserve_bytes   room kept for removals on a full disk (`app.storage.reserve`)
+        clock           by which points expire
 
         Raises DirectoryInUse, IncompatibleFormat or CorruptFile if it cannot be used as a whole; a
         collection that cannot be opened is reported by `health` and by every call to it.
@@ -138,6 +144,7 @@ class Database:
                 f"the data directory {data_dir} cannot be used: {exc.strerror}", path=str(data_dir)
             ) from exc
         self._sync = sync
+        self._clock = clock
         self._builds = BuildSettings(head_points, cover_share, vectors_on_disk, costs)
         self._lock = threading.Lock()  # of the catalog and of changes to the two dictionaries
         self._open: dict[str, Collection] = {}
@@ -149,6 +156,7 @@ class Database:
             raise
         self.snapshots = Snapshots(snapshots_dir or data_dir / "snapshots", self)
         self._builder: Builder | None = None
+        self._keeper: Keeper | None = None
         self._reserve = Reserve(data_dir / "reserve", reserve_bytes)
         self._trouble: Unavailable | None = None
         try:
@@ -174,6 +182,7 @@ class Database:
         self._builder = Builder(
             lambda: list(self._open.values()), threads=build_threads, account=self._account
         )
+        self._keeper = Keeper(lambda: list(self._open.values()))
 
     def _opened_catalog(self, path: Path) -> Catalog:
         catalog = Catalog(path)
@@ -196,6 +205,7 @@ class Database:
             settings=self._builds,
             account=self._account,
             on_change=self._changed,
+            clock=self._clock,
         )
 
     def _changed(self) -> None:
@@ -272,7 +282,11 @@ class Database:
 
     def describe_all(self) -> list[CollectionInfo]:
         """Describe all collections that can be opened, by name."""
-        return [collection.describe() for _, collection in sorted(self._open.items())]
+        described = []
+        for _, collection in sorted(self._open.items()):
+            with contextlib.suppress(CollectionNotFound):  # dropped meanwhile
+                described.append(collection.describe())
+        return described
 
     @_following
     def alter(
@@ -436,11 +450,19 @@ class Database:
         *,
         set_: Mapping[str, AttributeValue],
         unset: Sequence[str],
+        lifetime: Lifetime | None = None,
+        max_attributes_bytes: int | None = None,
     ) -> int:
         """Set and remove attributes; see `Backend.patch`."""
         collection = self._collection(name)
         with self._writing(adds=True):
-            return collection.patch(selection, set_=set_, unset=unset)
+            return collection.patch(
+                selection,
+                set_=set_,
+                unset=unset,
+                lifetime=lifetime,
+                max_attributes_bytes=max_attributes_bytes,
+            )
 
     @_following
     def get(self, name: str, ids: Sequence[PointId], projection: Projection) -> list[Record]:
@@ -585,6 +607,8 @@ class Database:
 
     def close(self) -> None:
         """Finish what was accepted and let go of the directory."""
+        if self._keeper is not None:
+            self._keeper.close()
         if self._builder is not None:
             self._builder.close()
         collections: Iterable[Collection] = self._open.values()

@@ -19,7 +19,7 @@ from app.attributes.values import check_attributes, text_problem
 from app.errors import InvalidAttributes, InvalidId, InvalidSnapshot, SchemaViolation
 from app.keys import id_from_key, key_from_id
 from app.storage.foreign import ForeignStore
-from app.types import Definition, Metric, VectorField
+from app.types import YEAR_10000_MS, Definition, Metric, VectorField
 
 _CHUNK_BYTES = 4 << 20  # of vectors checked by one numpy operation
 
@@ -43,11 +43,15 @@ def check_points(path: Path, definition: Definition, points: int) -> None:
         if found != points:
             raise InvalidSnapshot(f"the snapshot says {points} points, its store has {found}")
         columns = [_Column(field) for field in fields]
-        for key, attributes, text, *vectors in store.rows():
+        for key, attributes, text, expires_at, *vectors in store.rows():
             _check_key(key)
             _check_attributes(attributes, definition)
             if text is not None and (not isinstance(text, str) or text_problem(text)):
                 raise InvalidSnapshot("a text in the snapshot is no text")
+            if expires_at is not None and (
+                type(expires_at) is not int or not 0 <= expires_at < YEAR_10000_MS
+            ):
+                raise InvalidSnapshot("the expiry of a point in the snapshot is none")
             for column, vector in zip(columns, vectors, strict=True):
                 if vector is not None:
                     column.take(vector)

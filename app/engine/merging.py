@@ -22,6 +22,9 @@ IDLE_GROWTH = 10 * GROWTH
 DEAD_SHARE = 0.2
 """Above this share of dead slots a segment is rebuilt: walks pay for every dead node they pass."""
 
+IDLE_DEAD_SHARE = DEAD_SHARE / 2
+"""The same when nothing is being written: dead slots take memory and disk as live ones do."""
+
 IDLE_HEAD = 512
 """When nothing is being written, heads this large are built in too: below it a scan is cheap."""
 
@@ -33,10 +36,9 @@ class Size:
     slots: int
     live: int
 
-    @property
-    def sick(self) -> bool:
-        """Tell whether too many slots are dead."""
-        return self.slots - self.live > DEAD_SHARE * self.slots
+    def sick(self, share: float) -> bool:
+        """Tell whether more than a share of the slots is dead."""
+        return self.slots - self.live > share * self.slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ def choose_merge(
     head_points   how many of them make a build due
     idle          whether writing has paused, so that tidying up costs nobody
     """
-    sick = {number for number, size in enumerate(segments) if size.sick}
+    share = IDLE_DEAD_SHARE if idle else DEAD_SHARE
+    sick = {number for number, size in enumerate(segments) if size.sick(share)}
     enough = head_points if not idle else min(head_points, IDLE_HEAD)
     due = head >= head_points or (idle and segments and head >= enough) or sick
     if not due and not (idle and len(segments) > 1):

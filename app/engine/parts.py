@@ -8,7 +8,7 @@ be read by anyone at any time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -68,7 +68,12 @@ class Parts:
     def publish(self, effects: Sequence[Effect]) -> None:
         """Append what came, tombstone what went, show both at once."""
         *settled, last = self.snapshot.parts
+        due_ms, hidden_ms = self.snapshot.due_ms, self.snapshot.hidden_ms
         for effect in effects:
+            for point in effect.points:
+                if point.expires_at is not None:
+                    due_ms = min(due_ms, point.expires_at)
+                    hidden_ms = min(hidden_ms, point.expires_at - 1)
             for row, point, vectors, attributes in zip(
                 effect.rows, effect.points, effect.vectors, effect.attributes, strict=True
             ):
@@ -77,24 +82,38 @@ class Parts:
         if view.slots > last.part.slots:
             last = LivePart.of(view, extended(last.live, last.part.slots, view.slots))
         deleted = [row for effect in effects for row in effect.deleted]
-        self.snapshot = Snapshot((*settled, last)).without(deleted)
+        self.snapshot = Snapshot((*settled, last), due_ms, hidden_ms).without(deleted)
 
     def take(self, other: Parts) -> None:
         """Become what `other` is: after a failure, drawn again from the store."""
         self._head = other._head
         self.snapshot = other.snapshot
 
+    def hide(self, rows: Sequence[int], *, upto_ms: int, due_ms: float) -> None:
+        """Tombstone what has expired up to a time; the rest does not before `due_ms`."""
+        left = self.snapshot.without(rows)
+        self.snapshot = replace(left, hidden_ms=upto_ms, due_ms=due_ms)
+
+    def replace_head(self, other: Parts) -> None:
+        """Let the head of others grow in the place of this one: the same points, fewer slots."""
+        *settled, _ = self.snapshot.parts
+        self._head = other._head
+        self._show((*settled, other.snapshot.parts[-1]))
+
     def seal(self) -> None:
         """End the head and begin a new one; the old one stays searchable."""
         kept = [part for part in self.snapshot.parts if part.part.slots]
         self._head = Head(self._dimensions)
-        self.snapshot = Snapshot((*kept, self._empty()))
+        self._show((*kept, self._empty()))
 
     def swap(self, sources: Sequence[LivePart], built: LivePart | None) -> None:
         """Put `built`, or nothing, in the place of parts, in one step."""
         ids = {id(live.part) for live in sources}
         others = [live for live in self.snapshot.parts if id(live.part) not in ids]
-        self.snapshot = Snapshot((built, *others) if built is not None else tuple(others))
+        self._show((built, *others) if built is not None else tuple(others))
+
+    def _show(self, parts: tuple[LivePart, ...]) -> None:
+        self.snapshot = replace(self.snapshot, parts=parts)
 
     def current(self, earlier: Sequence[LivePart]) -> list[LivePart]:
         """Find parts again as they are now, with the tombstones that came since."""

@@ -24,6 +24,7 @@ def record_of(point: StoredPoint, fields: Sequence[VectorField], projection: Pro
         }
         if projection.with_vectors
         else None,
+        expires_at=point.expires_at,
     )
 
 
@@ -32,10 +33,13 @@ def read_records(
     fields: Sequence[VectorField],
     found: Iterable[tuple[int, bytes]],
     projection: Projection,
+    *,
+    expiring: bool,
 ) -> list[Record] | None:
     """Read the records of (row, key) pairs, in order; None if a row is gone.
 
-    A projection that shows ids only reads nothing.
+    expiring   whether any point of the collection expires: if none does, a projection that shows
+               ids only reads nothing
     """
     pairs = list(found)
     rows = [row for row, _ in pairs]
@@ -44,15 +48,18 @@ def read_records(
         if len(points) < len(pairs):
             return None
         return [record_of(points[row], fields, projection) for row in rows]
-    if projection.fields is not None and not projection.fields and not projection.with_text:
+    ids_only = projection.fields is not None and not projection.fields and not projection.with_text
+    if ids_only and not expiring:
         return [Record(id_from_key(key), {}, None, None) for _, key in pairs]
     shown = store.shown(rows, texts=projection.with_text)
     if len(shown) < len(pairs):
         return None
     records = []
     for row, key in pairs:
-        blob, text = shown[row]
-        records.append(Record(id_from_key(key), _projected(blob, projection), text, None))
+        blob, text, expires_at = shown[row]
+        records.append(
+            Record(id_from_key(key), _projected(blob, projection), text, None, expires_at)
+        )
     return records
 
 

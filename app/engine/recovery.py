@@ -21,7 +21,7 @@ from app.errors import StorageFull, StoredDataError
 from app.segments.covers import Covers
 from app.segments.segment import Segment
 from app.storage.files import remove_folder
-from app.storage.store import Store, attributes_from_json
+from app.storage.store import Store, StoreReader, attributes_from_json
 from app.storage.write_points import WritePoint, reached
 from app.types import I64, VectorField
 
@@ -74,8 +74,16 @@ def recover(
             remove_folder(each)
 
     loose: list[int] = np.setdiff1d(alive, np.concatenate(covered)).tolist()
-    for start in range(0, len(loose), _LOADED):
-        scanned = list(store.scan(loose[start : start + _LOADED], vectors=True))
+    load_head(parts, store, fields, loose)
+    return Recovered(parts, damaged)
+
+
+def load_head(
+    parts: Parts, store: StoreReader, fields: Sequence[VectorField], rows: Sequence[int]
+) -> None:
+    """Append stored rows, ascending, to the head."""
+    for start in range(0, len(rows), _LOADED):
+        scanned = list(store.scan(rows[start : start + _LOADED], vectors=True))
         points = [point for _, point in scanned]
         effect = Effect(
             rows=[row for row, _ in scanned],
@@ -84,7 +92,6 @@ def recover(
             attributes=[attributes_from_json(point.attributes) for point in points],
         )
         parts.publish([effect])
-    return Recovered(parts, damaged)
 
 
 def _open_covers(segment: Segment) -> list[str]:

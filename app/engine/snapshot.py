@@ -7,8 +7,9 @@ the writes before it and never waits. Tombstones copy the bits they change: 12 K
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,9 +59,15 @@ class LivePart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """All parts of a collection at one moment; the growing head last."""
+    """All parts of a collection at one moment; the growing head last.
+
+    due_ms      no point of it expires before this time, in milliseconds since 1970
+    hidden_ms   points that expire at this time or before are dead in it already
+    """
 
     parts: tuple[LivePart, ...]
+    due_ms: float = math.inf
+    hidden_ms: int = -1
 
     @property
     def points(self) -> int:
@@ -93,7 +100,7 @@ class Snapshot:
         if not rows:
             return self
         gone = np.fromiter(rows, dtype=np.int64, count=len(rows))
-        return Snapshot(tuple(part.without(gone) for part in self.parts))
+        return replace(self, parts=tuple(part.without(gone) for part in self.parts))
 
 
 def extended(live: Bits, slots: int, upto: int) -> Bits:

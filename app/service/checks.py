@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from app.attributes.values import instant_us
 from app.errors import (
     DimensionMismatch,
     DuplicateId,
@@ -22,7 +23,7 @@ from app.errors import (
     VectorNotFinite,
     ZeroVector,
 )
-from app.types import F32, NAME, Metric, PointId, VectorField
+from app.types import F32, NAME, YEAR_10000_MS, Metric, PointId, VectorField
 
 _ID_BYTES = 512
 _NUMBERS = {float, int}
@@ -47,6 +48,23 @@ def check_name(name: str, what: str, pointer: str | None = None) -> str:
         f"a {what} name is 1-64 characters of A-Z a-z 0-9 _ . - and starts with a letter or digit",
         pointer=pointer,
     )
+
+
+def check_expiry(raw: object, pointer: str) -> int | None:
+    """Return the time from which on a point is gone, in milliseconds since 1970; None: never.
+
+    Raises InvalidField for anything but null and an RFC 3339 date-time with its zone. A number is
+    none: too many count seconds, and as many milliseconds. The past is allowed.
+    """
+    if raw is None:
+        return None
+    at_us = instant_us(raw) if type(raw) is str and len(raw) > len("2030-01-01") else None
+    if at_us is None or not 0 <= at_us < YEAR_10000_MS * 1000:
+        raise InvalidField(
+            'expected null or a date and time of 1970-9999 with a zone, as "2030-01-31T12:00:00Z"',
+            pointer=pointer,
+        )
+    return at_us // 1000
 
 
 def check_id(raw: object, pointer: str) -> PointId:

@@ -54,6 +54,13 @@ class NewPoint:
     vector: object = None
     vectors: Mapping[str, object] | None = None
     attributes: object = None
+    expires_at: object = None
+
+
+class NewLifetime(NamedTuple):
+    """Points are to live until `expires_at`; None is for ever."""
+
+    expires_at: object
 
 
 @dataclass(frozen=True, slots=True)

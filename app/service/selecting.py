@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.attributes.values import check_attributes
-from app.backends.base import Selection
+from app.backends.base import Lifetime, Selection
 from app.errors import InvalidAttributes, InvalidField
-from app.service.checks import check_ids, place
-from app.service.requests import Chosen
+from app.service.checks import check_expiry, check_ids, place
+from app.service.requests import Chosen, NewLifetime
 from app.service.searching import checked_filter
 from app.types import AttributeValue
 
@@ -23,14 +23,18 @@ def select(chosen: Chosen, *, max_batch: int, max_nodes: int) -> Selection:
 
 
 def check_patch(
-    set_: object, unset: Sequence[str] | None, *, max_attributes_bytes: int
-) -> dict[str, AttributeValue]:
-    """Return the attributes to set. Raises InvalidField or InvalidAttributes.
+    set_: object,
+    unset: Sequence[str] | None,
+    lifetime: NewLifetime | None,
+    *,
+    max_attributes_bytes: int,
+) -> tuple[dict[str, AttributeValue], Lifetime | None]:
+    """Return the attributes to set, and the new lifetime if there is one.
 
-    The limit is held by what one request sets; what a point gathers over many is not counted.
+    Raises InvalidField or InvalidAttributes. What a point has already is counted by the backend.
     """
-    if set_ is None and unset is None:
-        raise InvalidField("expected set or unset, or both", pointer="")
+    if set_ is None and unset is None and lifetime is None:
+        raise InvalidField("expected set, unset or expires_at, or several of them", pointer="")
     attributes = check_attributes(
         {} if set_ is None else set_, max_bytes=max_attributes_bytes, pointer="/set"
     )
@@ -39,4 +43,6 @@ def check_patch(
             raise InvalidAttributes(
                 "the same field is also in `set`", pointer=place("/unset", index)
             )
-    return attributes
+    if lifetime is None:
+        return attributes, None
+    return attributes, Lifetime(check_expiry(lifetime.expires_at, "/expires_at"))

@@ -59,7 +59,15 @@ from app.service.importing import BadLine, Fault, Line, LineBatch, Progress, sif
 from app.service.lanes import Lane
 from app.service.pace import Kind, Pace, kinds_of
 from app.service.probes import Probes
-from app.service.requests import Chosen, NewCollection, NewIndex, NewPoint, Query, ToEmbed
+from app.service.requests import (
+    Chosen,
+    NewCollection,
+    NewIndex,
+    NewLifetime,
+    NewPoint,
+    Query,
+    ToEmbed,
+)
 from app.service.searching import Question, ask, checked_filter, placed
 from app.service.selecting import check_patch, select
 from app.service.self_check import SelfCheck
@@ -306,17 +314,31 @@ class Service:
         return good, faults
 
     async def patch(
-        self, name: str, chosen: Chosen, set_: object, unset: Sequence[str] | None
+        self,
+        name: str,
+        chosen: Chosen,
+        set_: object,
+        unset: Sequence[str] | None,
+        lifetime: NewLifetime | None = None,
     ) -> int:
-        """Set and remove attributes of the chosen points; returns how many were found."""
+        """Set and remove attributes of the chosen points; returns how many were found.
+
+        lifetime   when they are to expire from now on; None leaves each its own
+        """
 
         def work() -> int:
             check_name(name, "collection")
             selection = self._selected(chosen)
-            attributes = check_patch(
-                set_, unset, max_attributes_bytes=self.settings.max_attributes_bytes
+            most = self.settings.max_attributes_bytes
+            attributes, new = check_patch(set_, unset, lifetime, max_attributes_bytes=most)
+            return self._backend.patch(
+                name,
+                selection,
+                set_=attributes,
+                unset=unset or (),
+                lifetime=new,
+                max_attributes_bytes=most,
             )
-            return self._backend.patch(name, selection, set_=attributes, unset=unset or ())
 
         return await self._wrote("patch", name, work)
 

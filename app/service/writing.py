@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 
 from app.attributes.values import check_attributes
 from app.errors import EncodingFailed, InvalidText, InvalidVector, UnknownVector
-from app.service.checks import check_batch, check_id, check_text, check_unique, check_vector, place
+from app.service.checks import (
+    check_batch,
+    check_expiry,
+    check_id,
+    check_text,
+    check_unique,
+    check_vector,
+    place,
+)
 from app.service.requests import NewPoint
 from app.types import F32, Attributes, Definition, Point, PointId, VectorField
 
@@ -28,6 +36,7 @@ class Draft:
     vectors: list[dict[str, F32]] = field(default_factory=list)
     attributes: list[Attributes] = field(default_factory=list)
     texts: list[str | None] = field(default_factory=list)
+    expiries: list[int | None] = field(default_factory=list)
     missing: dict[str, list[int]] = field(default_factory=dict)
 
     def texts_for(self, encoder: str) -> list[str]:
@@ -44,7 +53,7 @@ class Draft:
 
     def points(self) -> list[Point]:
         """The points, complete once every encoder of `missing` was filled in."""
-        parts = zip(self.ids, self.vectors, self.attributes, self.texts, strict=True)
+        parts = zip(self.ids, self.vectors, self.attributes, self.texts, self.expiries, strict=True)
         return [Point(*part) for part in parts]
 
 
@@ -81,6 +90,7 @@ def draft_points(
         if new.text is not None:
             check_text(new.text, limit=max_text_chars, pointer=place(at, "text"))
         draft.texts.append(new.text)
+        draft.expiries.append(check_expiry(new.expires_at, place(at, "expires_at")))
         vectors = _given_vectors(definition.vectors, new, at)
         draft.vectors.append(vectors)
         _note_missing(draft, index, new.text, vectors, at)

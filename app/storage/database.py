@@ -26,6 +26,9 @@ DatabaseError = sqlite3.DatabaseError
 OLDEST = (3, 37, 0)
 """The first SQLite with STRICT tables."""
 
+PATIENCE_S = 30
+"""How long a statement waits for SQLite's own locks, which nobody else should hold for long."""
+
 _POOLED = 4  # idle readers kept a collection: each has descriptors and a page cache
 _MAPPED = 1 << 30  # bytes of a database; what lies behind is read
 _URI_MODES = {"create": "rwc", "write": "rw", "read": "ro"}
@@ -54,10 +57,12 @@ def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
             uri=True,
             isolation_level=None,
             check_same_thread=False,
-            timeout=30.0,
+            timeout=PATIENCE_S,
         )
         if mode != "read":
             connection.execute("PRAGMA page_size = 8192")  # two 384-d vectors a leaf, not one
+            if mode == "create":  # only an empty database takes it
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
             connection.execute("PRAGMA journal_size_limit = 67108864")
@@ -229,6 +234,10 @@ class ReadPool:
     def close(self) -> None:
         """Close idle connections; lent ones close when they come back."""
         self._closed = True
+        self.forget()
+
+    def forget(self) -> None:
+        """Close idle connections, and with them what they hold in memory."""
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().close()

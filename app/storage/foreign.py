@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from app.errors import InvalidSnapshot
 from app.storage.database import DatabaseError, connect_foreign, in_memory
-from app.storage.store import VERSION, schema_statements
-
-OLDER_SCHEMAS: Mapping[int, str] = {}
-"""`schema.sql` as it was, by version: snapshots of these open too, and are brought up to date when
-the restored store is opened. A version is added here when `store.VERSION` goes up."""
+from app.storage.schema import VERSION, statements
 
 _MOST_ROW = 2**62  # what comes next must stay far from SQLite's last number
 
@@ -33,6 +29,7 @@ class ForeignStore:
     def __init__(self, path: Path, *, fields: int) -> None:
         """Open a file, reading nothing yet. Raises InvalidSnapshot."""
         self._fields = fields
+        self._version = 0
         with _suspicious():
             self._connection = connect_foreign(path)
 
@@ -56,10 +53,11 @@ class ForeignStore:
         return points
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Read (key, attributes, text, vector of each field or None), of any types, by row.
+        """Read (key, attributes, text, expiry, vector of each field), of any types or None, by row.
 
         One row is in memory at a time. Raises InvalidSnapshot.
         """
+        expiry = "p.expires_at" if self._version >= 1 else "NULL"
         vectors = "".join(f", v{field}.vector" for field in range(self._fields))
         joins = " ".join(
             f"LEFT JOIN vectors_{field} v{field} ON v{field}.row = p.row"
@@ -67,11 +65,13 @@ class ForeignStore:
         )
         with _suspicious():
             yield from self._connection.execute(
-                f"SELECT p.key, p.attributes, p.text{vectors} FROM points p {joins} ORDER BY p.row"  # noqa: S608
+                f"SELECT p.key, p.attributes, p.text, {expiry}{vectors} FROM points p {joins}"  # noqa: S608
+                " ORDER BY p.row"
             )
 
     def _check_schema(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        self._version = version
         if version > VERSION:
             raise InvalidSnapshot(
                 f"the store of the snapshot has version {version}, this service reads up to "
@@ -92,6 +92,11 @@ class ForeignStore:
         known = [name for name, _ in sequence] in ([], ["points"]) and type(last) is int
         if not known or (least is not None and least < 1) or not (most or 0) <= last < _MOST_ROW:
             raise InvalidSnapshot("the store of the snapshot counts its rows wrongly")
+        if self._version >= 1:
+            packed = self._connection.execute("SELECT last_row, points FROM packed").fetchall()
+            sound = len(packed) == 1 and all(type(n) is int and 0 <= n <= last for n in packed[0])
+            if not sound:
+                raise InvalidSnapshot("the store of the snapshot counts its packing wrongly")
         if self._connection.execute("SELECT 1 FROM segments LIMIT 1").fetchone():
             raise InvalidSnapshot("the store of the snapshot lists segments, which it cannot have")
         for field in range(self._fields):
@@ -108,11 +113,10 @@ Schema = set[tuple[str, str, str, str | None]]
 @lru_cache(maxsize=64)
 def _sound(version: int, fields: int) -> Schema:
     """Tell the schema of a sound store of some version; empty for a version there never was."""
-    statements = schema_statements(fields, OLDER_SCHEMAS.get(version))
-    if version != VERSION and version not in OLDER_SCHEMAS:
+    if not 0 <= version <= VERSION:
         return set()
     with in_memory() as connection:
-        for statement in statements:
+        for statement in statements(fields, version):
             connection.execute(statement)
         return _schema_of(connection)
 
@@ -136,5 +140,6 @@ def _suspicious() -> Iterator[None]:
     """Take what SQLite refuses for what it is here: a file that is no sound store."""
     try:
         yield
-    except (DatabaseError, OverflowError) as exc:
+    except (DatabaseError, OverflowError, UnicodeDecodeError) as exc:
+        # The last: Python reads SQLite's messages as UTF-8, and damage can stand in one.
         raise InvalidSnapshot("the store of the snapshot is damaged, or no database") from exc

@@ -7,34 +7,34 @@ rows up whenever they like and either find exactly what they searched, or learn 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from app.errors import CorruptFile, StoredDataError
+from app.storage import schema
 from app.storage.database import (
+    PATIENCE_S,
     Connection,
     DatabaseError,
     ReadPool,
     WriteConnection,
     connect,
-    transaction,
     translated,
 )
 from app.storage.files import file_bytes
 from app.storage.write_points import WritePoint, reached
 from app.types import F32, I64
 
-VERSION = 0
-"""Of the schema, as `PRAGMA user_version`: the one that is written, and the newest that is read."""
-
 _SCANNED = 2000  # points read ahead by a scan: some megabytes with their vectors
+_PACKED = 64  # rows taken out and put back at a time: 100 KB at 384-d
+_INCREMENTAL = 2  # of PRAGMA auto_vacuum
 _CHUNK = 500  # parameters of one IN (…): below SQLite's oldest default limit of 999
 
 
@@ -45,12 +45,18 @@ class StoredPoint:
     attributes   JSON object, UTF-8
     vectors      per field, in the order of the definition: float32[dimension] as given, or None;
                  empty where they were not read
+    expires_at   milliseconds since 1970 from which on the point is gone; None: never
     """
 
     key: bytes
     attributes: bytes
     text: str | None
     vectors: tuple[F32 | None, ...]
+    expires_at: int | None = None
+
+
+Shown = tuple[bytes, str | None, int | None]
+"""What answers show of a point version: attributes as JSON, text, expiry."""
 
 
 class Writer:
@@ -61,9 +67,16 @@ class Writer:
         self._fields = fields
         self.next_row = next_row
 
-    def rows_of(self, keys: Sequence[bytes]) -> list[int]:
-        """Find the current rows of those keys that exist, in no particular order."""
-        return _rows_of(self._connection, keys)
+    def rows_of(self, keys: Sequence[bytes], *, after: int | None = None) -> list[int]:
+        """Find the current rows of those keys that exist, in no particular order.
+
+        after   leaves out points that expire at that time or before: milliseconds since 1970
+        """
+        return _rows_of(self._connection, keys, after)
+
+    def expired(self, by: int, *, most: int) -> list[int]:
+        """Find at most `most` rows that expire at `by`, milliseconds since 1970, or before."""
+        return _expired(self._connection, -1, by, most)
 
     def delete(self, rows: Sequence[int]) -> None:
         """Delete point versions."""
@@ -76,8 +89,11 @@ class Writer:
         """Insert point versions whose keys are free; returns their rows."""
         rows = range(self.next_row, self.next_row + len(points))
         self._connection.executemany(
-            "INSERT INTO points (row, key, attributes, text) VALUES (?, ?, ?, ?)",
-            [(row, p.key, p.attributes, p.text) for row, p in zip(rows, points, strict=True)],
+            "INSERT INTO points (row, key, attributes, text, expires_at) VALUES (?, ?, ?, ?, ?)",
+            [
+                (row, p.key, p.attributes, p.text, p.expires_at)
+                for row, p in zip(rows, points, strict=True)
+            ],
         )
         for field in range(self._fields):
             self._connection.executemany(
@@ -101,11 +117,26 @@ class Writer:
         self._connection.executemany("INSERT INTO segments VALUES (?)", [(n,) for n in new])
 
 
+class Space(NamedTuple):
+    """How a database file is filled.
+
+    pages, free   of the file, and those of them that hold nothing
+    shrinks       whether free pages can be given back (False: made before this was chosen)
+    log_bytes     of the write-ahead log beside it
+    """
+
+    pages: int
+    free: int
+    shrinks: bool
+    log_bytes: int
+
+
 class StoreReader:
     """Reading of one collection's database, by any number of threads and processes."""
 
     def __init__(self, path: Path, *, fields: int) -> None:
         self.path = path
+        self._log = path.with_name(path.name + "-wal")
         self.damage: StoredDataError | None = None
         """What a read or a write has found broken in the file; writes are refused from then on."""
         self._fields = fields
@@ -143,6 +174,23 @@ class StoreReader:
         with self._readers.connection() as connection:
             return [name for (name,) in connection.execute("SELECT name FROM segments")]
 
+    def space(self) -> Space:
+        """Measure the file."""
+        with self._readers.connection() as connection:
+            (pages,), (free,), (mode,) = (
+                connection.execute(f"PRAGMA {name}").fetchone()
+                for name in ("page_count", "freelist_count", "auto_vacuum")
+            )
+        return Space(pages, free, mode == _INCREMENTAL, self.log_bytes)
+
+    @property
+    def log_bytes(self) -> int:
+        """Measure the write-ahead log alone, which costs less."""
+        try:
+            return self._log.stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def points(self, rows: Sequence[int], *, vectors: bool) -> dict[int, StoredPoint]:
         """Read those point versions that still exist, all on one consistent state.
 
@@ -154,24 +202,38 @@ class StoreReader:
             connection.execute("COMMIT")
         return dict(found)
 
-    def shown(self, rows: Sequence[int], *, texts: bool) -> dict[int, tuple[bytes, str | None]]:
-        """Read attributes as JSON, and texts if wanted, of the rows that still exist.
+    def expired(self, after: int, by: int) -> list[int]:
+        """List the rows that expire after a time and at `by` or before: milliseconds since 1970."""
+        with self._readers.connection() as connection:
+            return _expired(connection, after, by, -1)
+
+    def next_expiry(self, after: int) -> int | None:
+        """Find the first time after a time at which a point expires: milliseconds since 1970."""
+        with self._readers.connection() as connection:
+            found: int | None
+            (found,) = connection.execute(
+                "SELECT MIN(expires_at) FROM points WHERE expires_at > ?", (after,)
+            ).fetchone()
+        return found
+
+    def shown(self, rows: Sequence[int], *, texts: bool) -> dict[int, Shown]:
+        """Read attributes as JSON, texts if wanted, and expiry of the rows that still exist.
 
         One statement, and no transaction around it: a row that is there is the same at any time.
         """
-        found: dict[int, tuple[bytes, str | None]] = {}
+        found: dict[int, Shown] = {}
         with self._readers.connection() as connection:
             for part in _parts(rows):
                 statement = _shown_statement(len(part), texts)
-                for row, attributes, text in connection.execute(statement, part):
-                    found[row] = attributes, text
+                for row, attributes, text, expires_at in connection.execute(statement, part):
+                    found[row] = attributes, text, expires_at
         return found
 
     def by_keys(self, keys: Sequence[bytes], *, vectors: bool) -> dict[bytes, StoredPoint]:
         """Read points by key on one consistent state; those that do not exist are left out."""
         with self._readers.connection() as connection:
             connection.execute("BEGIN")
-            rows = _rows_of(connection, keys)
+            rows = _rows_of(connection, keys, None)
             points = _read(connection, rows, self._fields if vectors else 0)
             connection.execute("COMMIT")
         return {point.key: point for _, point in points}
@@ -188,16 +250,27 @@ class Store(StoreReader):
     """One collection's database. Writes are for one thread at a time; reads for any number."""
 
     def __init__(self, path: Path, *, fields: int, sync: bool) -> None:
-        """Open a store that exists. Raises CorruptFile or StoredDataError if it is unusable."""
+        """Open a store that exists, of this version or an older one.
+
+        Raises CorruptFile, IncompatibleFormat or StoredDataError if it is unusable, StorageFull if
+        there is no room to bring an older one up to date.
+        """
         super().__init__(path, fields=fields)
         self._writes = WriteConnection(path, "write", sync=sync)
         try:
+            schema.upgrade(self._writes.connection, path)
             (last,) = self._writes.connection.execute(
                 "SELECT COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'points'), 0)"
+            ).fetchone()
+            self._packed: tuple[int, int] = self._writes.connection.execute(
+                "SELECT last_row, points FROM packed"
             ).fetchone()
         except DatabaseError as exc:
             self._writes.close()
             raise translated(exc, path) from exc
+        except BaseException:
+            self._writes.close()
+            raise
         self._next_row: int = last + 1
 
     @staticmethod
@@ -205,9 +278,7 @@ class Store(StoreReader):
         """Make a new, empty database with `fields` vector fields."""
         connection = connect(path, "create")
         try:
-            with transaction(connection, path):
-                for statement in schema_statements(fields):
-                    connection.execute(statement)
+            schema.create(connection, path, fields=fields)
         finally:
             connection.close()
         reached(WritePoint.STORE_CREATED)
@@ -239,41 +310,132 @@ class Store(StoreReader):
         reached(WritePoint.STORE_COMMITTED)
         self._next_row = writer.next_row
 
+    # ── upkeep: under the write lock, in steps of milliseconds ───────────────────────────────
 
-def schema_statements(fields: int, schema: str | None = None) -> list[str]:
-    """List the statements that make an empty store with `fields` vector fields.
+    def gone_since_packing(self, points: int) -> int:
+        """Count the point versions that went since the tables were packed.
 
-    schema   the text of an older `schema.sql`; None takes the newest
-    """
-    if schema is None:
-        schema = resources.files("app.storage").joinpath("schema.sql").read_text("utf-8")
-    return [
-        *(statement for statement in schema.split(";") if statement.strip()),
-        *(
-            f"CREATE TABLE vectors_{field} (row INTEGER PRIMARY KEY, vector BLOB NOT NULL) STRICT"
-            for field in range(fields)
-        ),
-    ]
+        points   how many there are now
+        """
+        last_row, packed = self._packed
+        return (self._next_row - 1 - last_row) - (points - packed)
+
+    def pack(self, after: int, *, step_s: float) -> int | None:
+        """Write rows after row `after` anew, close together, for about that many seconds.
+
+        returns   the last row done, to go on from; None if there was none left
+
+        A page of a table is joined with its neighbours only when two thirds of it are empty, so
+        points that go here and there leave the file half again as large as what is in it. Rows
+        that are taken out together and put back in order fill their pages.
+        """
+        until = time.perf_counter() + step_s
+        tables = ["points", *(f"vectors_{field}" for field in range(self._fields))]
+        with self._writes.transaction() as connection:
+            while True:
+                rows = connection.execute(
+                    "SELECT row FROM points WHERE row > ? ORDER BY row LIMIT ?", (after, _PACKED)
+                ).fetchall()
+                if not rows:
+                    break
+                bounds = (rows[0][0], rows[-1][0])
+                for table in tables:
+                    taken = connection.execute(
+                        f"SELECT * FROM {table} WHERE row BETWEEN ? AND ?",  # noqa: S608  # ours
+                        bounds,
+                    ).fetchall()
+                    connection.execute(f"DELETE FROM {table} WHERE row BETWEEN ? AND ?", bounds)  # noqa: S608
+                    if taken:
+                        marks = _marks(taken[0])
+                        connection.executemany(f"INSERT INTO {table} VALUES {marks}", taken)  # noqa: S608
+                after = bounds[1]
+                if time.perf_counter() >= until:
+                    return after
+        return None
+
+    def packed(self, points: int) -> None:
+        """Note that all rows were packed, when there are so many points."""
+        now = (self._next_row - 1, points)
+        with self._writes.transaction() as connection:
+            connection.execute("UPDATE packed SET last_row = ?, points = ?", now)
+        self._packed = now
+
+    def give_back(self, *, step_s: float) -> None:
+        """Move free pages to the end and cut them off, for about that many seconds.
+
+        The file itself becomes shorter when the log is copied into it.
+        """
+        until = time.perf_counter() + step_s
+        with self._writes.transaction() as connection:
+            while time.perf_counter() < until:
+                # Pages of one call, or one: some Pythons make one step of such a statement.
+                connection.execute("PRAGMA incremental_vacuum(16)").fetchall()
+                if connection.execute("PRAGMA freelist_count").fetchone() == (0,):
+                    break
+
+    def rewrite(self) -> None:
+        """Copy the database into a new file that can shrink. Takes seconds for a gigabyte."""
+        try:
+            self._writes.connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+            self._writes.connection.execute("VACUUM")
+        except DatabaseError as exc:
+            raise translated(exc, self.path) from exc
+
+    def cut_log(self) -> bool:
+        """Empty the write-ahead log; False if a reader still looks into it."""
+        try:
+            # Do not wait for readers: behind the write lock others would.
+            self._writes.connection.execute("PRAGMA busy_timeout = 0")
+            busy, _, _ = self._writes.connection.execute(
+                "PRAGMA wal_checkpoint(TRUNCATE)"
+            ).fetchone()
+        except DatabaseError as exc:
+            raise translated(exc, self.path) from exc
+        finally:
+            self._writes.connection.execute(f"PRAGMA busy_timeout = {PATIENCE_S * 1000}")
+        return not busy
+
+    def forget(self) -> None:
+        """Give up what is held of the file in memory until it is used again."""
+        self._writes.connection.execute("PRAGMA shrink_memory")
+        self._readers.forget()
+
+    def copy_log(self) -> None:
+        """Copy the write-ahead log into the database as far as readers allow. Needs no lock."""
+        connection = connect(self.path, "write")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except DatabaseError as exc:
+            raise translated(exc, self.path) from exc
+        finally:
+            connection.close()
 
 
 @lru_cache(maxsize=2 * _CHUNK)
 def _shown_statement(rows: int, texts: bool) -> str:
     """Write the statement for a number of rows once: it is also what SQLite's cache looks up."""
     marks = ",".join("?" * rows)
-    return (
-        f"SELECT row, attributes, {'text' if texts else 'NULL'} FROM points WHERE row IN ({marks})"  # noqa: S608
-    )
+    text = "text" if texts else "NULL"
+    return f"SELECT row, attributes, {text}, expires_at FROM points WHERE row IN ({marks})"  # noqa: S608
 
 
-def _rows_of(connection: Connection, keys: Sequence[bytes]) -> list[int]:
+def _rows_of(connection: Connection, keys: Sequence[bytes], after: int | None) -> list[int]:
+    lasting = "" if after is None else f" AND (expires_at IS NULL OR expires_at > {after:d})"
     return [
         row
         for part in _parts(keys)
         for (row,) in connection.execute(
-            "SELECT row FROM points WHERE key IN " + _marks(part),  # noqa: S608  # only marks
+            f"SELECT row FROM points WHERE key IN {_marks(part)}{lasting}",  # noqa: S608  # marks
             part,
         )
     ]
+
+
+def _expired(connection: Connection, after: int, by: int, most: int) -> list[int]:
+    found = connection.execute(
+        "SELECT row FROM points WHERE expires_at > ? AND expires_at <= ? LIMIT ?", (after, by, most)
+    )
+    return [row for (row,) in found]
 
 
 def _read(
@@ -293,12 +455,12 @@ def _read(
             }
             for field in range(fields)
         ]
-        for row, key, attributes, text in connection.execute(
-            f"SELECT row, key, attributes, text FROM points WHERE row IN {marks}",  # noqa: S608
+        for row, key, attributes, text, expires_at in connection.execute(
+            f"SELECT row, key, attributes, text, expires_at FROM points WHERE row IN {marks}",  # noqa: S608
             part,
         ):
             own = tuple(by_row.get(row) for by_row in vectors)
-            found[row] = StoredPoint(key, attributes, text, own)
+            found[row] = StoredPoint(key, attributes, text, own, expires_at)
     return [(row, found[row]) for row in rows if row in found]
 
 

@@ -103,6 +103,11 @@ class StoreCopy:
                 "INSERT INTO main.sqlite_sequence (name, seq)"
                 " SELECT name, seq FROM source.sqlite_sequence WHERE name = 'points'"
             )
+            connection.execute(
+                "UPDATE main.packed SET points = ?,"
+                " last_row = COALESCE((SELECT seq FROM main.sqlite_sequence), 0)",
+                (counts[0],),
+            )
             connection.execute("COMMIT")
         except DatabaseError as exc:
             raise translated(exc, self._target) from exc

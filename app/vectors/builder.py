@@ -13,7 +13,8 @@ from pathlib import Path
 import hnswlib
 import numpy as np
 
-from app.types import F32, IndexSettings, Metric
+from app.types import F32, I64, IndexSettings, Metric
+from app.vectors.connecting import connected
 from app.vectors.graph import Graph
 from app.vectors.layout import read_graph, write_graph
 
@@ -35,6 +36,8 @@ def build_graph(
     progress: Progress | None = None,
 ) -> Graph:
     """Build a graph over all rows of vectors float32[rows ≥ 1, d], prepared for the metric.
+
+    Every node can be reached from its entry (`app.vectors.connecting`).
 
     base      a graph over the first `base.nodes` of these rows, built with the same `m`: it is
               extended by the other rows instead of building anew
@@ -67,7 +70,15 @@ def build_graph(
                 progress(done, rows)
         index.save_index(str(file))
         del index
-        return read_graph(file, dimension)
+        graph = read_graph(file, dimension)
+
+    def nearest(node: int, among: I64) -> int:
+        others = vectors[among]
+        if metric is Metric.L2:
+            return int(among[np.argmin(((others - vectors[node]) ** 2).sum(axis=1))])
+        return int(among[np.argmax(others @ vectors[node])])
+
+    return connected(graph, nearest)
 
 
 def _longest(vectors: F32) -> np.float32:

@@ -74,6 +74,17 @@ Attributes = Annotated[
     ),
 ]
 
+ExpiresAt = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "From this date and time on the point does not exist; null is for ever. "
+            "RFC 3339 with a zone, of the years 1970-9999.",
+            "anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
+        }
+    ),
+]
+
 Filter = Annotated[
     Any,
     WithJsonSchema(

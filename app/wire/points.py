@@ -10,6 +10,7 @@ from app.wire.base import (
     NOT_EMPTY,
     Attributes,
     EncodingFormat,
+    ExpiresAt,
     Filter,
     Names,
     PointId,
@@ -30,6 +31,7 @@ class NewPoint(WireModel):
     vector: Vector = None
     vectors: dict[str, Vector] | None = None
     attributes: Attributes = None
+    expires_at: ExpiresAt = None
 
 
 class UpsertPoints(WireModel):
@@ -40,7 +42,10 @@ class UpsertPoints(WireModel):
 
 
 class PatchPoints(WireModel):
-    """Attributes to set and remove on the points named by `ids` or chosen by `filter`."""
+    """What to change of the points named by `ids` or chosen by `filter`.
+
+    Attributes are set and removed; `expires_at` is left as it is unless it is given.
+    """
 
     model_config = exactly_one("ids", "filter")
 
@@ -48,6 +53,7 @@ class PatchPoints(WireModel):
     filter: Filter = None
     set_: Attributes = Field(None, alias="set")
     unset: Names | None = None
+    expires_at: ExpiresAt = None
 
 
 class GetPoints(WireModel):
@@ -88,12 +94,16 @@ class ScrollPoints(WireModel):
 
 
 class Record(WireModel):
-    """A stored point; `text` and `vectors` only if asked for and stored."""
+    """A stored point; `text` and `vectors` only if asked for and stored.
+
+    `expires_at` only if it has one, as RFC 3339 in UTC with milliseconds.
+    """
 
     id: PointId
     attributes: Attributes
     text: str | None = None
     vectors: dict[str, Vector] | None = None
+    expires_at: ExpiresAt = None
 
 
 class ExportPoints(WireModel):

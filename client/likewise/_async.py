@@ -9,6 +9,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeVar
@@ -468,10 +469,24 @@ class AsyncCollection:
         filter: FilterLike | None = None,
         set: Mapping[str, object] | None = None,
         unset: Sequence[str] | None = None,
+        expires_at: datetime | str | None = None,
+        never_expires: bool = False,
     ) -> int:
-        """Change attributes, return how many points were found: `films.patch(ids=[1], set={…})`."""
+        """Change attributes, return how many points were found: `films.patch(ids=[1], set={…})`.
+
+        expires_at      gives the points a new lifetime, `never_expires` an endless one; without
+                        either each keeps its own
+        """
         return await self._client._call(
-            requests.patch(self.name, ids=ids, filter=filter, set=set, unset=unset)
+            requests.patch(
+                self.name,
+                ids=ids,
+                filter=filter,
+                set=set,
+                unset=unset,
+                expires_at=expires_at,
+                never_expires=never_expires,
+            )
         )
 
     async def delete(

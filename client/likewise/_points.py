@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._json import to_json
@@ -25,6 +26,7 @@ class Point:
     vector      the collection's only vector
     vectors     vectors by name
     attributes  scalars or flat lists of scalars; dates and times are sent as ISO 8601 text
+    expires_at  from then on the point does not exist: a datetime with a time zone, or RFC 3339
 
     >>> Point("a", text="A whale is hunted.", attributes={"year": 1851}).id
     'a'
@@ -35,6 +37,7 @@ class Point:
     vector: Vector | None = None
     vectors: Mapping[str, Vector] | None = None
     attributes: Mapping[str, object] | None = None
+    expires_at: datetime | str | None = None
 
 
 PointLike: TypeAlias = "Point | Mapping[str, Any]"
@@ -139,4 +142,6 @@ def point_to_wire(point: PointLike) -> dict[str, object]:
         wire["vectors"] = {name: vector_to_base64(v) for name, v in point.vectors.items()}
     if point.attributes is not None:
         wire["attributes"] = point.attributes
+    if point.expires_at is not None:
+        wire["expires_at"] = point.expires_at
     return wire

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from http import HTTPStatus
 from typing import Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
@@ -312,8 +313,20 @@ def patch(
     filter: FilterLike | None,
     set: Mapping[str, object] | None,
     unset: Sequence[str] | None,
+    expires_at: datetime | str | None = None,
+    never_expires: bool = False,
 ) -> Call[int]:
-    changes = given({"set": set, "unset": list(unset) if unset is not None else None})
+    if never_expires and expires_at is not None:
+        raise ValueError("give either expires_at or never_expires")
+    changes = given(
+        {
+            "set": set,
+            "unset": list(unset) if unset is not None else None,
+            "expires_at": expires_at,
+        }
+    )
+    if never_expires:
+        changes["expires_at"] = None
     body = to_json({**_selection(ids, filter), **changes})
     request = Request("PATCH", _points_path(collection), body)
     return Call(request, _body(lambda answer: int(answer["updated"])))

@@ -48,23 +48,31 @@ class _Listed(Sequence[Item], Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A stored point. Vectors are float32 as they were given; None where not asked for."""
+    """A stored point. Vectors are float32 as they were given; None where not asked for.
+
+    expires_at   when it ceases to exist, if ever: RFC 3339 in UTC
+    """
 
     id: PointId
     attributes: dict[str, Any]
     text: str | None = None
     vectors: dict[str, array[float]] | None = None
+    expires_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One result of a query. The score is higher for better in every metric."""
+    """One result of a query. The score is higher for better in every metric.
+
+    expires_at   as in `Record`
+    """
 
     id: PointId
     score: float
     attributes: dict[str, Any]
     text: str | None = None
     vectors: dict[str, array[float]] | None = None
+    expires_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,13 @@ class Page:
 
 
 def record_from_json(body: Json) -> Record:
-    return Record(body["id"], dict(body["attributes"]), body.get("text"), _vectors(body))
+    return Record(
+        body["id"],
+        dict(body["attributes"]),
+        body.get("text"),
+        _vectors(body),
+        body.get("expires_at"),
+    )
 
 
 def hit_from_json(body: Json) -> Hit:
@@ -121,6 +135,7 @@ def hit_from_json(body: Json) -> Hit:
         dict(body["attributes"]),
         body.get("text"),
         _vectors(body),
+        body.get("expires_at"),
     )
 
 

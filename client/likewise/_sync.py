@@ -6,6 +6,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeVar
@@ -464,10 +465,24 @@ class Collection:
         filter: FilterLike | None = None,
         set: Mapping[str, object] | None = None,
         unset: Sequence[str] | None = None,
+        expires_at: datetime | str | None = None,
+        never_expires: bool = False,
     ) -> int:
-        """Change attributes, return how many points were found: `films.patch(ids=[1], set={…})`."""
+        """Change attributes, return how many points were found: `films.patch(ids=[1], set={…})`.
+
+        expires_at      gives the points a new lifetime, `never_expires` an endless one; without
+                        either each keeps its own
+        """
         return self._client._call(
-            requests.patch(self.name, ids=ids, filter=filter, set=set, unset=unset)
+            requests.patch(
+                self.name,
+                ids=ids,
+                filter=filter,
+                set=set,
+                unset=unset,
+                expires_at=expires_at,
+                never_expires=never_expires,
+            )
         )
 
     def delete(

@@ -72,6 +72,62 @@ def test_an_answer_carries_the_fields_that_were_asked_for(vectors: InProcess) ->
     ]
 
 
+def test_expiry_is_written_in_any_zone_and_read_in_utc(vectors: InProcess) -> None:
+    point = {"id": 1, "vector": [1, 0, 0], "expires_at": "2100-01-01T01:30:00.1239+01:30"}
+    forever = {"id": 2, "vector": [1, 0, 0], "expires_at": None}
+    vectors.put(POINTS, {"points": [point, forever]})
+    for found in (
+        vectors.post(f"{POINTS}/get", {"ids": [1, 2]}).json()["points"],
+        vectors.post(f"{POINTS}/scroll", {}).json()["points"],
+        vectors.post("/v1/collections/c/query", {"vector": [1, 0, 0]}).json()["points"],
+    ):
+        assert found[0]["expires_at"] == "2100-01-01T00:00:00.123Z"
+        assert "expires_at" not in found[1]
+    vectors.put(POINTS, {"points": [{**point, "expires_at": "1999-12-31T23:59:59Z"}]})
+    assert vectors.count("c") == 1
+
+
+def test_a_patch_gives_and_ends_lifetimes(vectors: InProcess) -> None:
+    filled(vectors)
+    assert vectors.patch(POINTS, {"ids": [1], "expires_at": "2100-01-01T00:00:00Z"}).json() == {
+        "updated": 1
+    }
+    vectors.patch(POINTS, {"ids": [1], "set": {"n": 5}})
+    (record,) = vectors.post(f"{POINTS}/get", {"ids": [1]}).json()["points"]
+    assert record["expires_at"] == "2100-01-01T00:00:00.000Z"
+    vectors.patch(POINTS, {"ids": [1], "expires_at": None})
+    (record,) = vectors.post(f"{POINTS}/get", {"ids": [1]}).json()["points"]
+    assert "expires_at" not in record
+    vectors.patch(POINTS, {"filter": {"n": 5}, "expires_at": "2001-01-01T00:00:00Z"})
+    assert vectors.count("c") == 3
+
+
+@pytest.mark.parametrize(
+    "expires_at",
+    ["2100-01-01", "2100-01-01T00:00:00", "soon", "", 4102444800, True, [], "0000-01-01T00:00:00Z",
+     "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-01:00"],
+)  # fmt: skip
+def test_an_expiry_that_is_no_date_and_time_with_a_zone_is_refused(
+    vectors: InProcess, expires_at: object
+) -> None:
+    point = {"id": 1, "vector": [1, 0, 0], "expires_at": expires_at}
+    answer = vectors.put(POINTS, {"points": [point]})
+    problem = answer.json()
+    assert (answer.status_code, problem["type"].rpartition(":")[2]) == (422, "invalid-field")
+    assert problem["pointer"] == "/points/0/expires_at"
+    answer = vectors.patch(POINTS, {"ids": [1], "expires_at": expires_at})
+    assert answer.json()["pointer"] == "/expires_at"
+
+
+def test_patches_add_up_to_the_limit_of_attributes(vectors: InProcess) -> None:
+    filled(vectors)
+    for n in range(2):
+        answer = vectors.patch(POINTS, {"ids": [1], "set": {f"t{n}": "x" * 40_000}})
+    assert answer.status_code == 422
+    assert answer.json()["pointer"] == "/set"
+    assert vectors.patch(POINTS, {"ids": [1], "unset": ["t0"]}).json() == {"updated": 1}
+
+
 def test_points_are_patched_by_id_and_by_filter(vectors: InProcess) -> None:
     filled(vectors)
     by_id = vectors.patch(POINTS, {"ids": [1, 99], "set": {"x": [1]}, "unset": ["n"]})

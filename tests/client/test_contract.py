@@ -73,7 +73,12 @@ EVERY_QUERY = [
     Query(id="a", **EVERY_QUERY_OPTION),
 ]
 WHOLE_POINT = Point(
-    "a", text="t", vector=[1.0], vectors={"title": [1.0]}, attributes={"a": 1, "b": ["x"]}
+    "a",
+    text="t",
+    vector=[1.0],
+    vectors={"title": [1.0]},
+    attributes={"a": 1, "b": ["x"]},
+    expires_at="2030-01-01T00:00:00Z",
 )
 (WHOLE_BATCH,) = batches([WHOLE_POINT], most_points=1, most_bytes=1000)
 WHOLE_LINE = to_json(point_to_wire(WHOLE_POINT)) + b"\n"
@@ -134,6 +139,10 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
         [
             requests.patch("c", ids=[1, "a"], filter=None, set={"a": 1}, unset=["b"]),
             requests.patch("c", ids=None, filter=F("a") == 1, set={"a": 1}, unset=["b"]),
+            requests.patch(
+                "c", ids=[1], filter=None, set=None, unset=None, expires_at="2030-01-01T00:00:00Z"
+            ),
+            requests.patch("c", ids=[1], filter=None, set=None, unset=None, never_expires=True),
         ],
         int,
     ),

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.backends.base import Backend, Search, Selection
+from app.backends.base import Backend, Lifetime, Search, Selection
 from app.backends.local import LocalBackend
 from app.errors import (
     CollectionNotFound,
     DefinitionDiffers,
     DimensionMismatch,
+    InvalidAttributes,
     InvalidQuery,
     PointNotFound,
     SchemaConflict,
@@ -23,6 +24,7 @@ from app.errors import (
 )
 from app.types import Definition, IndexSettings, Metric, Point, Projection, VectorField
 from tests.builders import (
+    Clock,
     definition,
     everything,
     found_ids,
@@ -34,13 +36,18 @@ from tests.builders import (
 from tests.reference_backend import ReferenceBackend
 
 
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture(params=["reference", "local"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+def backend(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Backend]:
     opened: Backend
     if request.param == "reference":
-        opened = ReferenceBackend()
+        opened = ReferenceBackend(clock)
     else:
-        opened = LocalBackend(tmp_path, sync=False, head_points=10)
+        opened = LocalBackend(tmp_path, sync=False, head_points=10, clock=clock)
     yield opened
     opened.close()
 
@@ -377,3 +384,118 @@ def test_the_definition_is_what_is_described(backend: Backend) -> None:
     assert backend.definition("c") == backend.describe("c").definition
     with pytest.raises(CollectionNotFound):
         backend.definition("nobody")
+
+
+# ── points that expire ───────────────────────────────────────────────────────────────────────
+
+
+def lasting(n: int, expires_at: int | None) -> Point:
+    return Point(n, {"v": vector(n, 1, 0, 0)}, {"n": n}, expires_at=expires_at)
+
+
+def test_a_point_is_gone_from_every_read_at_the_time_of_its_expiry(
+    backend: Backend, clock: Clock
+) -> None:
+    backend.create("c", definition())
+    backend.upsert("c", [lasting(1, clock.in_ms(10)), lasting(2, None), lasting(3, clock.in_ms(5))])
+    assert found_ids(backend, "c", search([1, 0, 0, 0])) == [3, 2, 1]
+    clock.now_s += 4.999
+    assert backend.count("c", None) == 3
+    clock.now_s += 0.001
+    assert found_ids(backend, "c", search([1, 0, 0, 0])) == [2, 1]
+    (answer,) = backend.search("c", [search([1, 0, 0, 0], where(n={"$gte": 2}))])
+    assert answer.matches == 1
+    assert [record.id for record in backend.get("c", [1, 2, 3], Projection())] == [1, 2]
+    assert backend.count("c", None) == backend.describe("c").points == 2
+    assert backend.count("c", where(n=3)) == 0
+    assert everything(backend, "c").keys() == {1, 2}
+    assert backend.patch("c", Selection(ids=(3,)), set_={"n": 0}, unset=[]) == 0
+    assert backend.patch("c", Selection(filter=where(n=3)), set_={"n": 0}, unset=[]) == 0
+    assert backend.delete("c", Selection(ids=(1, 3))) == 1
+    assert backend.delete("c", Selection(filter=where(n=3))) == 0
+    clock.now_s += 1e6
+    assert everything(backend, "c").keys() == {2}
+
+
+def test_records_show_when_they_expire_whatever_the_projection(
+    backend: Backend, clock: Clock
+) -> None:
+    at = clock.in_ms(10)
+    backend.create("c", definition())
+    backend.upsert("c", [lasting(1, at), lasting(2, None)])
+    ids_only = Projection(fields=frozenset(), with_text=False)
+    for projection in (Projection(), ids_only, Projection(with_vectors=True)):
+        for records in (
+            backend.get("c", [2, 1], projection),
+            [
+                h.record
+                for h in backend.search("c", [search([1, 0, 0, 0], k=2, projection=projection)])[
+                    0
+                ].hits
+            ],
+        ):
+            assert [record.expires_at for record in records] == [None, at]
+
+
+def test_an_upsert_sets_or_ends_a_lifetime_and_a_patch_keeps_it(
+    backend: Backend, clock: Clock
+) -> None:
+    at = clock.in_ms(10)
+    backend.create("c", definition())
+
+    def expiry() -> int | None:
+        return backend.get("c", [1], Projection())[0].expires_at
+
+    def patch(lifetime: Lifetime | None) -> None:
+        assert backend.patch("c", Selection(ids=(1,)), set_={}, unset=[], lifetime=lifetime) == 1
+
+    backend.upsert("c", [lasting(1, at)])
+    patch(None)
+    assert expiry() == at
+    backend.upsert("c", [lasting(1, None)])
+    assert expiry() is None
+    patch(Lifetime(at))
+    assert expiry() == at
+    patch(Lifetime(None))
+    clock.now_s += 20
+    assert expiry() is None
+
+
+def test_a_point_that_is_written_expired_replaces_and_is_gone(
+    backend: Backend, clock: Clock
+) -> None:
+    backend.create("c", definition())
+    backend.upsert("c", [lasting(1, None)])
+    assert backend.upsert("c", [lasting(1, clock.in_ms(-1))]) == 1
+    assert backend.count("c", None) == 0
+    backend.upsert("c", [lasting(1, None)])
+    assert found_ids(backend, "c", search([1, 0, 0, 0])) == [1]
+
+
+def test_expired_points_hold_up_no_schema(backend: Backend, clock: Clock) -> None:
+    backend.create("c", definition())
+    backend.upsert("c", [lasting(1, clock.in_ms(1)), lasting(2, None)])
+    backend.patch("c", Selection(ids=(1,)), set_={"n": "text"}, unset=[])
+    with pytest.raises(SchemaConflict):
+        backend.alter("c", schema={"n": "integer"}, index=None)
+    clock.now_s += 1
+    backend.alter("c", schema={"n": "integer"}, index=None)
+
+
+def test_a_patch_leaves_no_point_with_more_attributes_than_are_allowed(backend: Backend) -> None:
+    backend.create("c", definition())
+    backend.upsert("c", [point(1, [1, 0, 0, 0], a="x" * 60), point(2, [1, 0, 0, 0])])
+
+    def patch(n: int, set_: dict[str, str], unset: list[str] | None = None) -> None:
+        backend.patch(
+            "c", Selection(ids=(n, 2)), set_=set_, unset=unset or [], max_attributes_bytes=50
+        )
+
+    with pytest.raises(InvalidAttributes, match="at most 50 bytes"):
+        patch(1, {"b": "x"})
+    assert backend.get("c", [2], Projection())[0].attributes == {}, "all or nothing"
+    patch(2, {"b": "x" * 30})
+    with pytest.raises(InvalidAttributes):
+        patch(2, {"c": "x" * 30})
+    patch(1, {"b": "y"}, ["a"])
+    assert backend.get("c", [1], Projection())[0].attributes == {"b": "y"}

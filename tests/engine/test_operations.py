@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from app.attributes.filter import parse_filter
-from app.backends.base import Selection
+from app.backends.base import Lifetime, Selection
 from app.backends.local import LocalBackend
 from app.planner.costs import Costs
 from app.types import Metric, Point, Projection
-from tests.builders import definition, everything, search, settle, vector
+from tests.builders import Clock, definition, everything, search, settle, vector
 from tests.reference_backend import ReferenceBackend
 
 ids = st.one_of(st.integers(0, 25), st.sampled_from(["a", "b", "1", "é"]))
@@ -34,6 +34,7 @@ attributes = st.fixed_dictionaries(
         "tags": st.lists(st.sampled_from(["x", "y", 1, True]), max_size=3),
     },
 )
+lives = st.sampled_from([None, None, -1, 0, 0.001, 3, 5, 50])  # seconds that a point lasts
 filters = st.sampled_from(
     [
         {},
@@ -58,11 +59,14 @@ class Operations(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
+        self.clock = Clock()
         self.engine = self._opened()
-        self.model = ReferenceBackend()
+        self.model = ReferenceBackend(self.clock)
 
     def _opened(self) -> LocalBackend:
-        return LocalBackend(self.folder, sync=False, head_points=12, costs=self.costs)
+        return LocalBackend(
+            self.folder, sync=False, head_points=12, costs=self.costs, clock=self.clock
+        )
 
     def teardown(self) -> None:
         self.engine.close()
@@ -78,9 +82,12 @@ class Operations(RuleBasedStateMachine):
         assert ours == theirs
         return ours
 
-    @rule(points=st.lists(st.tuples(ids, vectors, attributes), min_size=1, max_size=15))
-    def upsert(self, points: list[tuple[Any, Any, Any]]) -> None:
-        unique = {p[0]: Point(p[0], {"v": vector(*p[1])}, p[2], f"text {p[0]}") for p in points}
+    @rule(points=st.lists(st.tuples(ids, vectors, attributes, lives), min_size=1, max_size=15))
+    def upsert(self, points: list[tuple[Any, Any, Any, float | None]]) -> None:
+        unique = {
+            id_: Point(id_, {"v": vector(*numbers)}, having, f"text {id_}", self._expiry(life_s))
+            for id_, numbers, having, life_s in points
+        }
         self.both(lambda backend: backend.upsert("c", list(unique.values())))
 
     @rule(chosen=st.lists(ids, max_size=4))
@@ -92,11 +99,32 @@ class Operations(RuleBasedStateMachine):
         selection = Selection(filter=parse_filter(filter))
         self.both(lambda backend: backend.delete("c", selection))
 
-    @rule(filter=filters, set_=attributes, unset=st.lists(st.sampled_from(["color", "n"])))
-    def patch(self, filter: dict[str, Any], set_: dict[str, Any], unset: list[str]) -> None:
+    def _expiry(self, life_s: float | None) -> int | None:
+        return None if life_s is None else self.clock.in_ms(life_s)
+
+    @rule(seconds=st.sampled_from([0.001, 1, 5, 100]))
+    def wait(self, seconds: float) -> None:
+        self.clock.now_s += seconds
+
+    @rule(
+        filter=filters,
+        set_=attributes,
+        unset=st.lists(st.sampled_from(["color", "n"])),
+        life=st.one_of(st.none(), st.tuples(lives)),
+    )
+    def patch(
+        self,
+        filter: dict[str, Any],
+        set_: dict[str, Any],
+        unset: list[str],
+        life: tuple[float | None] | None,
+    ) -> None:
         unset = [name for name in unset if name not in set_]
         selection = Selection(filter=parse_filter(filter))
-        self.both(lambda backend: backend.patch("c", selection, set_=set_, unset=unset))
+        lifetime = None if life is None else Lifetime(self._expiry(*life))
+        self.both(
+            lambda backend: backend.patch("c", selection, set_=set_, unset=unset, lifetime=lifetime)
+        )
 
     @rule(
         query=vectors,

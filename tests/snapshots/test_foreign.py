@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from app.backends.local import LocalBackend
 from app.errors import CorruptFile, InvalidSnapshot
-from app.storage.store import schema_statements
 
 from .making import POINTS, content, filled, forged, members, opened, receive, tar, whole
 
@@ -107,7 +106,11 @@ def test_any_bytes_are_refused(kept: tuple[LocalBackend, Path], octets: bytes) -
     assert_refused(kept, octets)
 
 
-@settings(max_examples=40 * FACTOR, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40 * FACTOR,
+    deadline=None,  # one that is taken is restored, and opened
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_a_damaged_store_with_right_checksums_never_becomes_a_wrong_collection(
     kept: tuple[LocalBackend, Path], data: st.DataObject
@@ -311,6 +314,13 @@ STORES: dict[str, tuple[Callable[[sqlite3.Connection], object], str]] = {
         sql(f"UPDATE points SET text = CAST(x'ff' AS TEXT) {ONE}"),
         "damaged",
     ),
+    "an expiry before all time": (sql(f"UPDATE points SET expires_at = -1 {ONE}"), "expiry"),
+    "an expiry after all time": (
+        sql(f"UPDATE points SET expires_at = {253_402_300_800_000} {ONE}"),
+        "expiry",
+    ),
+    "packed more than was written": (sql("UPDATE packed SET last_row = 1000000"), "packing"),
+    "packed twice": (sql("INSERT INTO packed VALUES (0, 0)"), "packing"),
     "a short vector": (sql("UPDATE vectors_0 SET vector = x'0000803f'"), "numbers"),
     "no vector at all": (sql("UPDATE vectors_1 SET vector = x''"), "numbers"),
     "a vector with a NaN": (
@@ -395,8 +405,7 @@ def test_a_snapshot_written_by_hand_from_its_description_is_restored(
     backend, _ = kept
     path = tmp_path / "by-hand.sqlite"
     connection = sqlite3.connect(path, isolation_level=None)
-    for statement in schema_statements(1, VERSION_0):
-        connection.execute(statement)
+    connection.executescript(VERSION_0)
     connection.execute(
         "INSERT INTO points (row, key, attributes, text) VALUES (7, x'0161', ?, 'hello')",
         (b'{"n":1}',),
@@ -438,4 +447,5 @@ CREATE TABLE points (
 CREATE TABLE segments (
     name TEXT PRIMARY KEY
 ) STRICT;
+CREATE TABLE vectors_0 (row INTEGER PRIMARY KEY, vector BLOB NOT NULL) STRICT;
 """

@@ -6,7 +6,12 @@ from fastapi import APIRouter, Request, Response
 
 from app.api.answers import answer, long_answer
 from app.api.body import read, read_as
-from app.api.convert import json_from_records, points_from_wire, projection_from_wire
+from app.api.convert import (
+    json_from_records,
+    lifetime_from_wire,
+    points_from_wire,
+    projection_from_wire,
+)
 from app.api.openapi import body_of
 from app.api.service import service_of
 from app.service.requests import Chosen
@@ -37,10 +42,10 @@ async def upsert_points(name: str, request: Request) -> Response:
 
 @router.patch("", response_model=Updated, openapi_extra=body_of(PatchPoints))
 async def patch_points(name: str, request: Request) -> Response:
-    """Set and remove attributes of the points with these ids, or that pass a filter."""
+    """Change attributes or lifetime of the points with these ids, or that pass a filter."""
     body = await read(request, PatchPoints)
     updated = await service_of(request).patch(
-        name, Chosen(body.ids, body.filter), body.set_, body.unset
+        name, Chosen(body.ids, body.filter), body.set_, body.unset, lifetime_from_wire(body)
     )
     return answer({"updated": updated})
 
