@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from app import __version__, log
+from app import log
 from app.cli import keys, transfer
 from app.cli.snapshots import snapshot_cli
 from app.config import Settings, WrongSetting, read_settings, settings_table, unknown_variables
@@ -42,9 +42,6 @@ cli.command("export")(transfer.export_points)
 
 logger = logging.getLogger("likewise")
 
-GRACE_S = 30
-"""How long requests in flight may take after SIGTERM before their connections are cut."""
-
 
 def main() -> None:
     """Run the command line; errors an operator can act on end with one line and status 1."""
@@ -66,6 +63,7 @@ def serve(
 ) -> None:
     """Serve the HTTP API until SIGINT or SIGTERM, then finish what was accepted."""
     from app.api.app import create_app, open_backend, open_encoders, open_guard, open_tracing
+    from app.api.server import GRACE_S, Server, connections_of, protocol
 
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = read_settings(**given)
@@ -95,14 +93,18 @@ def serve(
         guard=guard,
         tracing=tracing,
     )
+    connections = connections_of(settings, app.state.requests)
     config = uvicorn.Config(
         app,
+        http=protocol(connections),
+        ws="none",
         host=settings.host,
         port=settings.port,
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.idle_timeout,
         timeout_graceful_shutdown=GRACE_S,
         **tls,
     )
@@ -110,7 +112,9 @@ def serve(
     # in the first thousands of requests, 50 ms and more each.
     gc.collect()
     gc.freeze()
-    _Server(config).run(sockets=[listener])
+    Server(config, connections, begin_stop=lambda: app.state.service.begin_stop()).run(
+        sockets=[listener]
+    )
 
 
 @models_cli.command("list")
@@ -262,23 +266,6 @@ def _allow_many_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # a system may refuse what it calls its limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn, saying in one line of ours where it listens."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        scheme = "https" if self.config.is_ssl else "http"
-        for server in self.servers:
-            for listener in server.sockets:
-                host, port = listener.getsockname()[:2]
-                shown = f"[{host}]" if ":" in host else host
-                logger.info("likewise %s listens on %s://%s:%d", __version__, scheme, shown, port)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        logger.info("stopping: requests in flight have %d seconds", GRACE_S)
-        await super().shutdown(sockets=sockets)
 
 
 def _complain(message: str) -> None:

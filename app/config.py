@@ -109,6 +109,43 @@ class Settings(BaseSettings):
         description="Keep only eight-bit codes of indexed vectors in memory, a quarter of the "
         "bytes; the few that are compared exactly are read from disk.",
     )
+    max_connections: int = Field(
+        default=4096,
+        ge=1,
+        description="Connections open at once; probes have a few more, others get 503.",
+    )
+    idle_timeout: int = Field(
+        default=75,
+        ge=1,
+        description="How long a connection may wait for its next request; longer than clients and "
+        "proxies keep theirs, so that it is they who close them.",
+    )
+    head_timeout: float = Field(
+        default=10.0, gt=0, description="How long the head of a request may take to arrive."
+    )
+    body_timeout: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long a request body may take to arrive, apart from a second for each "
+        "16 KiB of it.",
+    )
+    write_timeout: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long a client may leave its answer unread before it is dropped.",
+    )
+    request_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        description="How long a request may wait for its work to begin; `X-Request-Timeout` asks "
+        "for less.",
+    )
+    max_inflight_bytes: int = Field(
+        default=1 << 30,
+        ge=1,
+        description="Bytes of request bodies above 16 KiB that may be in work at once; more get "
+        "429 before they are read.",
+    )
     sync: bool = Field(
         default=True,
         description="Whether an acknowledged write survives a power cut (fsync on each commit); "

@@ -4,6 +4,7 @@ The first fork is whose move it is, the second whether the same request may succ
 
     LikewiseError                  code, detail, pointer, context
     ├─ InvalidRequest              the caller can fix it
+    │    MalformedRequest  TargetTooLong  HeadTooLarge  HeadTooSlow
     │    MalformedBody  UnsupportedContentType  BodyTooLarge  BodyTooSlow  LimitExceeded
     │    InvalidField  InvalidName  InvalidId  DuplicateId  InvalidText  UnknownVector
     │    InvalidVector  DimensionMismatch  VectorNotFinite  ZeroVector  InvalidAttributes
@@ -17,8 +18,8 @@ The first fork is whose move it is, the second whether the same request may succ
     ├─ Conflict                    true, but not now
     │    DefinitionDiffers  SchemaConflict  CollectionExists  SnapshotExists
     ├─ Unavailable                 try later, perhaps after `retry_after_s`
-    │    Overloaded  DeadlineExceeded  EncoderUnavailable  StorageFull  StorageReadOnly
-    │    ShuttingDown
+    │    Overloaded  TooManyConnections  DeadlineExceeded  EncoderUnavailable  StorageFull
+    │    StorageReadOnly  ShuttingDown
     └─ ServerFault                 ours to mend
          EncodingFailed  StoredDataError (CorruptFile  IncompatibleFormat  DirectoryInUse)
 
@@ -61,6 +62,34 @@ class InvalidRequest(LikewiseError):
 
     code = "invalid-request"
     title = "Invalid request"
+
+
+class MalformedRequest(InvalidRequest):
+    """The bytes are not a request in HTTP/1.1, or a header of ours is not what it must be."""
+
+    code = "malformed-request"
+    title = "Malformed request"
+
+
+class TargetTooLong(InvalidRequest):
+    """The path and query of the request are longer than any that means something here."""
+
+    code = "target-too-long"
+    title = "Target too long"
+
+
+class HeadTooLarge(InvalidRequest):
+    """The request line and headers have too many bytes, or there are too many headers."""
+
+    code = "head-too-large"
+    title = "Head too large"
+
+
+class HeadTooSlow(InvalidRequest):
+    """The request line and headers did not arrive within the time that they may take."""
+
+    code = "head-too-slow"
+    title = "Head too slow"
 
 
 class MalformedBody(InvalidRequest):
@@ -360,11 +389,26 @@ class SnapshotExists(Conflict):
 
 
 class Unavailable(LikewiseError):
-    """The same request may succeed later."""
+    """The same request may succeed later.
+
+    retry_after_s  when to try again, in seconds, where that is known better than by the class
+    """
 
     code = "unavailable"
     title = "Unavailable"
-    retry_after_s: ClassVar[int] = 1
+    retry_after_s: int = 1
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        pointer: str | None = None,
+        retry_after_s: int | None = None,
+        **context: Scalar,
+    ) -> None:
+        super().__init__(detail, pointer=pointer, **context)
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
 
 
 class Overloaded(Unavailable):
@@ -372,6 +416,13 @@ class Overloaded(Unavailable):
 
     code = "overloaded"
     title = "Overloaded"
+
+
+class TooManyConnections(Unavailable):
+    """The service holds as many connections as it may."""
+
+    code = "too-many-connections"
+    title = "Too many connections"
 
 
 class DeadlineExceeded(Unavailable):

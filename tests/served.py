@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from app.access.guard import Guard
 from app.api.app import create_app
+from app.api.server import Server, connections_of, protocol
 from app.backends.base import Backend
 from app.config import Settings
 from app.encoders.registry import EncoderRegistry
@@ -53,15 +54,19 @@ def served(
     lifespan   False leaves the service as it is before its start
     """
     app = create_app(settings, backend=backend, encoders=encoders, guard=guard)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            lifespan="on" if lifespan else "off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=20,
-        )
+    connections = connections_of(settings, app.state.requests)
+    config = uvicorn.Config(
+        app,
+        http=protocol(connections),
+        ws="none",
+        lifespan="on" if lifespan else "off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=20,
+    )
+    server = Server(
+        config, connections, begin_stop=lambda: lifespan and app.state.service.begin_stop()
     )
     loop = asyncio.new_event_loop()
     # By its protocol asyncio knows that answers are not to wait for each other (TCP_NODELAY).

@@ -18,6 +18,7 @@ from app.access.grants import Grant, Scope
 from app.access.guard import Guard, TokenFiles
 from app.api import openapi, problems
 from app.api.access import Gate
+from app.api.inflight import Inflight
 from app.api.middleware import RequestFrame
 from app.api.routes import collections, embeddings, points, queries, snapshots, status, streams
 from app.api.shortcut import Shortcut
@@ -86,7 +87,10 @@ def create_app(
     app.state.service = None
     app.state.tracing = tracing
     app.state.requests = Requests()
-    app.add_middleware(RequestFrame, requests=app.state.requests)
+    app.state.inflight = Inflight(settings.max_inflight_bytes)
+    app.add_middleware(
+        RequestFrame, requests=app.state.requests, timeout_s=settings.request_timeout
+    )
     app.add_exception_handler(LikewiseError, problems.on_error)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     # Routes are tried in order; their paths are disjoint, so the busiest come first.
@@ -106,6 +110,7 @@ class _Application(FastAPI):
             queries.ENDPOINTS,
             otherwise=super().build_middleware_stack(),
             requests=self.state.requests,
+            timeout_s=self.state.settings.request_timeout,
         )
         if self.guard is not None:
             served = Gate(self.guard, served, requests=self.state.requests)

@@ -5,16 +5,20 @@ A plain ASGI callable, not a `BaseHTTPMiddleware`: that one costs a task and a q
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import random
 import re
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import unexpected
+from app.api.problems import response_to, unexpected
+from app.errors import LikewiseError, MalformedRequest, ShuttingDown
 from app.log import request_id, trace_id
 from app.metrics.accounts import Requests
+from app.service.deadlines import callers_own, deadline
 from app.types import NAME
 
 log = logging.getLogger(__name__)
@@ -22,7 +26,16 @@ log = logging.getLogger(__name__)
 GRANT = "likewise.grant"
 """Where `app.api.access` notes in the scope of a request what its caller may do."""
 
-_PROBES = {"/healthz", "/readyz", "/metrics"}
+GONE = "likewise.gone"
+"""Member of a scope: its client went away, and its task is cancelled for that reason."""
+
+CLIENT_GONE = 499
+"""What the log says where nobody was left to be answered; nginx's number for it."""
+
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Paths that tell how the service is, and are answered when nothing else is."""
+
+_SANE_TIMEOUT = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,9})?")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 # https://www.w3.org/TR/trace-context/, version 00 and whatever later ones put behind it.
 _TRACE_PARENT = re.compile(
@@ -32,22 +45,28 @@ _ids = random.Random()  # noqa: S311  # seeded by the system; an id is no secret
 
 
 class RequestFrame:
-    """Give each request an id, log and count it, and turn a crash into a plain 500."""
+    """Give each request an id and a deadline, log and count it, turn a crash into a plain 500.
 
-    def __init__(self, app: ASGIApp, requests: Requests) -> None:
+    timeout_s  how long a request may wait for its work to begin; its header `X-Request-Timeout`
+               can ask for less
+    """
+
+    def __init__(self, app: ASGIApp, requests: Requests, timeout_s: float = math.inf) -> None:
         self._app = app
         self._requests = requests
+        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.perf_counter()
+        started = time.monotonic()
         self._requests.in_flight += 1
-        given, trace = _incoming_ids(scope)
-        current = given or f"{_ids.getrandbits(128):032x}"
+        given, trace, wanted_s = _incoming(scope)
+        current = given or new_id()
         token = request_id.set(current)
         trace_token = trace_id.set(trace) if trace else None
+        deadline.set(started + self._timeout_s)  # the task ends with the request: no reset
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -61,7 +80,25 @@ class RequestFrame:
             await send(message)
 
         try:
+            if wanted_s is not None:
+                callers_own.set(started + _seconds(wanted_s))
+                deadline.set(min(deadline.get(), callers_own.get()))
             await self._app(scope, receive, send_with_id)
+        except LikewiseError as error:
+            if status:
+                raise
+            scope["problem"] = error.code
+            await response_to(error)(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if GONE in scope:
+                status = status or CLIENT_GONE
+            elif status:
+                raise
+            else:
+                # The grace of a shutdown is over.
+                scope["problem"] = ShuttingDown.code
+                stopped = ShuttingDown("the service stopped before the request was answered")
+                await response_to(stopped)(scope, receive, send_with_id)
         except Exception:
             log.exception("a request failed unexpectedly", extra={"facts": _place(scope)})
             if status:
@@ -69,7 +106,7 @@ class RequestFrame:
             scope["problem"] = "internal"
             await unexpected()(scope, receive, send_with_id)
         finally:
-            took_s = time.perf_counter() - started
+            took_s = time.monotonic() - started
             self._requests.in_flight -= 1
             # The template, not the path: a path holds names that callers chose.
             template = getattr(scope.get("route"), "path", "-")
@@ -82,16 +119,29 @@ class RequestFrame:
                 trace_id.reset(trace_token)
 
 
-def _incoming_ids(scope: Scope) -> tuple[str, str]:
-    """The request's own id and the id of its trace, "" where there is none that is sane."""
-    request, trace = "", ""
+def new_id() -> str:
+    """Make up the id of a request that brings none."""
+    return f"{_ids.getrandbits(128):032x}"
+
+
+def _incoming(scope: Scope) -> tuple[str, str, bytes | None]:
+    """The request's own id, its trace's ("" for one that is not sane), and how long it waits."""
+    request, trace, wanted_s = "", "", None
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             if _SANE_ID.fullmatch(value):
                 request = str(value, "ascii")
         elif name == b"traceparent" and (found := _TRACE_PARENT.fullmatch(value)):
             trace = str(found[1], "ascii")
-    return request, trace
+        elif name == b"x-request-timeout":
+            wanted_s = value
+    return request, trace, wanted_s
+
+
+def _seconds(value: bytes) -> float:
+    if _SANE_TIMEOUT.fullmatch(value) is None:
+        raise MalformedRequest("expected the header X-Request-Timeout: seconds, such as 2.5")
+    return float(value)
 
 
 def _place(scope: Scope) -> dict[str, object]:
@@ -111,7 +161,7 @@ _NOTHING: dict[str, str] = {}
 
 def _log_request(scope: Scope, template: str, status: int, took_s: float) -> None:
     # Probes ask every few seconds, and nobody reads about it.
-    level = logging.DEBUG if template in _PROBES and status == 200 else logging.INFO
+    level = logging.DEBUG if template in PROBES and status == 200 else logging.INFO
     if not log.isEnabledFor(level):
         return
     facts = _place(scope)

@@ -58,7 +58,13 @@ _SCHEMES = {
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
 }
 
-_OF_ALL = {"500": "The service failed"}
+_OF_ALL = {
+    "400": "It is not HTTP, or its deadline is no number",
+    "408": "The request did not arrive in time",
+    "414": "The path and query are too long",
+    "431": "The headers are too large",
+    "500": "The service failed",
+}
 _OF_V1 = {
     "429": "Too many requests wait; see Retry-After",
     "503": "Not available now; see Retry-After",
@@ -69,7 +75,7 @@ _OF_KEYS = {
 }
 _OF_PATHS = {"404": "Something named does not exist", "422": "The request is wrong"}
 _OF_BODIES = {
-    "400": "The body cannot be read",
+    "400": "It is not HTTP, or the body cannot be read",
     "413": "The body is too long",
     "415": "The body is not declared as what is read here",
     "422": "The request is wrong",

@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 STATUS: dict[type[LikewiseError], int] = {
     errors.LikewiseError: 500,
     errors.InvalidRequest: 422,
+    errors.MalformedRequest: 400,
+    errors.TargetTooLong: 414,
+    errors.HeadTooLarge: 431,
+    errors.HeadTooSlow: 408,
     errors.MalformedBody: 400,
     errors.UnsupportedContentType: 415,
     errors.BodyTooLarge: 413,
@@ -65,6 +69,7 @@ STATUS: dict[type[LikewiseError], int] = {
     errors.SnapshotExists: 409,
     errors.Unavailable: 503,
     errors.Overloaded: 429,
+    errors.TooManyConnections: 503,
     errors.DeadlineExceeded: 503,
     errors.EncoderUnavailable: 503,
     errors.StorageFull: 507,
@@ -79,6 +84,18 @@ STATUS: dict[type[LikewiseError], int] = {
 }
 
 MEDIA_TYPE = "application/problem+json"
+
+_LAST_WORDS = (
+    errors.MalformedRequest,
+    errors.TargetTooLong,
+    errors.HeadTooLarge,
+    errors.HeadTooSlow,
+    errors.BodyTooSlow,
+    errors.TooManyConnections,
+    errors.ShuttingDown,
+)
+"""After these the connection is closed: its next request could not be told from the rest of this
+one, or shall not come."""
 
 _MOST_FAULTS = 32  # more help nobody, and a body can be made to hold millions
 _MOST_POINTER_CHARS = 1024
@@ -102,6 +119,8 @@ def response_to(error: LikewiseError) -> Response:
     response = Response(orjson.dumps(problem_of(error)), STATUS[type(error)], media_type=MEDIA_TYPE)
     if isinstance(error, errors.Unavailable):
         response.headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, _LAST_WORDS):
+        response.headers["Connection"] = "close"
     return response
 
 

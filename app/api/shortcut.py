@@ -36,10 +36,14 @@ class Shortcut:
     """Call `endpoints`, by the last part of their path, and pass everything else on."""
 
     def __init__(
-        self, endpoints: Mapping[str, Endpoint], otherwise: ASGIApp, requests: Requests
+        self,
+        endpoints: Mapping[str, Endpoint],
+        otherwise: ASGIApp,
+        requests: Requests,
+        timeout_s: float,
     ) -> None:
         self._otherwise = otherwise
-        self._framed = RequestFrame(_answer, requests)
+        self._framed = RequestFrame(_answer, requests, timeout_s)
         self._endpoints = {
             last: (endpoint, Template(f"/v1/collections/{{name}}/{last}"))
             for last, endpoint in endpoints.items()

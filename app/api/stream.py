@@ -27,6 +27,7 @@ from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Message, Receive, Scope, Send
 
+from app.api.body import PACED, check_fault
 from app.api.lines import BATCH_LINES, LineBatches, LineReader, Parse
 from app.api.problems import log_fault, problem_of
 from app.errors import BodyTooSlow, LikewiseError, MalformedBody, UnsupportedContentType
@@ -66,11 +67,13 @@ async def line_batches(
     )
     batches = LineBatches(reader, parse, most_lines=min(BATCH_LINES, settings.max_batch))
     body = _Body(request.receive, settings.stream_idle_timeout)
+    request.scope[PACED] = True
     try:
         while True:
             failure: LikewiseError | None = None
             try:
                 await body.read(within_s=LINGER_S)
+                check_fault(request)
             except LikewiseError as error:
                 failure = error
             for data in body.taken():

@@ -10,6 +10,7 @@ from typing import IO
 from fastapi import Request, Response
 from starlette.responses import StreamingResponse
 
+from app.api.body import check_fault
 from app.errors import InvalidField, MalformedBody, UnsupportedContentType
 
 MEDIA_TYPE = "application/vnd.likewise.snapshot"
@@ -40,11 +41,13 @@ def announced(request: Request) -> tuple[int | None, str | None]:
 
 
 async def pieces(request: Request) -> AsyncIterator[bytes]:
-    """Give the body as it arrives. Raises MalformedBody if it ends too early."""
+    """Give the body as it arrives. Raises MalformedBody if it ends too early, or BodyTooSlow."""
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise MalformedBody("the body ended before it was complete")
+        if message.get("more_body", False):
+            check_fault(request)
         yield message.get("body", b"")
         if not message.get("more_body", False):
             return

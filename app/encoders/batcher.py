@@ -24,6 +24,7 @@ worker alone.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -40,6 +41,8 @@ from app.tally import POWERS, SECONDS, Histogram
 from app.types import F32
 
 ROUND_BATCHES = 4  # enough texts to sort by length; a newcomer waits for no more than these
+LONGEST_RETRY_S = 60
+BATCHES_REMEMBERED = 8
 CHARS_PER_TOKEN = 4  # English word pieces; with other scripts a round is a few batches more
 
 logger = logging.getLogger(__name__)
@@ -89,6 +92,7 @@ class Batcher:
         self._texts, self._tokens = Histogram(POWERS), Histogram(POWERS)
         self._seconds = Histogram(SECONDS)
         self._failed = 0
+        self._text_s = 0.0  # seconds a text, decaying
         self._worker = threading.Thread(
             target=self._work, name=f"batcher-{encoder.name}", daemon=True
         )
@@ -111,6 +115,7 @@ class Batcher:
                 raise Overloaded(
                     f"{len(self._waiting)} texts wait for {self._encoder.name} and at most "
                     f"{self._queue} may; send the request again later",
+                    retry_after_s=self._retry_after_s(),
                     encoder=self._encoder.name,
                 )
             if count:
@@ -203,9 +208,11 @@ class Batcher:
             self._fail([place for places, _ in batch for place in places], exc)
             return
         # Before the callers hear of it: who was answered finds the batch in the account.
-        self._seconds.note(time.perf_counter() - begun_s)
+        took_s = time.perf_counter() - begun_s
+        self._seconds.note(took_s)
         self._texts.note(len(batch))
         self._tokens.note(sum(len(ids) for _, ids in batch))
+        self._text_s += (took_s / len(batch) - self._text_s) / BATCHES_REMEMBERED
         for (places, ids), vector in zip(batch, vectors, strict=True):
             for job, text in places:
                 job.put(text, vector, len(ids))
@@ -222,6 +229,10 @@ class Batcher:
             )
             error.__cause__ = exc
             job.fail(error)
+
+    def _retry_after_s(self) -> int:
+        """How long the texts that wait will take, in whole seconds from 1 to 60."""
+        return max(1, min(LONGEST_RETRY_S, math.ceil(len(self._waiting) * self._text_s)))
 
     def _out_of_time(self) -> bool:
         return self._closing_at is not None and time.monotonic() >= self._closing_at

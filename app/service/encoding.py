@@ -8,7 +8,6 @@ collection names it, and when a text needs it; after a failure, not again for a 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import queue
 import threading
@@ -21,6 +20,7 @@ import numpy as np
 from app.encoders.base import Encoded, EncoderInfo, EncoderStatistics, Status, TextKind
 from app.encoders.registry import EncoderRegistry
 from app.errors import EncoderUnavailable, LikewiseError, ShuttingDown
+from app.service.deadlines import in_time
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +88,12 @@ class Encoding:
     async def encode(self, name: str, texts: Sequence[str], kind: TextKind) -> Encoded:
         """Encode texts in order, in chunks so that nobody waits behind all of them.
 
-        Raises what `EncoderRegistry.submit` and its future raise.
+        Raises what `EncoderRegistry.submit` and its future raise, and DeadlineExceeded.
         """
         parts: list[Encoded] = []
         for start in range(0, len(texts), self._chunk):
             chunk = list(texts[start : start + self._chunk])
-            parts.append(await asyncio.wrap_future(self._registry.submit(name, chunk, kind)))
+            parts.append(await in_time(self._registry.submit(name, chunk, kind)))
         if len(parts) == 1:
             return parts[0]
         return Encoded(

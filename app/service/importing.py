@@ -30,6 +30,7 @@ from typing import NamedTuple, TypeVar
 
 from app.attributes.schema import check_conforms
 from app.errors import InvalidRequest, LikewiseError, Overloaded
+from app.service.deadlines import restart
 from app.service.requests import NewPoint
 from app.service.writing import Draft
 from app.types import Definition
@@ -154,9 +155,13 @@ async def _following(batches: AsyncIterator[LineBatch]) -> LineBatch | None:
 
 
 async def patiently(work: Callable[[], Awaitable[Result]]) -> Result:
-    """Do work again and again while the service is overloaded, for `PATIENCE_S` at most."""
+    """Do work again and again while the service is overloaded, for `PATIENCE_S` at most.
+
+    A stream has no deadline but its caller's: each part of it has time anew.
+    """
     waited_s, pause_s = 0.0, 0.05
     while True:
+        restart(PATIENCE_S)
         try:
             return await work()
         except Overloaded:

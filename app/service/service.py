@@ -154,6 +154,8 @@ class Service:
             restored=self._want_encoders,
             max_bytes=settings.max_snapshot_bytes,
         )
+        lanes = (self._search, self._write, self._control, self.snapshots.lane)
+        self.lanes = {lane.name: lane for lane in lanes}
         self.work = Work()
         self.on_stage: OnStage | None = None
         self._self_check: SelfCheck | None = None
@@ -172,19 +174,23 @@ class Service:
             self._self_check.start()
         self.state = "running"
 
+    def begin_stop(self) -> None:
+        """Say from now on that the service is stopping; what was accepted is still finished."""
+        self.state = "stopping"
+
     async def close(self) -> None:
         """Finish accepted work, then close encoders and backend. No request may come after."""
-        self.state = "stopping"
+        self.begin_stop()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
         with ExitStack() as last_first:  # each is closed whatever happens to the others
             last_first.callback(self._backend.close)
             last_first.callback(self._encoding.close)
-            last_first.callback(self.snapshots.close)
             if self._self_check is not None:
                 last_first.callback(self._self_check.close)
-            for lane in (self._search, self._write, self._control, self._probes):
+            last_first.callback(self._probes.close)
+            for lane in self.lanes.values():
                 last_first.callback(lane.close)
 
     # ── collections ──────────────────────────────────────────────────────────────────────────
@@ -633,8 +639,7 @@ class Service:
         return {"status": "ok", "detail": "", **facts}
 
     def _queues(self) -> dict[str, Queue]:
-        lanes = (self._search, self._write, self._control)
-        return {lane.name: Queue(lane.waiting, lane.limit) for lane in lanes}
+        return {name: Queue(lane.waiting, lane.limit) for name, lane in self.lanes.items()}
 
     def _queues_health(self) -> dict[str, Any]:
         queues = self._queues()

@@ -29,6 +29,7 @@ class SnapshotKeeping:
     """The use cases of snapshots over one backend.
 
     quick     lane of what is done at once
+    lane      lane of what is not; the caller closes it
     restored  told of each collection that was restored
     """
 
@@ -44,17 +45,13 @@ class SnapshotKeeping:
         self._quick = quick
         self._restored = restored
         self._max_bytes = max_bytes
-        self._long = Lane("snapshot", threads=1, queue=WAITING)
-
-    def close(self) -> None:
-        """Finish the accepted jobs. Blocks."""
-        self._long.close()
+        self.lane = Lane("snapshot", threads=1, queue=WAITING, patient=True)
 
     async def take(self, collection: str, name: str | None) -> SnapshotInfo:
         """Keep the present state of a collection, under its name and the time if there is none."""
         check_name(collection, "collection")
         kept = _name_for(collection) if name is None else check_name(name, "snapshot", "/name")
-        return await self._long.run(lambda: self._snapshots().take(collection, kept))
+        return await self.lane.run(lambda: self._snapshots().take(collection, kept))
 
     async def describe(self, name: str) -> SnapshotInfo:
         """Describe one snapshot."""
@@ -93,7 +90,7 @@ class SnapshotKeeping:
             self._restored(info)
             return info
 
-        return await self._long.run(work)
+        return await self.lane.run(work)
 
     async def receive(
         self, name: str, pieces: AsyncIterator[bytes], *, size: int | None, sha256: str | None
@@ -121,7 +118,7 @@ class SnapshotKeeping:
                     await asyncio.to_thread(incoming.write, bytes(waiting))
                     waiting.clear()
             await asyncio.to_thread(incoming.write, bytes(waiting))
-            return await self._long.run(partial(incoming.keep, name, sha256=sha256))
+            return await self.lane.run(partial(incoming.keep, name, sha256=sha256))
         finally:
             # Not awaited: the request may be cancelled, and a `keep` that has begun is waited for.
             asyncio.get_running_loop().run_in_executor(None, incoming.discard)

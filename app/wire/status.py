@@ -40,7 +40,7 @@ class Info(WireModel):
 
 
 class Limits(WireModel):
-    """The limits that requests are held to."""
+    """The limits that requests are held to. Times are seconds."""
 
     max_body_bytes: int
     max_batch: int
@@ -52,6 +52,16 @@ class Limits(WireModel):
     max_attributes_bytes: int
     max_line_bytes: int
     max_import_bytes: int
+    max_connections: int
+    max_inflight_bytes: int
+    request_timeout: float
+    head_timeout: float
+    body_timeout: float
+    max_head_bytes: int
+    max_headers: int
+    max_target_bytes: int
+    max_json_depth: int
+    max_filter_depth: int
 
 
 class Fault(WireModel):

@@ -61,9 +61,11 @@ class InProcess:
         check(self.app.openapi(), answer)
         return answer
 
-    async def ask(self, method: str, path: str, body: Any) -> httpx.Response:
+    async def ask(
+        self, method: str, path: str, body: Any, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
         """Send JSON from a coroutine that `run` awaits."""
-        return await self._client.request(method, path, json=body)
+        return await self._client.request(method, path, json=body, headers=headers)
 
     def get(self, path: str) -> httpx.Response:
         """GET."""

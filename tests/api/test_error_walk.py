@@ -338,6 +338,11 @@ FROM_BELOW: tuple[type[LikewiseError], ...] = (
     errors.ServerFault,
     errors.StoredDataError,
     # The tests of admission make these conditions.
+    errors.MalformedRequest,
+    errors.TargetTooLong,
+    errors.HeadTooLarge,
+    errors.HeadTooSlow,
+    errors.TooManyConnections,
     errors.BodyTooSlow,
     errors.DeadlineExceeded,
     # A disk or a directory that went bad under a running service (tests/recovery).

@@ -33,7 +33,8 @@ def test_limits_are_those_of_the_settings(tmp_path: Path) -> None:
     with running(settings(tmp_path, max_k=7), ReferenceBackend()) as app:
         limits = app.get("/v1/limits").json()
     assert limits["max_k"] == 7
-    assert len(limits) == 10
+    assert limits["max_filter_depth"] == 32
+    assert len(limits) == 20
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from app.api.body import INLINE_BYTES
 from app.backends.base import Answer, CollectionInfo, Search, Storage
 from tests.metrics.reading import read, value
 from tests.reference_backend import ReferenceBackend
@@ -147,3 +149,82 @@ def test_searches_above_the_queue_are_refused_while_writes_go_on(tmp_path: Path)
             assert int(answer.headers["retry-after"]) >= 1
         assert [answer.status_code for answer in (*answered, written)] == [200] * 4
         assert app.post("/v1/collections/c/query", {"vector": [1]}).status_code == 200
+
+
+def test_a_request_whose_time_is_over_is_not_begun(tmp_path: Path) -> None:
+    backend = Gated()
+    with running(settings(tmp_path, search_threads=1), backend) as app:
+        app.put("/v1/collections/c", {"dimension": 1})
+
+        async def scenario() -> tuple[httpx.Response, float]:
+            query = ("POST", "/v1/collections/c/query")
+            holding = asyncio.ensure_future(app.ask(*query, {"vector": [1]}))
+            await asyncio.sleep(0)
+            begun = time.monotonic()
+            late = await app.ask(*query, {"vector": [1]}, {"x-request-timeout": "0.05"})
+            took_s = time.monotonic() - begun
+            backend.gate.set()
+            assert (await holding).status_code == 200
+            return late, took_s
+
+        late, took_s = app.run(scenario())
+        assert late.status_code == 503
+        assert late.json()["type"] == "urn:likewise:problem:deadline-exceeded"
+        assert int(late.headers["retry-after"]) >= 1
+        assert 0.05 <= took_s < 5
+
+
+def test_a_caller_cannot_ask_for_more_time_than_there_is(tmp_path: Path) -> None:
+    with running(settings(tmp_path, request_timeout=1e-9), ReferenceBackend()) as app:
+        for wanted in ("1000", "999999999.999999999"):
+            answer = app.send("GET", "/v1/collections", headers={"x-request-timeout": wanted})
+            assert answer.status_code == 503
+        assert app.get("/healthz").status_code == 200
+    with running(settings(tmp_path), ReferenceBackend()) as app:
+        for wrong in ("", "x", "-1", "1e9", "inf", "nan", "1,5", " 1s", "9" * 10):
+            answer = app.send("GET", "/v1/collections", headers={"x-request-timeout": wrong})
+            assert answer.json()["type"] == "urn:likewise:problem:malformed-request", wrong
+        answer = app.send("GET", "/v1/collections", headers={"x-request-timeout": "2.5"})
+        assert answer.status_code == 200
+
+
+def test_bytes_in_work_are_bounded_and_given_back(tmp_path: Path) -> None:
+    backend = Gated()
+    size = 3 * INLINE_BYTES
+    bounded = settings(tmp_path, max_inflight_bytes=2 * size)
+    with running(bounded, backend) as app:
+        app.put("/v1/collections/c", {"dimension": 1})
+        query = ("POST", "/v1/collections/c/query")
+        large = {"vector": [1], "fields": ["x" * size]}
+        inflight = app.app.state.inflight
+
+        async def scenario() -> list[httpx.Response]:
+            holding = asyncio.ensure_future(app.ask(*query, large))
+            while not inflight.held:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0)
+            refused = await app.ask(*query, large)
+            small = asyncio.ensure_future(app.ask(*query, {"vector": [1]}))
+            backend.gate.set()
+            return [await holding, refused, await small]
+
+        held, refused, small = app.run(scenario())
+        assert refused.json()["type"] == "urn:likewise:problem:overloaded"
+        assert small.status_code == 200
+        assert held.status_code in (200, 422)
+        assert (inflight.held, inflight.refused) == (0, 1)
+
+
+def test_bytes_of_undeclared_length_are_counted_as_they_come(tmp_path: Path) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            inflight_seen.append(app.app.state.inflight.held)
+            yield b" " * INLINE_BYTES
+
+    inflight_seen: list[int] = []
+    with running(settings(tmp_path), ReferenceBackend()) as app:
+        json = {"content-type": "application/json"}
+        answer = app.send("PUT", "/v1/collections/d", content=chunks(), headers=json)
+        assert answer.status_code == 400
+        assert inflight_seen[0] == 0
+        assert inflight_seen[-1] >= 60 * INLINE_BYTES
+        assert app.app.state.inflight.held == 0

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from compose_spec import PyCompose
 
-from app.__main__ import GRACE_S
 from app.api.app import open_guard
+from app.api.server import GRACE_S
 from app.config import Settings, read_settings
 
 from .reading import (

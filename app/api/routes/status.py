@@ -8,12 +8,23 @@ from app import __version__
 from app.access.grants import Scope
 from app.api.access import grant_of
 from app.api.answers import answer
+from app.api.connection import HEAD_BYTES, HEADERS, TARGET_BYTES
 from app.api.service import service_of
+from app.attributes.filter import MAX_DEPTH
 from app.metrics.exposition import CONTENT_TYPE, Told, rendered
 from app.service.service import Figures
 from app.wire.status import Health, Info, Limits, Readiness
 
 router = APIRouter(tags=["status"])
+
+_FIXED = {
+    "max_head_bytes": HEAD_BYTES,
+    "max_headers": HEADERS,
+    "max_target_bytes": TARGET_BYTES,
+    "max_json_depth": 200,  # pydantic's parser; a test holds it to that
+    "max_filter_depth": MAX_DEPTH,
+}
+"""Limits that are no settings."""
 
 
 @router.get("/healthz", response_model=Health)
@@ -75,4 +86,5 @@ async def info() -> Response:
 async def limits(request: Request) -> Response:
     """Tell the limits that requests are held to."""
     settings = service_of(request).settings
-    return answer({name: getattr(settings, name) for name in Limits.model_fields})
+    chosen = {n: getattr(settings, n) for n in Limits.model_fields if n not in _FIXED}
+    return answer({**chosen, **_FIXED})
