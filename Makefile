@@ -10,7 +10,7 @@ MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup models run demo test crash-test model-test stress fuzz fuzz-snapshots \
-	lint types check fmt bench bench-filtered bench-http churn image clean
+	lint types check fmt bench bench-filtered bench-http churn soak image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,10 @@ bench-http: $(BENCH_READY) ## Compare queries over HTTP with chromadb's server (
 
 churn: $(READY) ## Rewrite a collection ten times and compare it with a fresh one (ARGS=--quick)
 	@$(BIN)/python -m bench.churn $(ARGS)
+
+soak: $(READY) ## Twice the capacity for a quarter of an hour (ARGS="--minutes 15")
+	@$(BIN)/likewise warm
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 image: ## Build the container image (needs a Docker engine)
 	docker build -f docker/Dockerfile -t likewise .

@@ -61,9 +61,9 @@ def request(address: Address, method: str, path: str, body: bytes) -> bytes:
 
 def answers(address: Address, requests: Sequence[bytes]) -> list[tuple[int, bytes]]:
     """Send one request after the other; returns (status, body) of each."""
-    connection = _Connection(address)
+    connection = Connection(address)
     got = []
-    with _selector([connection]) as selector:
+    with selecting([connection]) as selector:
         for one in requests:
             connection.send(one, 0.0, selector)
             while not connection.poll(selector):
@@ -76,10 +76,10 @@ def closed_loop(
     address: Address, requests: Sequence[bytes], *, connections: int, seconds: float
 ) -> Load:
     """Keep every connection busy for `seconds`, with the requests in turn."""
-    opened = [_Connection(address) for _ in range(connections)]
+    opened = [Connection(address) for _ in range(connections)]
     latencies: list[float] = []
     failed = sent = 0
-    with _selector(opened) as selector, _undisturbed():
+    with selecting(opened) as selector, _undisturbed():
         begun = time.perf_counter()
         deadline = begun + seconds
         for connection in opened:
@@ -87,7 +87,7 @@ def closed_loop(
             sent += 1
         busy = len(opened)
         while busy:
-            for connection in _ready(selector, deadline + GRACE_S):
+            for connection in ready(selector, deadline + GRACE_S):
                 if not connection.poll_once(selector):
                     continue
                 now = time.perf_counter()
@@ -114,12 +114,12 @@ def open_loop(
     """Have requests due `rate` times a second on average; at most `connections` are under way."""
     gaps = np.random.default_rng(seed).exponential(1 / rate, max(1, round(rate * seconds)))
     due_after = np.cumsum(gaps).tolist()
-    opened = [_Connection(address) for _ in range(connections)]
+    opened = [Connection(address) for _ in range(connections)]
     idle = deque(opened)
     waiting: deque[float] = deque()
     latencies: list[float] = []
     failed = sent = 0
-    with _selector(opened) as selector, _undisturbed():
+    with selecting(opened) as selector, _undisturbed():
         begun = time.perf_counter()
         last = begun + due_after[-1] + GRACE_S
         arrivals = iter(due_after)
@@ -132,7 +132,7 @@ def open_loop(
             while waiting and idle:
                 idle.popleft().send(requests[sent % len(requests)], waiting.popleft(), selector)
                 sent += 1
-            for connection in _ready(selector, last, until=upcoming):
+            for connection in ready(selector, last, until=upcoming):
                 if connection.poll_once(selector):
                     latencies.append(time.perf_counter() - connection.due)
                     failed += connection.status != 200
@@ -147,7 +147,7 @@ def _load(latencies: list[float], failed: int, seconds: float) -> Load:
     )
 
 
-class _Connection:
+class Connection:
     """One kept-alive connection with at most one request under way, due at `due`."""
 
     def __init__(self, address: Address) -> None:
@@ -157,6 +157,7 @@ class _Connection:
         self.due = 0.0
         self.status = 0
         self.body = b""
+        self.last = False  # whether the server closes the connection behind this answer
         self._unsent = memoryview(b"")
         self._received = bytearray()
         self._length = 0  # of head and body, once the head is there
@@ -176,7 +177,7 @@ class _Connection:
         """Wait for something to happen; whether the answer is complete."""
         (complete,) = [
             connection.poll_once(selector)
-            for connection in _ready(selector, time.perf_counter() + GRACE_S)
+            for connection in ready(selector, time.perf_counter() + GRACE_S)
         ] or [False]
         return complete
 
@@ -202,6 +203,7 @@ class _Connection:
             if not found:
                 raise ValueError("an answer without Content-Length")
             self.status = int(head[9:12])
+            self.last = b"\r\nconnection: close" in head
             self._length = end + 4 + int(rest.split(b"\r\n", 1)[0])
         if len(self._received) < self._length:
             return False
@@ -216,9 +218,9 @@ class _Connection:
             pass
 
 
-def _ready(
+def ready(
     selector: selectors.BaseSelector, last: float, until: float = float("inf")
-) -> Iterator[_Connection]:
+) -> Iterator[Connection]:
     """Wait for connections on which something happened, but not past `until`."""
     now = time.perf_counter()
     if now > last:
@@ -229,7 +231,7 @@ def _ready(
 
 
 @contextmanager
-def _selector(connections: Sequence[_Connection]) -> Iterator[selectors.BaseSelector]:
+def selecting(connections: Sequence[Connection]) -> Iterator[selectors.BaseSelector]:
     with selectors.DefaultSelector() as selector:
         for connection in connections:
             selector.register(connection.socket, selectors.EVENT_READ, connection)
