@@ -12,7 +12,7 @@ def test_a_server_at_twice_its_load_loses_nothing_and_stops_in_order() -> None:
     failed = [v for v in report.verdicts if not v.holds and "flat" not in v.claim]
     assert not failed
     assert report.acknowledged > 100
-    assert len(report.rows) >= 3
+    assert len(report.rows) >= 2
 
 
 def stored(block: int, state: tuple[int, int]) -> dict[int, dict[str, object]]:
