@@ -50,6 +50,7 @@ def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
         )
     if mode != "create" and not path.is_file():
         raise CorruptFile("the collection's database is missing", path=str(path))
+    new = mode == "create" and (not path.exists() or path.stat().st_size == 0)
     connection: Connection | None = None
     try:
         connection = sqlite3.connect(
@@ -61,7 +62,7 @@ def connect(path: Path, mode: Mode, *, sync: bool = True) -> Connection:
         )
         if mode != "read":
             connection.execute("PRAGMA page_size = 8192")  # two 384-d vectors a leaf, not one
-            if mode == "create":  # only an empty database takes it
+            if new:  # only an empty one takes it, and another one is written to all the same
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")

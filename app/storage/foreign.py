@@ -23,6 +23,9 @@ from app.storage.schema import VERSION, statements
 _MOST_ROW = 2**62  # what comes next must stay far from SQLite's last number
 
 
+_WRITABLE = (b"\x01\x01", b"\x02\x02")  # write and read version: by a journal, by a log
+
+
 class ForeignStore:
     """An unchecked database. For one thread; `close` lets go of it."""
 
@@ -30,6 +33,13 @@ class ForeignStore:
         """Open a file, reading nothing yet. Raises InvalidSnapshot."""
         self._fields = fields
         self._version = 0
+        # A database that asks for a newer SQLite to write it can be read, and is of no use.
+        # Source: "Database File Format", 1.3.4, https://www.sqlite.org/fileformat.html
+        with path.open("rb") as file:
+            if file.read(20)[18:] not in _WRITABLE:
+                raise InvalidSnapshot(
+                    "the store of the snapshot is no database that can be written"
+                )
         with _suspicious():
             self._connection = connect_foreign(path)
 
