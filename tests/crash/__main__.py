@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from app.storage.write_points import WritePoint
-from tests.crash.rounds import crash
+from tests.crash.rounds import RESTORING, crash
 
 
 def main() -> None:
@@ -31,6 +31,7 @@ def main() -> None:
             points=points,
             builds=given.kills // 20,
             stops=given.kills // 20,
+            restoring=[point for point in RESTORING if point in points],
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )
     print(report.table())

@@ -6,13 +6,15 @@ Told by the environment:
                     begun, and "!NAME" for the point at which the process was killed
     CRASH_AT        NAME:n:seconds, to kill the service at the n-th time that the point is reached
                     in one process, counted from so many seconds after the start; or empty
-    CRASH_FULL      share of transactions in which the disk is said to be full
+    CRASH_FULL      share of transactions, and of files to be named, in which the disk is said to be
+                    full
     CRASH_SERVICE   the service's process
     CRASH_BORN      when it began (time.monotonic)
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -23,6 +25,7 @@ import time
 from app.storage.write_points import WritePoint, observe
 
 _WRITTEN = {WritePoint.STORE_WRITTEN, WritePoint.CATALOG_WRITTEN}
+_FILES = {WritePoint.SNAPSHOT_MADE, WritePoint.COLLECTION_MADE}
 
 
 def install() -> None:
@@ -51,5 +54,7 @@ def install() -> None:
                     os.kill(os.getpid(), signal.SIGKILL)
         if point in _WRITTEN and dice.random() < full:
             raise sqlite3.OperationalError("database or disk is full")
+        if point in _FILES and dice.random() < full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     observe(observer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import signal
@@ -31,6 +32,19 @@ _TRIES = 6
 _FOLDERS = ("FOLDER", "SEGMENTS", "COVERS")
 _FULL = {WritePoint.RESERVE_GIVEN, WritePoint.RESERVE_MADE}
 
+RESTORING = [
+    WritePoint.COLLECTION_MADE,
+    WritePoint.COLLECTION_NAMED,
+    WritePoint.CATALOG_WRITTEN,
+    WritePoint.CATALOG_COMMITTED,
+    WritePoint.DROP_MARKED,
+    WritePoint.DROP_UNLISTED,
+    WritePoint.COLLECTION_LISTED,
+    WritePoint.DROP_RENAMED,
+    WritePoint.DROP_REMOVED,
+]
+"""What a restored collection passes that replaces another one."""
+
 
 @dataclass(slots=True)
 class Report:
@@ -44,9 +58,12 @@ class Report:
     stops: int = 0
     damaged: int = 0
     killed_at: Counter[str] = field(default_factory=Counter)
+    killed_restoring_at: Counter[str] = field(default_factory=Counter)
     reached: Counter[str] = field(default_factory=Counter)
     counts: Counts = field(default_factory=Counts)
     checked_points: int = 0
+    downloaded: int = 0
+    restored: int = 0
     happened: int = 0
     not_happened: int = 0
     found: int = 0
@@ -68,6 +85,8 @@ class Report:
     def take(self, findings: Findings) -> None:
         """Add what one verification found."""
         self.checked_points += findings.points
+        self.downloaded += findings.downloaded
+        self.restored += findings.restored
         self.happened += findings.happened
         self.not_happened += findings.not_happened
         self.found += findings.found
@@ -78,29 +97,41 @@ class Report:
 
     def table(self) -> str:
         """Render it for people."""
-        lines = [f"{'write point':<20} {'reached':>9} {'killed at':>9}   what has just been done"]
+        lines = [
+            f"{'write point':<20} {'reached':>9} {'killed at':>9} {'restoring':>9}   "
+            "what has just been done"
+        ]
         for point in WritePoint:
             name = point.name
             lines.append(
-                f"{name:<20} {self.reached[name]:>9} {self.killed_at[name]:>9}   {point.value}"
+                f"{name:<20} {self.reached[name]:>9} {self.killed_at[name]:>9} "
+                f"{self.killed_restoring_at[name] or '':>9}   {point.value}"
             )
         counts = self.counts
         lines += [
             "",
             f"seed {self.seed}, {self.seconds:.0f} s, {self.starts} starts",
             f"kills   {self.random_kills} at random ({self.kills_at_start} of them while starting),"
-            f" {sum(self.killed_at.values())} at write points, {self.kills_of_builds} of a build "
-            f"process alone; {self.stops} orderly stops; {self.damaged} times a derived file was "
-            "damaged before a start",
+            f" {sum(self.killed_at.values())} at write points, "
+            f"{sum(self.killed_restoring_at.values())} at those of a restore that replaces, "
+            f"{self.kills_of_builds} of a build process alone; {self.stops} orderly stops; "
+            f"{self.damaged} times a derived file was damaged before a start",
             f"writes  {counts.acknowledged} acknowledged (with {counts.points} points), "
             f"{counts.refused} refused, {counts.unknown} cut off: {self.happened} of them happened,"
             " as a whole",
-            f"checked {self.checked_points} points after starts; "
+            f"of them acknowledged and cut off, snapshots: {_pairs(counts)}",
+            f"checked {self.checked_points} points after starts, {self.downloaded} downloads and "
+            f"{self.restored} restored snapshots; "
             f"recall of graphs {self.recall:.3f}",
             f"lost {len(self.lost)}, torn {len(self.torn)}, wrong {len(self.wrong)}",
             *self.faults[:20],
         ]
         return "\n".join(lines)
+
+
+def _pairs(counts: Counts) -> str:
+    names = ("take", "restore", "replace", "remove")
+    return ", ".join(f"{name} {counts.snapshots[name]} + {counts.cut[name]}" for name in names)
 
 
 class Run:
@@ -114,6 +145,7 @@ class Run:
         self._writers: list[Writer] = []
         self._prepared = False
         self._ended_by_us = False
+        self._cut: Counter[str] = Counter()  # calls about snapshots in this round
         for name, kind in (*SHARED.items(), *OWNED.items()):
             for _ in range(_SHARERS if name in SHARED else 1):
                 dice = random.Random(self._dice.random())
@@ -141,8 +173,8 @@ class Run:
                 )
         self.report.random_kills += 1
 
-    def kill_at(self, point: WritePoint) -> None:
-        """Rounds until one ends at the point."""
+    def kill_at(self, point: WritePoint, *, restoring: bool = False) -> None:
+        """Rounds until one ends at the point; or at the point, in a restore that replaces."""
         for attempt in range(_TRIES):
             times, after_s = self._dice.randint(1, 4), self._dice.uniform(0, 1.5)
             if attempt or point is WritePoint.DAMAGE_UNLISTED:
@@ -152,14 +184,22 @@ class Run:
             at = f"{point.name}:{times}:{after_s:.3f}"
             damage = point is WritePoint.DAMAGE_UNLISTED
             with self._round(at=at, full=0.03 if point in _FULL else 0.0, damage=damage) as service:
-                self._verified(service)
+                self._verified(service, restore=not restoring)
+                for writer in self._writers:
+                    writer.restoring = restoring and writer.alone
                 quiet = point is WritePoint.COVERS_SWITCHED
                 self._write(service, _LONGEST_S, quiet_after_s=0.5 if quiet else _LONGEST_S)
+            for writer in self._writers:
+                writer.restoring = False
             if f"!{point.name}" in service.hits():
-                self.report.killed_at[point.name] += 1
-                return
+                if not restoring:
+                    self.report.killed_at[point.name] += 1
+                    return
+                if self._cut["replace"]:
+                    self.report.killed_restoring_at[point.name] += 1
+                    return
             self.report.random_kills += 1
-        self.report.wrong.append(f"{point.name} is not reached")
+        self.report.wrong.append(f"{point.name} is not reached" + " restoring" * restoring)
 
     def kill_a_build(self) -> None:
         """The service must go on without its build process."""
@@ -205,6 +245,7 @@ class Run:
         if damage or (damage is None and self._dice.random() < 0.1):
             self._damage()
         self._ended_by_us = False
+        self._cut.clear()
         service = self._launcher.start(at=at, full=full)
         self.report.starts += 1
         with contextlib.suppress(Dead):  # by its own observer, while it starts or is verified
@@ -223,7 +264,7 @@ class Run:
             self._say("\n".join(told[-60:]))
             raise Faulty
 
-    def _verified(self, service: Service) -> None:
+    def _verified(self, service: Service, *, restore: bool | None = None) -> None:
         service.wait_for_start()
         client = service.client()
         try:
@@ -231,7 +272,11 @@ class Run:
                 for name, kind in SHARED.items():
                     client.ask("PUT", f"/v1/collections/{name}", kind.body(8))
                 self._prepared = True
-            self.report.take(verify(client, self._writers, self._dice.randrange(2**32)))
+            if restore is None:
+                restore = self._dice.random() < 0.5
+            seed = self._dice.randrange(2**32)
+            data = self._launcher.data
+            self.report.take(verify(client, self._writers, data, seed, restore=restore))
         finally:
             client.close()
 
@@ -279,6 +324,7 @@ class Run:
             thread.join()
         for writer in self._writers:
             self.report.counts.add(writer.counts)
+            self._cut.update(writer.counts.cut)
             writer.counts = Counts()
             self.report.wrong += writer.faults
         for reader in readers:
@@ -308,9 +354,13 @@ def crash(
     points: Sequence[WritePoint],
     builds: int,
     stops: int,
+    restoring: Sequence[WritePoint] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Kill a service so often at random, and once at each point, in an order drawn by the seed."""
+    """Kill a service so often at random, and once at each point, in an order drawn by the seed.
+
+    restoring   points to kill at once more, in a restore that replaces
+    """
     run = Run(folder, seed, say)
     began = time.monotonic()
     rounds: list[Callable[[], None]] = [
@@ -318,6 +368,7 @@ def crash(
         *[run.kill_a_build] * builds,
         *[run.stop] * stops,
         *[lambda point=point: run.kill_at(point) for point in points],  # type: ignore[misc]  # mypy infers no defaults of lambdas
+        *[functools.partial(run.kill_at, point, restoring=True) for point in restoring],
     ]
     random.Random(seed).shuffle(rounds)
     try:

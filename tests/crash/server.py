@@ -59,24 +59,28 @@ def _serve(environment: dict[str, str], log: str) -> None:
     _hurry()
     install()
     sys.argv = ["likewise", "serve"]
+    status = 1
     try:
         command_line()
+    except SystemExit as exc:
+        status = exc.code if isinstance(exc.code, int) else 1
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(1)
+        os._exit(status)
 
 
 def _hurry() -> None:
-    """Have everything that happens in hours happen in seconds: builds, covers, checkpoints."""
+    """Have happen in seconds what happens in hours: builds, covers, checkpoints, upkeep."""
     import app.api.app
     from app.backends.local import LocalBackend
-    from app.engine import builder, builds
+    from app.engine import builder, builds, keeper
     from app.planner.costs import Costs
     from app.storage import database
 
     builder._BOOT = _BOOT
     builder._TICK_S, builder._IDLE_S, builder._FIRST_PAUSE_S = 0.05, 0.0, 0.1
+    keeper._TICK_S, keeper._IDLE_S, keeper._PAUSE_S = 0.1, 0.2, 0.1
     builds.WORTH_COVERS_NS = 1.0
     # Walks are said to be cheap, so that graphs and covers of some dozens of rows are worth it.
     cheap = Costs(code_scan_fixed_ns=40, scan_fixed_ns=40, visits_fixed=1, visits_per_ef=0.5)

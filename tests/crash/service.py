@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import re
@@ -160,6 +161,15 @@ class Client:
         status, answer = self.call(method, path, body)
         assert status < 300, (method, path, status, answer)
         return answer
+
+    def digest(self, path: str) -> tuple[str, str]:
+        """Download a file: the SHA-256 of what came, and the one that it is said to have."""
+        try:
+            response = self._http.get(path)
+        except httpx.TransportError as exc:
+            raise Dead from exc
+        assert response.status_code == 200, (path, response.status_code, response.text)
+        return hashlib.sha256(response.content).hexdigest(), response.headers["etag"].strip('"')
 
     def close(self) -> None:
         self._http.close()

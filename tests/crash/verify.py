@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from app.types import F64, PointId
 from tests.crash.service import Client, vector_from_wire, vector_to_wire
-from tests.crash.work import GROUPS, Part, State, Stored, Writer
+from tests.crash.work import GROUPS, Kind, Part, State, Stored, World, Writer
+
+PROOF = "proof"
+"""The collection that snapshots are restored as, to look into them."""
 
 _K = 10
 _TOLERANCE = 1e-4  # of scores: float32 sums against float64
@@ -23,6 +28,8 @@ class Findings:
     points: int = 0
     happened: int = 0
     not_happened: int = 0
+    downloaded: int = 0
+    restored: int = 0
     lost: list[str] = field(default_factory=list)
     torn: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -34,20 +41,90 @@ class Findings:
         return [*self.lost, *self.torn, *self.wrong]
 
 
-def verify(client: Client, writers: Sequence[Writer], seed: int) -> Findings:
-    """Compare everything; afterwards each writer knows what its last call came to."""
+def verify(
+    client: Client, writers: Sequence[Writer], data: Path, seed: int, *, restore: bool
+) -> Findings:
+    """Compare everything; afterwards each writer knows what its last call came to.
+
+    data      the service's directory, searched for what a crash may have left
+    restore   whether to restore a snapshot and look into it
+    """
     findings = Findings()
+    dice = np.random.default_rng(seed)
     infos = {i["name"]: i for i in client.ask("GET", "/v1/collections")["collections"]}
-    strangers = set(infos) - {writer.collection for writer in writers}
+    told = {s["name"]: s["sha256"] for s in client.ask("GET", "/v1/snapshots")["snapshots"]}
+    _search_leftovers(data, infos, told, findings)
+    alone = [writer for writer in writers if writer.alone]
+    known = {writer.collection for writer in writers} | {writer.copy for writer in alone} | {PROOF}
+    if set(infos) - known:
+        findings.wrong.append(f"there are collections {sorted(set(infos) - known)}")
+    strangers = {name for name in told if not any(writer.took(name) for writer in writers)}
     if strangers:
-        findings.wrong.append(f"there are collections {sorted(strangers)}")
+        findings.wrong.append(f"there are snapshots {sorted(strangers)}")
     for name in sorted({writer.collection for writer in writers}):
         own = [writer for writer in writers if writer.collection == name]
         there = _everything(client, name) if name in infos else None
-        _compare(own, there, infos.get(name), findings)
-        if there is not None and not findings.faults:
-            _ask(client, own[0], there, np.random.default_rng(seed), findings)
+        copy = _everything(client, own[0].copy) if own[0].copy in infos else None
+        fresh = {snapshot for snapshot in told if snapshot not in own[0].digests}
+        _compare(own, there, copy, infos, told, findings)
+        if findings.faults:
+            continue
+        for asked, points in ((name, there), (own[0].copy, copy)):
+            if points is not None:
+                _ask(client, asked, own[0].kind, points, dice, findings)
+        snapshots = sorted(own[0].before.snapshots)
+        for snapshot in snapshots:
+            _download(client, own[0], snapshot, told[snapshot], findings)
+        if restore and snapshots:
+            # One whose making was cut off, if there is any.
+            chosen = sorted(fresh & set(snapshots)) or snapshots
+            _prove(client, own[0], chosen[int(dice.integers(len(chosen)))], findings)
+    if PROOF in infos:
+        client.call("DELETE", f"/v1/collections/{PROOF}")  # of a crash, or refused on a full disk
     return findings
+
+
+def _search_leftovers(
+    data: Path, infos: dict[str, Any], told: dict[str, str], findings: Findings
+) -> None:
+    """Right after a start, each file and folder must belong to something that is listed."""
+    files = {path.name for path in (data / "snapshots").glob("*")}
+    if files != {f"{name}.{sha256}.snapshot" for name, sha256 in told.items()}:
+        findings.wrong.append(f"snapshots/ holds {sorted(files)}, listed are {sorted(told)}")
+    catalog = sqlite3.connect(f"file:{data / 'catalog.sqlite'}?mode=ro", uri=True)
+    listed = dict(catalog.execute("SELECT name, folder FROM collections"))
+    catalog.close()
+    folders = {path.name for path in (data / "collections").iterdir()}
+    if set(listed) != set(infos) or folders != set(listed.values()):
+        findings.wrong.append(
+            f"collections/ holds {sorted(folders)}, listed are {listed}, served {sorted(infos)}"
+        )
+
+
+def _download(client: Client, writer: Writer, name: str, sha256: str, findings: Findings) -> None:
+    """Hold a snapshot's bytes against what was acknowledged."""
+    came, said = client.digest(f"/v1/snapshots/{name}/file")
+    findings.downloaded += 1
+    if {came, said, sha256} != {writer.digests.setdefault(name, sha256)}:
+        findings.lost.append(f"snapshot {name}: {came}, listed {sha256}, sent {said}")
+
+
+def _prove(client: Client, writer: Writer, name: str, findings: Findings) -> None:
+    """Restore a snapshot and hold every point against what was there when it was taken."""
+    body = {"collection": PROOF, "replace": True}
+    status, info = client.call("POST", f"/v1/snapshots/{name}/restore", body)
+    if status == 507:
+        return
+    points = _everything(client, PROOF) if status == 201 else {}
+    findings.points += len(points)
+    findings.restored += 1
+    if status != 201 or _part(points, info) != writer.before.snapshots[name]:
+        findings.lost.append(f"snapshot {name}: {status} {info}, {len(points)} points")
+    client.call("DELETE", f"/v1/collections/{PROOF}")  # on a full disk it is left to the next
+
+
+def _part(points: dict[PointId, Stored], info: dict[str, Any]) -> Part:
+    return Part(points, info["schema"], info["index"]["m"])
 
 
 def _everything(client: Client, name: str) -> dict[PointId, Stored]:
@@ -70,19 +147,26 @@ def _everything(client: Client, name: str) -> dict[PointId, Stored]:
 def _compare(
     writers: Sequence[Writer],
     there: dict[PointId, Stored] | None,
-    info: dict[str, Any] | None,
+    copy: dict[PointId, Stored] | None,
+    infos: dict[str, Any],
+    told: dict[str, str],
     findings: Findings,
 ) -> None:
+    info = infos.get(writers[0].collection)
     strangers = set(there or ())
     for writer in writers:
-        seen: State = None
+        own: State = None
         if there is not None and info is not None:
             points = {id_: point for id_, point in there.items() if writer.owns(id_)}
             strangers -= set(points)
             findings.points += len(points)
-            seen = Part(points)
-            if writer.alone:
-                seen = Part(points, info["schema"], info["index"]["m"])
+            own = _part(points, info) if writer.alone else Part(points)
+        second = None if copy is None else _part(copy, infos[writer.copy])
+        # What a snapshot holds is not looked at here; by its name it is one of these.
+        possible = {**writer.before.snapshots, **writer.after.snapshots}
+        snapshots = {name: possible.get(name, Part()) for name in told if writer.took(name)}
+        seen = World(own, second, snapshots)
+        findings.points += len(copy or ())
         if seen == writer.before:
             findings.not_happened += writer.before != writer.after
             writer.settled(writer.before)
@@ -95,10 +179,21 @@ def _compare(
         findings.wrong.append(f"{writers[0].collection}: points of nobody {sorted(strangers)[:5]}")
 
 
-def _tell(writer: Writer, seen: State, findings: Findings) -> None:
+def _tell(writer: Writer, seen: World, findings: Findings) -> None:
     """Say what differs: what was certain is lost, what was under way is torn."""
+    before, after = writer.before, writer.after
     name = f"{writer.collection}, writer {writer.number}"
-    states = [state for state in (writer.before, writer.after) if state is not None]
+    if seen.own not in (before.own, after.own):
+        _tell_part(name, (before.own, after.own), seen.own, findings)
+    elif seen.copy not in (before.copy, after.copy):
+        _tell_part(f"{name}, copy", (before.copy, after.copy), seen.copy, findings)
+    else:
+        had = f"{sorted(before.snapshots)}, then {sorted(after.snapshots)}"
+        findings.lost.append(f"{name}: snapshots {sorted(seen.snapshots)}; known {had}")
+
+
+def _tell_part(name: str, known: Sequence[State], seen: State, findings: Findings) -> None:
+    states = [state for state in known if state is not None]
     if seen is None or not states:
         findings.lost.append(f"{name}: exists: {seen is not None}")
         return
@@ -115,13 +210,14 @@ def _tell(writer: Writer, seen: State, findings: Findings) -> None:
 
 def _ask(
     client: Client,
-    writer: Writer,
+    collection: str,
+    kind: Kind,
     there: dict[PointId, Stored],
     dice: np.random.Generator,
     findings: Findings,
 ) -> None:
     """Counts and neighbours against plain loops."""
-    path = f"/v1/collections/{writer.collection}"
+    path = f"/v1/collections/{collection}"
     for group in (None, int(dice.integers(GROUPS))):
         passing = {
             id_: p for id_, p in there.items() if group is None or p.attributes["group"] == group
@@ -130,7 +226,7 @@ def _ask(
         count = client.ask("POST", f"{path}/points/count", {"filter": filter_})["count"]
         if count != len(passing):
             findings.wrong.append(f"{path}: counts {count} of {len(passing)}")
-        for name, (dimension, metric) in writer.kind.vectors.items():
+        for name, (dimension, metric) in kind.vectors.items():
             query = dice.normal(size=dimension).astype(np.float32)
             truth = _scores(passing, name, query.astype(np.float64), metric)
             body = {"vector": vector_to_wire(query), "using": name, "k": _K, "filter": filter_}
