@@ -37,9 +37,7 @@ class ForeignStore:
         # Source: "Database File Format", 1.3.4, https://www.sqlite.org/fileformat.html
         with path.open("rb") as file:
             if file.read(20)[18:] not in _WRITABLE:
-                raise InvalidSnapshot(
-                    "the store of the snapshot is no database that can be written"
-                )
+                raise InvalidSnapshot("the store of the snapshot cannot be written by this SQLite")
         with _suspicious():
             self._connection = connect_foreign(path)
 
