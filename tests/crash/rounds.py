@@ -317,7 +317,7 @@ class Run:
         # Killed while requests are in flight; an orderly stop lets them end.
         self._ended_by_us = not service.ended(0)
         if self._ended_by_us:
-            service.send(how)
+            service.tell(how)
         stop_writing.set()
         stop.set()
         for thread in threads:

@@ -94,7 +94,7 @@ class Service:
         self._launcher = launcher
         self._end = os.pidfd_open(number)
         self._status: int | None = None
-        self._sent: set[signal.Signals] = set()
+        self._told: signal.Signals | None = None
 
     def wait_for_start(self, timeout_s: float = 60.0) -> None:
         """Wait until it listens. Raises Dead if it ends instead."""
@@ -120,16 +120,16 @@ class Service:
         noted = [int(line[1:]) for line in self.hits() if line.startswith("@")]
         return noted[-1] if noted and _runs(noted[-1]) else None
 
-    def send(self, how: signal.Signals) -> None:
-        """Send a signal, if it lives; not again: a second one ends an orderly stop."""
-        if how not in self._sent and not self.ended(0):
-            self._sent.add(how)
+    def tell(self, how: signal.Signals) -> None:
+        """Send a signal, once: a second SIGTERM ends an orderly stop early."""
+        if self._told is not how and not self.ended(0):
             os.kill(self.number, how)
+            self._told = how
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> int:
         """Kill it, unless it is dead; returns its exit status when it has ended."""
         if self._status is None:
-            self.send(how)
+            self.tell(how)
             self._status = self._launcher.order(reap=self.number)
             os.close(self._end)
             self._wait_for_builds()
