@@ -70,7 +70,7 @@ def check_expiry(raw: object, pointer: str) -> int | None:
 def check_id(raw: object, pointer: str) -> PointId:
     """Return a point id; raise InvalidId. A bool is no integer, 1.0 neither."""
     if type(raw) is str:
-        if raw and len(raw) <= _ID_BYTES and (raw.isascii() or len(raw.encode()) <= _ID_BYTES):
+        if raw and len(raw) <= _ID_BYTES and (raw.isascii() or _fits(raw)):
             return raw
         raise InvalidId(f"a string id has 1-{_ID_BYTES} bytes of UTF-8", pointer=pointer)
     if type(raw) is int:
@@ -78,6 +78,14 @@ def check_id(raw: object, pointer: str) -> PointId:
             return raw
         raise InvalidId("an integer id is at least 0 and below 2^64", pointer=pointer)
     raise InvalidId("an id is a string or an integer", pointer=pointer)
+
+
+def _fits(raw: str) -> bool:
+    """Tell whether a string has few enough bytes; half a surrogate pair has none at all."""
+    try:
+        return len(raw.encode()) <= _ID_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def check_ids(raw: Sequence[object], *, limit: int, pointer: str) -> tuple[PointId, ...]:

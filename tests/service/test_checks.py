@@ -107,7 +107,7 @@ def test_a_made_up_cursor_is_refused_or_read(cursor: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "x" * 513, "é" * 257, -1, 2**64, 1.0, True, None, [], {}, b"x"]
+    "bad", ["", "\ud800", "x" * 513, "é" * 257, -1, 2**64, 1.0, True, None, [], {}, b"x"]
 )
 def test_ids_out_of_range_are_refused(bad: object) -> None:
     with pytest.raises(InvalidId):
