@@ -190,7 +190,7 @@ class CollectionStatistics:
 class Statistics:
     """What a backend did since it was opened, and how large it is now.
 
-    broken           collections that cannot be used
+    broken           collections that cannot be used, or take no writes since damage was found
     building         builds that run now
     commit_seconds   of each commit, until readers see it
     commit_writes    writes that shared one commit

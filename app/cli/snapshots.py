@@ -7,25 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from app.cli.asking import HERE, Key, Url, asking, in_path, refused, using, words_for
+
 snapshot_cli = typer.Typer(
     help="Snapshots of collections, in a running service.", no_args_is_help=True
 )
 
-Url = Annotated[str, typer.Option(help="Where the service listens.")]
-Key = Annotated[
-    str | None,
-    typer.Option(envvar="LIKEWISE_API_KEY", show_envvar=True, help="Sent as a bearer token."),
-]
 Name = Annotated[str, typer.Argument(help="The snapshot's name.")]
 
-_HERE = "http://127.0.0.1:8000"
 _PIECE = 1 << 20
 # Taking, verifying and restoring last as long as the collection is large: only connecting may not.
 _TIMEOUT = httpx.Timeout(None, connect=5.0)
@@ -35,21 +30,21 @@ _TIMEOUT = httpx.Timeout(None, connect=5.0)
 def create(
     collection: Annotated[str, typer.Argument(help="The collection's name.")],
     name: Annotated[str | None, typer.Option(help="Default: the collection and the time.")] = None,
-    url: Url = _HERE,
+    url: Url = HERE,
     api_key: Key = None,
 ) -> None:
     """Take a snapshot of a collection, while it is in use."""
-    with _service(url, api_key) as service:
+    with asking(url, api_key, _TIMEOUT) as service:
         body = {} if name is None else {"name": name}
-        path = f"/v1/collections/{_part(collection)}/snapshots"
+        path = f"/v1/collections/{in_path(collection)}/snapshots"
         taken = _json(service.post(path, json=body))
     typer.echo(f"{taken['name']}: {taken['points']} points, {taken['size']} bytes")
 
 
 @snapshot_cli.command("list")
-def list_snapshots(url: Url = _HERE, api_key: Key = None) -> None:
+def list_snapshots(url: Url = HERE, api_key: Key = None) -> None:
     """List the snapshots that the service keeps."""
-    with _service(url, api_key) as service:
+    with asking(url, api_key, _TIMEOUT) as service:
         found = _json(service.get("/v1/snapshots"))["snapshots"]
     columns = ("name", "collection", "points", "size", "created_at", "sha256")
     rows = [columns, *(tuple(str(snapshot[column]) for column in columns) for snapshot in found)]
@@ -63,16 +58,16 @@ def list_snapshots(url: Url = _HERE, api_key: Key = None) -> None:
 def download(
     name: Name,
     to: Annotated[Path | None, typer.Option(help="Default: <name>.snapshot, here.")] = None,
-    url: Url = _HERE,
+    url: Url = HERE,
     api_key: Key = None,
 ) -> None:
     """Copy a snapshot from the service into a file, verified."""
     target = to or Path(f"{name}.snapshot")
     if target.exists():
-        raise _refused(f"{target} exists")
+        raise refused(f"{target} exists")
     partial = target.with_name(target.name + ".part")
     digest = hashlib.sha256()
-    with _service(url, api_key) as service:
+    with asking(url, api_key, _TIMEOUT) as service, using(target):
         try:
             with service.stream("GET", _path(name, "/file")) as response:
                 if response.status_code != 200:
@@ -85,7 +80,7 @@ def download(
                         digest.update(piece)
                         advance(len(piece))
             if response.headers["etag"] != f'"{digest.hexdigest()}"':
-                raise _refused("the file arrived with another SHA-256 than the service said")
+                raise refused("the file arrived with another SHA-256 than the service said")
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
@@ -94,19 +89,19 @@ def download(
 
 @snapshot_cli.command()
 def upload(
-    file: Annotated[Path, typer.Argument(help="A snapshot's file.", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="A snapshot's file.")],
     name: Annotated[str | None, typer.Option(help="Default: the file's, without suffix.")] = None,
-    url: Url = _HERE,
+    url: Url = HERE,
     api_key: Key = None,
 ) -> None:
     """Copy a snapshot from a file into the service, which verifies it."""
     wanted = name or file.name.removesuffix(".snapshot")
     digest = hashlib.sha256()
-    with file.open("rb") as read:
+    with using(file), file.open("rb") as read:
         while piece := read.read(_PIECE):
             digest.update(piece)
-    size = file.stat().st_size
-    with _service(url, api_key) as service, _bar(file.name, size) as advance:
+        size = read.tell()
+    with asking(url, api_key, _TIMEOUT) as service, _bar(file.name, size) as advance:
 
         def pieces() -> Iterator[bytes]:
             with file.open("rb") as read:
@@ -132,36 +127,24 @@ def restore(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a collection of that name.")
     ] = False,
-    url: Url = _HERE,
+    url: Url = HERE,
     api_key: Key = None,
 ) -> None:
     """Make a collection of a snapshot."""
     body: dict[str, Any] = {"replace": replace}
     if collection is not None:
         body["collection"] = collection
-    with _service(url, api_key) as service:
+    with asking(url, api_key, _TIMEOUT) as service:
         made = _json(service.post(_path(name, "/restore"), json=body))
     typer.echo(f"{made['name']}: {made['points']} points")
 
 
 @snapshot_cli.command()
-def delete(name: Name, url: Url = _HERE, api_key: Key = None) -> None:
+def delete(name: Name, url: Url = HERE, api_key: Key = None) -> None:
     """Remove a snapshot from the service."""
-    with _service(url, api_key) as service:
+    with asking(url, api_key, _TIMEOUT) as service:
         _json(service.delete(_path(name)))
     typer.echo(f"{name}: deleted")
-
-
-@contextmanager
-def _service(url: str, api_key: str | None) -> Iterator[httpx.Client]:
-    """Lend a connection; what keeps it from working ends the command with one line."""
-    headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
-    try:
-        with httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT) as service:
-            yield service
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        reason = str(error) or type(error).__name__
-        raise _refused(f"the service at {url} cannot be asked: {reason}") from None
 
 
 @contextmanager
@@ -183,23 +166,11 @@ def _json(response: httpx.Response) -> Any:
     if response.is_success:
         return response.json() if response.content else None
     try:
-        detail = response.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        detail = f"the service answered {response.status_code}"
-    raise _refused(f"{detail} [{response.status_code}]")
-
-
-def _refused(message: str) -> typer.Exit:
-    """Say in one line what is the matter; to be raised."""
-    typer.echo(f"likewise: {message}", err=True)
-    return typer.Exit(1)
+        problem = response.json()
+    except ValueError:
+        problem = None
+    raise refused(words_for(problem, response.status_code))
 
 
 def _path(name: str, suffix: str = "") -> str:
-    return f"/v1/snapshots/{_part(name)}{suffix}"
-
-
-def _part(name: str) -> str:
-    if not name.strip("."):  # it would name another endpoint
-        raise _refused("a name starts with a letter or a digit")
-    return quote(name, safe="")
+    return f"/v1/snapshots/{in_path(name)}{suffix}"

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Annotated, Any, NamedTuple
-from urllib.parse import quote
 
 import httpx
 import typer
@@ -30,14 +29,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Url = Annotated[str, typer.Option(help="Where the service listens.")]
-Key = Annotated[
-    str | None,
-    typer.Option(envvar="LIKEWISE_API_KEY", show_envvar=True, help="Sent as a bearer token."),
-]
+from app.cli.asking import HERE, Key, Url, asking, in_path, say, using, words_for
+
 Collection = Annotated[str, typer.Option(help="The collection's name.")]
 
-_HERE = "http://127.0.0.1:8000"
 _LINES = "application/x-ndjson"
 _PIECE_BYTES, _PIECE_LINES = 8 << 20, 5_000
 # Progress comes at least every ten seconds, also while a piece waits for its encoder.
@@ -70,7 +65,7 @@ def import_points(
     collection: Collection,
     on_error: Annotated[str, typer.Option(help="What to do at a bad line: stop or skip.")] = "stop",
     from_line: Annotated[int, typer.Option(help="First line to import.", min=1)] = 1,
-    url: Url = _HERE,
+    url: Url = HERE,
     api_key: Key = None,
 ) -> None:
     """Write the points of a file into a collection, batch by batch."""
@@ -79,7 +74,8 @@ def import_points(
     path = f"{_points(collection)}:import?on_error={on_error}"
     upserted = failed = shown = 0
     next_line = from_line
-    with _opened(file) as raw, _service(url, api_key) as service, _bar("lines") as bar:
+    with _opened(file) as raw, asking(url, api_key, _TIMEOUT) as service, _bar("lines") as bar:
+        service.get("/healthz")  # nobody there: said at once, not after all the waits
         total = None if raw is sys.stdin.buffer else file.stat().st_size
         task = bar.add_task(file.name, total=total, lines=0)
         for piece in _pieces(raw, from_line):
@@ -92,8 +88,9 @@ def import_points(
                 at = piece.first - 1 + int(error.context.get("next_line", 1))
                 where = "" if bad is None else f"line {piece.first - 1 + int(bad)}: "
                 bar.stop()
-                _say(f"{where}{error.detail}")
-                _say(f"{upserted} lines were written; go on with --from-line {at}")
+                say(f"{where}{error.detail}")
+                if at > from_line:
+                    say(f"{upserted} lines were written; go on with --from-line {at}")
                 raise typer.Exit(1) from None
             upserted += part["upserted"]
             failed += part["failed"]
@@ -102,7 +99,7 @@ def import_points(
                 shown += 1
                 if shown <= _SHOWN_FAULTS:
                     line = piece.first - 1 + fault["line"]
-                    _say(f"line {line} left out: {fault['detail']} [{fault['code']}]")
+                    say(f"line {line} left out: {fault['detail']} [{fault['code']}]")
             bar.update(task, completed=piece.read_bytes, lines=next_line - 1)
     typer.echo(f"{collection}: {upserted} lines written, {failed} left out")
 
@@ -111,8 +108,10 @@ def export_points(
     file: Annotated[Path, typer.Argument(help="Where to; gzip if it ends in .gz; - is stdout.")],
     collection: Collection,
     filter: Annotated[str | None, typer.Option(help="A filter as JSON.")] = None,
-    with_vectors: Annotated[bool, typer.Option(help="Leave vectors out to save space.")] = True,
-    url: Url = _HERE,
+    with_vectors: Annotated[
+        bool, typer.Option(help="Without them, texts are encoded again on import.")
+    ] = True,
+    url: Url = HERE,
     api_key: Key = None,
 ) -> None:
     """Write the points of a collection into a file, one a line, in the order of their ids."""
@@ -122,7 +121,7 @@ def export_points(
             wanted["filter"] = json.loads(filter)
         except ValueError:
             raise typer.BadParameter("expected JSON", param_hint="--filter") from None
-    with _service(url, api_key) as service, _bar("points") as bar:
+    with asking(url, api_key, _TIMEOUT) as service, _bar("points") as bar:
         counted = {"filter": wanted.get("filter")}
         try:
             total = _json(service.post(f"{_points(collection)}/count", json=counted))["count"]
@@ -133,7 +132,7 @@ def export_points(
                     pass
         except _Failed as error:
             bar.stop()
-            _say(error.detail)
+            say(error.detail)
             raise typer.Exit(1) from None
     if str(file) != "-":
         typer.echo(f"{file}: {lines.count} points")
@@ -221,10 +220,9 @@ def _json(response: httpx.Response) -> Any:
 
 
 def _failed(problem: dict[str, Any], status: int) -> _Failed:
-    detail = problem.get("detail", "the service gave no reason")
-    if problem.get("pointer"):
-        detail = f"{detail} at {problem['pointer']}"
-    return _Failed(f"{detail} [{status}]", later=status in _LATER, context=problem.get("context"))
+    return _Failed(
+        words_for(problem, status), later=status in _LATER, context=problem.get("context")
+    )
 
 
 def _pieces(raw: IO[bytes], from_line: int) -> Iterator[_Piece]:
@@ -251,12 +249,8 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
     if str(file) == "-":
         yield sys.stdin.buffer
         return
-    try:
-        with file.open("rb") as opened:
-            yield opened
-    except OSError as error:
-        _say(f"{file} cannot be read: {error.strerror}")
-        raise typer.Exit(1) from None
+    with using(file), file.open("rb") as opened:
+        yield opened
 
 
 @contextmanager
@@ -267,22 +261,12 @@ def _target(file: Path) -> Iterator[Callable[[bytes], object]]:
         return
     work = file.with_name(file.name + ".part")
     try:
-        with gzip.open(work, "wb") if file.suffix == ".gz" else work.open("wb") as opened:
-            yield opened.write
-        work.replace(file)
+        with using(file):
+            with gzip.open(work, "wb") if file.suffix == ".gz" else work.open("wb") as opened:
+                yield opened.write
+            work.replace(file)
     finally:
         work.unlink(missing_ok=True)
-
-
-@contextmanager
-def _service(url: str, api_key: str | None) -> Iterator[httpx.Client]:
-    headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
-    try:
-        with httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT) as service:
-            yield service
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        _say(f"the service at {url} cannot be asked: {error}")
-        raise typer.Exit(1) from None
 
 
 def _bar(unit: str) -> Progress:
@@ -291,12 +275,5 @@ def _bar(unit: str) -> Progress:
     return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
 
 
-def _say(message: str) -> None:
-    typer.echo(f"likewise: {message}", err=True)
-
-
 def _points(collection: str) -> str:
-    if not collection.strip("."):  # it would name another endpoint
-        _say("a name starts with a letter or a digit")
-        raise typer.Exit(1)
-    return f"/v1/collections/{quote(collection, safe='')}/points"
+    return f"/v1/collections/{in_path(collection)}/points"

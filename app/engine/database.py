@@ -595,9 +595,11 @@ class Database:
     def statistics(self) -> Statistics:
         """Tell how large the collections are and what was done; see `Backend.statistics`."""
         account = self._account
+        collections = sorted(self._open.items())
+        damaged = sum(collection.damage is not None for _, collection in collections)
         return Statistics(
-            collections=[collection.statistics() for _, collection in sorted(self._open.items())],
-            broken=len(self._broken),
+            collections=[collection.statistics() for _, collection in collections],
+            broken=len(self._broken) + damaged,
             building=int(self._builder is not None and self._builder.running),
             commit_seconds=account.commit_seconds,
             commit_writes=account.commit_writes,

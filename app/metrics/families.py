@@ -31,7 +31,7 @@ FAMILIES = (
         "http_requests_total",
         "counter",
         "method route status",
-        "Requests answered; status 0 is one whose caller was gone.",
+        "Requests answered; status 499 is one whose caller went away.",
     ),
     _family(
         "http_request_seconds",
@@ -86,7 +86,10 @@ FAMILIES = (
     ),
     _family("collections", "gauge", "", "Collections that are served."),
     _family(
-        "collections_broken", "gauge", "", "Collections that cannot be used; /readyz says why."
+        "collections_broken",
+        "gauge",
+        "",
+        "Collections that cannot be used, or not be written to any more; /readyz says why.",
     ),
     _family("collection_points", "gauge", "collection", "Live points."),
     _family(

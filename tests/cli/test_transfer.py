@@ -92,11 +92,47 @@ def test_a_collection_that_is_not_there_is_one_line(
     assert not (tmp_path / "points.part").exists()
 
 
-def test_nobody_listening_is_one_line(tmp_path: Path) -> None:
-    done = run("export", tmp_path / "x", "--collection", "c", "--url", "http://127.0.0.1:9")
+@pytest.mark.parametrize("command", ["import", "export"])
+def test_nobody_listening_is_one_line_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(transfer, "_WAITS_S", (3600.0,))
+    given = "\n".join(LINES)
+    done = run(command, "-", "--collection", "c", "--url", "http://127.0.0.1:9", given=given)
     assert done.exit_code == 1
-    assert "cannot be asked" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert "cannot be asked" in _only_line(done)
+
+
+@pytest.mark.parametrize("command", ["import", "export"])
+@pytest.mark.parametrize("name", ["not/there.ndjson", "not/there.ndjson.gz"])
+def test_a_file_that_cannot_be_used_is_one_line(
+    service: str, collection: Any, tmp_path: Path, command: str, name: str
+) -> None:
+    done = run(command, tmp_path / name, "--collection", "transfer", "--url", service)
+    assert done.exit_code == 1
+    assert _only_line(done).endswith(f"{name} cannot be used: No such file or directory")
+
+
+def test_a_file_that_was_cut_off_is_one_line(service: str, collection: Any, tmp_path: Path) -> None:
+    file = tmp_path / "points.ndjson.gz"
+    file.write_bytes(gzip.compress("\n".join(LINES).encode())[:-12])
+    done = run("import", file, "--collection", "transfer", "--url", service)
+    assert done.exit_code == 1
+    assert "points.ndjson.gz cannot be used: Compressed file ended" in _only_line(done)
+
+
+def test_a_key_that_no_header_can_carry_is_not_shown(service: str) -> None:
+    arguments = ("--collection", "c", "--url", service, "--api-key", "sécret\nkey")
+    done = run("export", "-", *arguments)
+    assert done.exit_code == 1
+    assert "a key is letters" in _only_line(done)
+    assert "cret" not in done.output
+
+
+def _only_line(done: Result) -> str:
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("likewise: "))
+    return line
 
 
 class _BreaksOff(BaseHTTPRequestHandler):

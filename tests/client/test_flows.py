@@ -32,6 +32,7 @@ LIMITS = {
     "max_attributes_bytes": 1000,
     "max_line_bytes": 1000,
     "max_import_bytes": 0,
+    "max_snapshot_bytes": 1 << 36,
 }
 
 

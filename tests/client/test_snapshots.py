@@ -155,6 +155,7 @@ def test_the_command_line_says_in_one_line_what_is_wrong(
         (service, ["download", "nothing"], "there is no snapshot named 'nothing' [404]"),
         (service, ["delete", ".."], "starts with a letter or a digit"),
         (service, ["upload", "x.snapshot"], "no snapshot"),
+        (service, ["upload", "y.snapshot"], "y.snapshot cannot be used: No such file"),
         ("http://127.0.0.1:9", ["list"], "cannot be asked"),
     ):
         done = run(url, *arguments)

@@ -257,6 +257,7 @@ def test_a_damaged_store_refuses_its_collection_alone_and_can_be_dropped(
     health = again.health()
     assert health["status"] == "degraded"
     assert [*health["broken"], *health["damaged"]] == ["bad"]
+    assert again.statistics().broken == 1
     assert "bad: " in health["detail"]
     assert "good" not in health["detail"]
     assert answers(again, "good") == expected
