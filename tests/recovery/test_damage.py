@@ -284,6 +284,7 @@ def test_damage_found_while_running_ends_writing_and_is_told(tmp_path: Path) -> 
     with pytest.raises(CorruptFile):
         backend.get("bad", list(range(90)), Projection(with_vectors=True))
     assert backend.health()["damaged"] == ["bad"]
+    assert backend.statistics().broken == 1
     with pytest.raises(CorruptFile):
         backend.upsert("bad", [point("new", [0, 0, 0, 1])])
     with pytest.raises(CorruptFile):
