@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from app.access.guard import Guard
 from app.api.app import create_app
+from app.api.connection import Connections
 from app.api.server import Server, connections_of, protocol
 from app.backends.base import Backend
 from app.config import Settings
@@ -24,11 +25,13 @@ from app.encoders.registry import EncoderRegistry
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A running server: its address, its application and the loop that it runs on."""
+    """A running server: its address, its application, the loop that it runs on, itself."""
 
     url: str
     app: FastAPI
     loop: asyncio.AbstractEventLoop
+    server: Server
+    connections: Connections
 
     @property
     def port(self) -> int:
@@ -63,6 +66,7 @@ def served(
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=settings.idle_timeout,
         timeout_graceful_shutdown=20,
     )
     server = Server(
@@ -86,7 +90,8 @@ def served(
             while not server.started:
                 assert thread.is_alive(), "the server did not start"
                 time.sleep(0.005)
-            yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", app, loop)
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield Served(url, app, loop, server, connections)
         finally:
             server.should_exit = True
             thread.join(60)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import uvicorn
 
-from app.api.app import create_app
 from app.api.connection import Connections
-from app.api.server import Server, connections_of, protocol
+from app.api.server import Server
 from app.backends.base import Backend
 from app.config import Settings
 from app.service.service import Service
+from tests.served import served
 
 WAIT_S = 10.0
 
@@ -130,28 +128,7 @@ def until(happened: Callable[[], bool]) -> None:
 @contextmanager
 def listening(settings: Settings, backend: Backend) -> Iterator[Listening]:
     """A server for as long as the block lasts."""
-    app = create_app(settings, backend=backend)
-    connections = connections_of(settings, app.state.requests)
-    config = uvicorn.Config(
-        app,
-        http=protocol(connections),
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=settings.idle_timeout,
-        timeout_graceful_shutdown=10,
-    )
-    server = Server(config, connections, begin_stop=lambda: app.state.service.begin_stop())
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    try:
-        until(lambda: server.started)
-        yield Listening(listener.getsockname(), connections, server, app.state.service)
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    with served(settings, backend) as running:
+        address = ("127.0.0.1", running.port)
+        service = running.app.state.service
+        yield Listening(address, running.connections, running.server, service)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -15,38 +14,13 @@ from typer.testing import CliRunner
 
 from app.__main__ import cli
 from app.config import settings_table
-
-from .harness import MODELS
-
-ROOT = Path(__file__).parents[2]
-
-
-def environment(tmp_path: Path, **more: str) -> dict[str, str]:
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("LIKEWISE_")},
-        "PYTHONPATH": str(ROOT),
-        "LIKEWISE_DATA_DIR": str(tmp_path / "data"),
-        "LIKEWISE_MODELS_DIR": str(MODELS),
-        "LIKEWISE_DEFAULT_ENCODER": "tiny",
-        **more,
-    }
-
-
-def run(tmp_path: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        env=environment(tmp_path, **more),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+from tests.launched import environment, run
 
 
 def test_the_service_says_where_it_listens_serves_and_stops_when_told(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "serve", "--port", "0"],
-        env=environment(tmp_path, LIKEWISE_LOG_FORMAT="json"),
+        env=environment(tmp_path),
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -83,7 +57,7 @@ def test_the_service_says_where_it_listens_serves_and_stops_when_told(tmp_path: 
 def test_a_second_signal_does_not_wait_for_requests(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "serve", "--port", "0"],
-        env=environment(tmp_path, LIKEWISE_LOG_FORMAT="json"),
+        env=environment(tmp_path),
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -14,8 +14,7 @@ from app.api.app import open_guard
 from app.config import Settings, WrongSetting, read_settings
 from app.errors import StoredDataError
 from tests.certificates import KEY_PASSWORD, Certificates, make_certificates
-
-from .test_command_line import run
+from tests.launched import run
 
 KEY = "a-key-of-sixteen-characters-or-more"
 

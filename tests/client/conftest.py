@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import os
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 from likewise import AsyncClient, AsyncCollection, Client, LikewiseError, Retries
 
-REPOSITORY = Path(__file__).parents[2]
-
+from tests.launched import launched
 
 # ── both clients, one face ───────────────────────────────────────────────────────────────────
 
@@ -168,46 +163,12 @@ def stub() -> Iterator[Stub]:
 # ── the real service ─────────────────────────────────────────────────────────────────────────
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of a service in a process of its own, with the small test encoder."""
-    directory = tmp_path_factory.mktemp("service")
-    url = f"http://127.0.0.1:{(port := _free_port())}"
-    environment = os.environ | {
-        "LIKEWISE_PORT": str(port),
-        "LIKEWISE_DATA_DIR": str(directory / "data"),
-        "LIKEWISE_MODELS_DIR": str(REPOSITORY / "models"),
-        "LIKEWISE_DEFAULT_ENCODER": "tiny",
-    }
-    with (directory / "log").open("w+b") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve"],
-            cwd=REPOSITORY,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            _wait_until_ready(url, process)
-            yield url
-        except BaseException:
-            print((directory / "log").read_text(errors="replace")[-4000:])
-            raise
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                raise
+    with launched(tmp_path_factory.mktemp("service")) as service:
+        _wait_until_ready(service.url, service.process)
+        yield service.url
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], patience_s: float = 60) -> None:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,66 +18,10 @@ from likewise import AccessError, Client, Retries, TransportError
 from app.access.grants import Grant, Scope
 from app.access.keys import add_key, remove_key
 from tests.certificates import KEY_PASSWORD, Certificates, make_certificates
+from tests.launched import launched, run
 
-REPOSITORY = Path(__file__).parents[2]
-PATIENCE_S = 60.0
 ADMIN_KEY = "an-admin-key-from-the-environment"
 JWT_SECRET = "a-secret-that-is-long-enough-for-hs256"
-
-
-def _environment(folder: Path, **more: str) -> dict[str, str]:
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("LIKEWISE_")},
-        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'client'}",
-        "LIKEWISE_DATA_DIR": str(folder / "data"),
-        "LIKEWISE_MODELS_DIR": str(REPOSITORY / "models"),
-        "LIKEWISE_DEFAULT_ENCODER": "tiny",
-        "LIKEWISE_LOG_FORMAT": "json",
-        "LIKEWISE_LOG_LEVEL": "debug",
-        **more,
-    }
-
-
-def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        env=_environment(folder, **more),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-
-
-@contextmanager
-def serving(folder: Path, *arguments: str, **more: str) -> Iterator[str]:
-    """A service in a process of its own; yields its address, and leaves its log in `log`."""
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve", "--port", "0", *arguments],
-            env=_environment(folder, **more),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield _address(folder, process)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(PATIENCE_S)
-            finally:
-                process.kill()
-                process.wait()
-
-
-def _address(folder: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + PATIENCE_S
-    while process.poll() is None and time.monotonic() < deadline:
-        found = re.search(r"listens on (https?://[\d.]+:\d+)", (folder / "log").read_text())
-        if found:
-            return found[1].replace("0.0.0.0", "127.0.0.1")
-        time.sleep(0.02)
-    raise AssertionError((folder / "log").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -109,19 +47,20 @@ def reader(folder: Path) -> str:
 def url(folder: Path, reader: str, certificates: Certificates) -> Iterator[str]:
     """A service with TLS, a key file, keys from the environment and tokens, on all addresses."""
     (folder / "secret").write_text(JWT_SECRET)
-    with serving(
+    with launched(
         folder,
         "--host",
         "0.0.0.0",
+        LIKEWISE_LOG_LEVEL="debug",
         LIKEWISE_KEYS_FILE=str(folder / "keys.json"),
         LIKEWISE_API_KEY=ADMIN_KEY,
         LIKEWISE_JWT_SECRET_FILE=str(folder / "secret"),
         LIKEWISE_TLS_CERT=str(certificates.server),
         LIKEWISE_TLS_KEY=str(certificates.server_key),
         LIKEWISE_TLS_KEY_PASSWORD=KEY_PASSWORD,
-    ) as address:
-        assert address.startswith("https://")
-        yield address
+    ) as service:
+        assert service.url.startswith("https://")
+        yield service.url
 
 
 def test_both_clients_work_over_tls_with_a_key(
@@ -256,19 +195,19 @@ def test_no_key_token_or_password_is_in_the_log(
 def test_a_client_without_a_certificate_is_refused_where_one_is_asked_for(
     tmp_path: Path, certificates: Certificates
 ) -> None:
-    with serving(
+    with launched(
         tmp_path,
         LIKEWISE_TLS_CERT=str(certificates.server),
         LIKEWISE_TLS_KEY=str(certificates.server_key),
         LIKEWISE_TLS_KEY_PASSWORD=KEY_PASSWORD,
         LIKEWISE_TLS_CLIENT_CA=str(certificates.ca),
-    ) as url:
-        stranger = Client(url, verify=certificates.ca, retries=Retries(attempts=0))
+    ) as service:
+        stranger = Client(service.url, verify=certificates.ca, retries=Retries(attempts=0))
         with stranger, pytest.raises(TransportError):
             stranger.info()
         context = ssl.create_default_context(cafile=certificates.ca)
         context.load_cert_chain(certificates.client, certificates.client_key)
-        with Client(url, verify=context) as known:
+        with Client(service.url, verify=context) as known:
             assert known.info().api == "v1"
 
 

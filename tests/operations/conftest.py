@@ -6,16 +6,11 @@ Every text, id and attribute that is sent holds `SECRET`, so that whatever leaks
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,9 +19,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.launched import launched
 from tests.metrics.reading import Samples, read, value
-
-ROOT = Path(__file__).parents[2]
 
 SECRET = "zq7secret"
 DIMENSION = 16
@@ -87,67 +81,26 @@ class Observed:
         return read(self.metrics)
 
 
-def environment(folder: Path, **more: str) -> dict[str, str]:
-    kept = {
-        name: found
-        for name, found in os.environ.items()
-        if not name.startswith(("LIKEWISE_", "OTEL_"))
-    }
-    return kept | {
-        "PYTHONPATH": str(ROOT),
-        "LIKEWISE_DATA_DIR": str(folder / "data"),
-        "LIKEWISE_MODELS_DIR": str(ROOT / "models"),
-        "LIKEWISE_DEFAULT_ENCODER": "tiny",
-        "LIKEWISE_PORT": "0",
-        "LIKEWISE_LOG_FORMAT": "json",
-        **more,
-    }
-
-
-def address_of(process: subprocess.Popen[str], log: list[str]) -> str:
-    """Read the log until it says where the server listens."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        log.append(line)
-        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-            return found[0]
-    raise AssertionError("".join(log))
-
-
 @pytest.fixture(scope="session")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     folder = tmp_path_factory.mktemp("observed")
     collector = Collector()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app", "serve"],
-        env=environment(
-            folder,
-            LIKEWISE_LOG_LEVEL="debug",
-            LIKEWISE_HEAD_POINTS="64",
-            LIKEWISE_SELF_CHECK="1",
-            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
-        ),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    log: list[str] = []
-    assert process.stderr is not None
+    variables = {
+        "LIKEWISE_LOG_LEVEL": "debug",
+        "LIKEWISE_HEAD_POINTS": "64",
+        "LIKEWISE_SELF_CHECK": "1",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+    }
     try:
-        address = address_of(process, log)
-        rest = threading.Thread(target=lambda: log.extend(process.stderr or ()))
-        rest.start()
-        with httpx.Client(base_url=address, timeout=20) as client:
+        with (
+            launched(folder, **variables) as server,
+            httpx.Client(base_url=server.url, timeout=20) as client,
+        ):
             statuses = traffic(client)
             metrics = client.get("/metrics").text
             readiness = client.get("/readyz").json()
-        process.terminate()
-        process.wait(30)
-        rest.join()
-        yield Observed("".join(log), metrics, collector.spans, statuses, readiness)
+        yield Observed(server.log.read_text(), metrics, collector.spans, statuses, readiness)
     finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
         collector.close()
 
 

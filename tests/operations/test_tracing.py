@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.config import read_settings
-
-from .conftest import environment
+from tests.launched import environment
 
 _WITHOUT_SDK = """
 import sys
