@@ -35,6 +35,7 @@ CLIENT_GONE = 499
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths that tell how the service is, and are answered when nothing else is."""
 
+_TWO = b"two of them"  # no number: which was meant is not for us to guess
 _SANE_TIMEOUT = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,9})?")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 # https://www.w3.org/TR/trace-context/, version 00 and whatever later ones put behind it.
@@ -134,13 +135,13 @@ def _incoming(scope: Scope) -> tuple[str, str, bytes | None]:
         elif name == b"traceparent" and (found := _TRACE_PARENT.fullmatch(value)):
             trace = str(found[1], "ascii")
         elif name == b"x-request-timeout":
-            wanted_s = value
+            wanted_s = value if wanted_s is None else _TWO
     return request, trace, wanted_s
 
 
 def _seconds(value: bytes) -> float:
     if _SANE_TIMEOUT.fullmatch(value) is None:
-        raise MalformedRequest("expected the header X-Request-Timeout: seconds, such as 2.5")
+        raise MalformedRequest("expected one header X-Request-Timeout: seconds, such as 2.5")
     return float(value)
 
 
