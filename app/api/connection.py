@@ -51,7 +51,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from app.api.body import FAULT, PACED
-from app.api.middleware import GONE, PROBES, RequestFrame, new_id
+from app.api.middleware import BREAK_OFF, GONE, PROBES, RequestFrame, new_id
 from app.api.problems import response_to
 from app.errors import (
     BodyTooSlow,
@@ -257,6 +257,11 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        def break_off() -> None:
+            cycle.disconnected = True
+            self.transport.close()
+
+        cast(Scope, cycle.scope)[BREAK_OFF] = break_off
         task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -407,7 +412,9 @@ class Connection(HttpToolsProtocol):
         return RequestFrame(_raising(_crowd()), self._shared.requests)
 
     def _head_bytes(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n")
+        headers = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+        return line + headers + len("\r\n")
 
 
 def _raising(error: LikewiseError) -> ASGIApp:

@@ -29,6 +29,9 @@ GRANT = "likewise.grant"
 GONE = "likewise.gone"
 """Member of a scope: its client went away, and its task is cancelled for that reason."""
 
+BREAK_OFF = "likewise.break_off"
+"""Member of a scope: closes the connection before the end of an answer that has begun."""
+
 CLIENT_GONE = 499
 """What the log says where nobody was left to be answered; nginx's number for it."""
 
@@ -86,9 +89,9 @@ class RequestFrame:
                 deadline.set(min(deadline.get(), callers_own.get()))
             await self._app(scope, receive, send_with_id)
         except LikewiseError as error:
+            scope["problem"] = error.code
             if status:
                 raise
-            scope["problem"] = error.code
             await response_to(error)(scope, receive, send_with_id)
         except asyncio.CancelledError:
             if GONE in scope:

@@ -52,6 +52,7 @@ class Limits(WireModel):
     max_attributes_bytes: int
     max_line_bytes: int
     max_import_bytes: int
+    max_snapshot_bytes: int
     max_connections: int
     max_inflight_bytes: int
     request_timeout: float

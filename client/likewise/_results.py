@@ -354,6 +354,7 @@ class Limits:
     max_attributes_bytes: int
     max_line_bytes: int
     max_import_bytes: int
+    max_snapshot_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,6 +434,7 @@ def limits_from_json(body: Json) -> Limits:
         max_attributes_bytes=body["max_attributes_bytes"],
         max_line_bytes=body["max_line_bytes"],
         max_import_bytes=body["max_import_bytes"],
+        max_snapshot_bytes=body["max_snapshot_bytes"],
     )
 
 
