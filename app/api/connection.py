@@ -24,6 +24,8 @@ answer may stay unread. This subclass adds what a server needs that cannot choos
   its.
 - **Stopping.** Requests under way are finished, queued ones too. Idle connections stay for
   `DRAIN_S`, since a request may be on its way through them: it gets 503, and then they are closed.
+  Nobody is waited for who does nothing: a body of which nothing comes for `STILL_S`, and an answer
+  of which nothing is taken for as long, are given up.
 
 A connection that was refused lingers: it is read, and what comes is thrown away, until the client
 has closed it or `LINGER_S` are over. Closed at once, the system would answer whatever is still on
@@ -49,7 +51,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from app.api.body import FAULT, PACED
-from app.api.middleware import GONE, PROBES, RequestFrame, new_id
+from app.api.middleware import BREAK_OFF, GONE, PROBES, RequestFrame, new_id
 from app.api.problems import response_to
 from app.errors import (
     BodyTooSlow,
@@ -80,6 +82,7 @@ SLOWEST = 16 * 1024
 
 LINGER_S = 5.0
 DRAIN_S = 0.5
+STILL_S = 3.0  # a third of the ten seconds that containers are given to stop
 LONGEST_SWEEP_S = 1.0
 SWEPT_AT_ONCE = 256
 
@@ -158,6 +161,7 @@ class Connection(HttpToolsProtocol):
         self._deaf = False  # nothing more is parsed
         self._phase = _HEAD
         self._waited_s = 0.0  # for the phase to end
+        self._still_s = 0.0  # since bytes last came
         self._left_s = 0.0  # lingering
         self._received = 0  # bytes of the phase
         self._chunk = 0  # bytes that are being parsed
@@ -198,6 +202,7 @@ class Connection(HttpToolsProtocol):
         """Parse what came."""
         if self._deaf:
             return
+        self._still_s = 0.0
         self._chunk = self._fresh = len(data)
         self._received += self._chunk
         try:
@@ -252,6 +257,11 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        def break_off() -> None:
+            cycle.disconnected = True
+            self.transport.close()
+
+        cast(Scope, cycle.scope)[BREAK_OFF] = break_off
         task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -274,6 +284,7 @@ class Connection(HttpToolsProtocol):
         """Add `passed_s` to what this connection waits for, and give up what takes too long."""
         if self._deaf or (self._phase != _REST and not self.flow.read_paused):
             self._waited_s += passed_s
+            self._still_s += passed_s
             self._check_reading(passed_s)
         self._check_writing(passed_s)
 
@@ -289,6 +300,10 @@ class Connection(HttpToolsProtocol):
         elif self.cycle.response_complete or FAULT in self.cycle.scope:
             # The request is answered, or is about to be, without the rest of its body.
             self._linger(passed_s)
+        elif self._shared.stopping and self._still_s > STILL_S:
+            self._break_off(
+                ShuttingDown("the service is stopping, and the rest of the body does not come")
+            )
         elif PACED in self.cycle.scope:
             pass
         elif self._waited_s > bounds.body_s + self._received / SLOWEST:
@@ -310,7 +325,8 @@ class Connection(HttpToolsProtocol):
         if unsent:
             self._unread_s += passed_s - max(0, self._unsent - unsent) / SLOWEST
             self._unread_s = max(0.0, self._unread_s)
-            if self._unread_s > self._shared.bounds.write_s:
+            bound_s = self._shared.bounds.write_s
+            if self._unread_s > (min(bound_s, STILL_S) if self._shared.stopping else bound_s):
                 self._shared.slow += 1
                 log.info("a client did not read its answer", extra={"facts": {"unread": unsent}})
                 self.transport.abort()
@@ -396,7 +412,9 @@ class Connection(HttpToolsProtocol):
         return RequestFrame(_raising(_crowd()), self._shared.requests)
 
     def _head_bytes(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n")
+        headers = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+        return line + headers + len("\r\n")
 
 
 def _raising(error: LikewiseError) -> ASGIApp:

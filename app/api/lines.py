@@ -8,6 +8,7 @@ the bytes are:
 - A compressed body is inflated in steps of `STEP_BYTES`, and only when lines are wanted. What is
   not inflated yet stays compressed, so a bomb costs one step, and the time that its lines take.
 - A line longer than `max_line_bytes` is thrown away as it comes, and is one bad line.
+- Blank lines are counted, not cut: a kilobyte of gzip can hold a million of them.
 - A batch holds at most `BATCH_LINES` lines, and what a batch of `BATCH_BYTES` and one line hold.
 
 A body that cannot be read on (damaged, truncated, too long) fails after the batch of the whole
@@ -18,6 +19,7 @@ lines before the damage: whoever takes batches until one raises has seen every l
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections import deque
 from collections.abc import Callable
@@ -33,6 +35,8 @@ BATCH_BYTES = 8 << 20
 
 _SLICE_BYTES = 1 << 14
 _GZIP = 31  # zlib's name for a window of 32 KiB inside a gzip header and trailer
+
+_FILLED = re.compile(rb"\S[^\n]*")  # a line from its first byte that is no space
 
 Parse = Callable[[bytes], NewPoint]
 """Reads one line, or raises an InvalidRequest whose pointer is a place in that line."""
@@ -58,9 +62,10 @@ class LineReader:
         self._from_line = from_line
         self._most = max_line_bytes
         self._source = _Inflated(max_bytes) if gzip else _Plain(max_bytes)
-        self._ready: deque[bytes | None] = deque()
+        self._ready: deque[bytes | int | None] = deque()  # a number is as many blank lines
         self._open: list[bytes] = []  # the pieces of a line whose end has not come
         self._open_bytes = 0
+        self._open_filled = False  # it holds more than spaces
         self._ended = False
 
     def feed(self, data: bytes) -> None:
@@ -81,12 +86,13 @@ class LineReader:
             while self._ready:
                 line = self._ready.popleft()
                 number = self.number
-                self.number += 1
-                if number < self._from_line:
+                if isinstance(line, int):
+                    self.number += line
+                    self.blank += max(0, self.number - max(number, self._from_line))
                     continue
-                if line is None or line.strip():
+                self.number += 1
+                if number >= self._from_line:
                     return number, line
-                self.blank += 1
             if not self._read_on():
                 return None
 
@@ -94,11 +100,13 @@ class LineReader:
         """Cut one more step of the body into lines; False if there is none."""
         piece = self._source.read()
         if piece:
-            first, *others = piece.split(b"\n")
-            self._extend(first)
-            for other in others:
-                self._close()
-                self._extend(other)
+            at = 0
+            for line in _FILLED.finditer(piece):
+                at = self._pass_blank(piece, at, line.start())
+                self._extend(piece[at : line.end()])
+                self._open_filled = True
+                at = line.end()
+            self._extend(piece[self._pass_blank(piece, at, len(piece)) :])
             return True
         if not self._ended:
             return False
@@ -108,6 +116,20 @@ class LineReader:
         self._close()
         return True
 
+    def _pass_blank(self, piece: bytes, at: int, end: int) -> int:
+        """Close the lines that end between `at` and `end`, where there are only spaces.
+
+        Returns where the line begins that reaches up to `end`.
+        """
+        ended = piece.count(b"\n", at, end)
+        if not ended:
+            return at
+        self._extend(piece[at : piece.index(b"\n", at)])
+        self._close()
+        if ended > 1:
+            self._ready.append(ended - 1)
+        return piece.rindex(b"\n", at, end) + 1
+
     def _extend(self, piece: bytes) -> None:
         self._open_bytes += len(piece)
         if self._open_bytes <= self._most:
@@ -116,10 +138,14 @@ class LineReader:
             self._open.clear()
 
     def _close(self) -> None:
-        whole = self._open_bytes <= self._most
-        self._ready.append(b"".join(self._open) if whole else None)
+        if not self._open_filled:
+            self._ready.append(1)
+        else:
+            whole = self._open_bytes <= self._most
+            self._ready.append(b"".join(self._open) if whole else None)
         self._open.clear()
         self._open_bytes = 0
+        self._open_filled = False
 
 
 class _Plain:

@@ -29,12 +29,16 @@ GRANT = "likewise.grant"
 GONE = "likewise.gone"
 """Member of a scope: its client went away, and its task is cancelled for that reason."""
 
+BREAK_OFF = "likewise.break_off"
+"""Member of a scope: closes the connection before the end of an answer that has begun."""
+
 CLIENT_GONE = 499
 """What the log says where nobody was left to be answered; nginx's number for it."""
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths that tell how the service is, and are answered when nothing else is."""
 
+_TWO = b"two of them"  # no number: which was meant is not for us to guess
 _SANE_TIMEOUT = re.compile(rb"[0-9]{1,9}(\.[0-9]{1,9})?")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 # https://www.w3.org/TR/trace-context/, version 00 and whatever later ones put behind it.
@@ -85,9 +89,9 @@ class RequestFrame:
                 deadline.set(min(deadline.get(), callers_own.get()))
             await self._app(scope, receive, send_with_id)
         except LikewiseError as error:
+            scope["problem"] = error.code
             if status:
                 raise
-            scope["problem"] = error.code
             await response_to(error)(scope, receive, send_with_id)
         except asyncio.CancelledError:
             if GONE in scope:
@@ -134,13 +138,13 @@ def _incoming(scope: Scope) -> tuple[str, str, bytes | None]:
         elif name == b"traceparent" and (found := _TRACE_PARENT.fullmatch(value)):
             trace = str(found[1], "ascii")
         elif name == b"x-request-timeout":
-            wanted_s = value
+            wanted_s = value if wanted_s is None else _TWO
     return request, trace, wanted_s
 
 
 def _seconds(value: bytes) -> float:
     if _SANE_TIMEOUT.fullmatch(value) is None:
-        raise MalformedRequest("expected the header X-Request-Timeout: seconds, such as 2.5")
+        raise MalformedRequest("expected one header X-Request-Timeout: seconds, such as 2.5")
     return float(value)
 
 

@@ -29,6 +29,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.body import PACED, check_fault
 from app.api.lines import BATCH_LINES, LineBatches, LineReader, Parse
+from app.api.middleware import BREAK_OFF
 from app.api.problems import log_fault, problem_of
 from app.errors import BodyTooSlow, LikewiseError, MalformedBody, UnsupportedContentType
 from app.service.importing import LineBatch, Progress
@@ -247,7 +248,8 @@ class LinesResponse(Response):
     """Sends lines as they are made, gzip if it is accepted, and stops when nobody reads.
 
     When making them fails, the connection is closed without the end that chunked bodies have: that
-    is how the other side knows (RFC 9112, section 8).
+    is how the other side knows (RFC 9112, section 8). A collection that is dropped meanwhile is no
+    fault of ours, and not logged as one.
     """
 
     def __init__(self, pages: Pages, *, gzip: bool, idle_s: float) -> None:
@@ -271,6 +273,13 @@ class LinesResponse(Response):
                 await asyncio.wait_for(body.send(packed), self._idle_s)
             end = b"" if self._gzip is None else self._gzip.flush()
             await asyncio.wait_for(body.send(end, more=False), self._idle_s)
+        except LikewiseError as error:
+            break_off = scope.get(BREAK_OFF)
+            if break_off is None or not body.begun:
+                raise
+            scope["problem"] = error.code
+            log_fault(error)
+            break_off()
         finally:
             gone.cancel()
 

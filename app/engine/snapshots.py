@@ -90,7 +90,9 @@ class Snapshots:
 
     def describe(self, name: str) -> SnapshotInfo:
         """Describe one snapshot; see `Snapshots.describe`."""
-        return _described(self._path(name))
+        path = self._path(name)
+        with _still_there(name, path):
+            return _described(path)
 
     def describe_all(self) -> list[SnapshotInfo]:
         """Describe all snapshots that can be read, by name."""
@@ -107,10 +109,8 @@ class Snapshots:
     def open(self, name: str) -> tuple[SnapshotInfo, IO[bytes]]:
         """Open a snapshot's file; see `Snapshots.open`."""
         path = self._path(name)
-        try:
+        with _still_there(name, path):
             return _described(path), path.open("rb")
-        except FileNotFoundError:
-            raise _not_found(name) from None
 
     def drop(self, name: str) -> None:
         """Remove a snapshot."""
@@ -185,8 +185,9 @@ class Snapshots:
         started = time.perf_counter()
 
         def fill(folder: Path) -> Definition:
-            _check_room(folder, path.stat().st_size)
-            _, definition = _extracted(path, folder, _digest_of(path))
+            with _still_there(name, path):
+                _check_room(folder, path.stat().st_size)
+                _, definition = _extracted(path, folder, _digest_of(path))
             sync_file(folder / snapshot_file.STORE)
             return definition
 
@@ -225,7 +226,7 @@ class Snapshots:
             file.rename(path)
             sync_folder(self._folder)
             reached(WritePoint.SNAPSHOT_NAMED)
-        return _described(path)
+            return _described(path)  # before anybody can drop it
 
 
 class Incoming:
@@ -299,6 +300,17 @@ def _digest_of(path: Path) -> str:
     match = _FILE.fullmatch(path.name)
     assert match is not None, path
     return match[2]
+
+
+@contextlib.contextmanager
+def _still_there(name: str, path: Path) -> Iterator[None]:
+    """Say SnapshotNotFound if a snapshot was dropped between being found and being opened."""
+    try:
+        yield
+    except FileNotFoundError:
+        if path.exists():
+            raise
+        raise _not_found(name) from None
 
 
 def _not_found(name: str) -> SnapshotNotFound:

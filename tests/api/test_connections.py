@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from app.api.connection import HEAD_BYTES, HEADERS, PIPELINED, RESERVED, TARGET_BYTES
 from app.backends.base import Answer as Found
 from app.backends.base import Search
+from app.backends.local import LocalBackend
 from app.types import Point
 from tests.reference_backend import ReferenceBackend
 
@@ -69,6 +71,9 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
 # ── what is not HTTP ─────────────────────────────────────────────────────────────────────────
 
 CHUNKED = "Transfer-Encoding: chunked"
+LINES = "Content-Type: application/x-ndjson"
+BINARY = "Content-Type: application/octet-stream"
+LINE = '{"id":1,"vector":[1]}\n'
 
 
 @pytest.mark.parametrize(
@@ -465,3 +470,31 @@ def test_what_was_accepted_is_answered_and_new_requests_are_told_of_the_end(
             assert (answer.status, answer.headers["connection"]) == (200, "close")
         for wire in (idle, asking, probing, *accepted):
             wire.close()
+
+
+def test_who_does_nothing_is_not_waited_for_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.connection.STILL_S", 0.3)
+    still = {
+        "import": head("POST", f"{POINTS}:import", None, LINES, CHUNKED)
+        + f"{len(LINE):x}\r\n"
+        + LINE
+        + "\r\n",
+        "points": head("PUT", POINTS, 100_000) + "{",
+        "upload": head("PUT", "/v1/snapshots/s/file", None, BINARY, "Content-Length: 9999") + "x",
+    }
+    with listening(settings(tmp_path), LocalBackend(tmp_path / "data", sync=False)) as server:
+        server.ask("PUT", "/v1/collections/c", {"dimension": 1})
+        wires = {name: server.wire().send(sent) for name, sent in still.items()}
+        count = f"{POINTS}/count"
+        until(lambda: server.ask("POST", count, {}).body == b'{"count":1}')
+        begun = time.monotonic()
+        server.server.should_exit = True
+        for name, wire in wires.items():
+            answer = wire.answer()
+            assert (answer.status, answer.code) == (503, "shutting-down"), name
+            wire.close()
+        assert orjson.loads(answer.body)["title"]
+    assert time.monotonic() - begun < 10, "the grace is 30 seconds"
+    assert not list((tmp_path / "data" / "snapshots").iterdir())

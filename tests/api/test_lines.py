@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 import tracemalloc
 import zlib
 
@@ -60,12 +61,8 @@ def expected(body: bytes, from_line: int) -> tuple[list[tuple[int, object]], int
         lines.pop()
     numbered = [(n, line) for n, line in enumerate(lines, start=1) if n >= from_line]
     return (
-        [
-            (n, line if len(line) <= LONGEST else None)
-            for n, line in numbered
-            if len(line) > LONGEST or line.strip()
-        ],
-        sum(1 for _, line in numbered if len(line) <= LONGEST and not line.strip()),
+        [(n, line if len(line) <= LONGEST else None) for n, line in numbered if line.strip()],
+        sum(1 for _, line in numbered if not line.strip()),
         len(lines) + 1,
     )
 
@@ -87,6 +84,7 @@ places = st.lists(st.integers(0, 1000), max_size=6)
 @example(b"12345678", [4], 1)
 @example(b"123456789", [8], 1)
 @example(b"\n" * 9, [3], 3)
+@example(b" " * 20 + b"\n \n\n  a\n", [5, 21, 22], 2)
 def test_lines_are_the_same_wherever_the_body_is_cut(
     body: bytes, places: list[int], from_line: int
 ) -> None:
@@ -159,3 +157,14 @@ def test_a_bomb_costs_a_step_at_a_time(unit: bytes) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 64 * STEP_BYTES  # at most one object a byte of a step
+
+
+@pytest.mark.parametrize("around", [b"", b"x", b" \n\t"])
+def test_a_bomb_of_blank_lines_costs_no_more_than_its_bytes(around: bytes) -> None:
+    blanks = 32 << 20
+    packed = gzip.compress(b"a\n" + (b"\n" * 60_000 + around) * (blanks // 60_000), 6)
+    begun_s = time.process_time()
+    found, _ = batches_of([packed], gzip=True, most=512)
+    took_s = time.process_time() - begun_s
+    assert found[-1].next_line > blanks - 60_000
+    assert took_s < 2, "line by line it takes more than ten seconds"

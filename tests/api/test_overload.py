@@ -18,6 +18,7 @@ from tests.metrics.reading import read, value
 from tests.reference_backend import ReferenceBackend
 
 from .harness import running, settings
+from .network import head, listening
 
 
 class Gated(ReferenceBackend):
@@ -186,6 +187,9 @@ def test_a_caller_cannot_ask_for_more_time_than_there_is(tmp_path: Path) -> None
             assert answer.json()["type"] == "urn:likewise:problem:malformed-request", wrong
         answer = app.send("GET", "/v1/collections", headers={"x-request-timeout": "2.5"})
         assert answer.status_code == 200
+        twice = [("x-request-timeout", "2.5"), ("x-request-timeout", "5")]
+        answer = app.send("GET", "/v1/collections", headers=twice)
+        assert answer.json()["type"] == "urn:likewise:problem:malformed-request"
 
 
 def test_bytes_in_work_are_bounded_and_given_back(tmp_path: Path) -> None:
@@ -212,6 +216,22 @@ def test_bytes_in_work_are_bounded_and_given_back(tmp_path: Path) -> None:
         assert small.status_code == 200
         assert held.status_code in (200, 422)
         assert (inflight.held, inflight.refused) == (0, 1)
+
+
+def test_a_body_that_is_announced_and_not_sent_takes_no_room_from_others(tmp_path: Path) -> None:
+    bounded = settings(tmp_path, max_inflight_bytes=8 << 20, max_body_bytes=4 << 20)
+    with listening(bounded, ReferenceBackend()) as server:
+        server.ask("PUT", "/v1/collections/c", {"dimension": 1})
+        idle = [server.wire() for _ in range(8)]
+        for wire in idle:
+            wire.send(head("PUT", "/v1/collections/c/points", 4 << 20), "{")
+        probe = server.wire()  # behind the others on the same loop
+        assert probe.request("GET", "/healthz").answer().status == 200
+        points = [{"id": 1, "vector": [1], "attributes": {"a": "x" * 40_000}}]
+        answer = server.ask("PUT", "/v1/collections/c/points", {"points": points})
+        assert answer.status == 200, answer.body
+        for wire in (probe, *idle):
+            wire.close()
 
 
 def test_bytes_of_undeclared_length_are_counted_as_they_come(tmp_path: Path) -> None:

@@ -478,3 +478,42 @@ def test_another_checksum_than_announced_is_refused(tmp_path: Path, backend: Loc
     with pytest.raises(InvalidSnapshot, match="announced"):
         receive(backend, "t", content(backend, "s"), "0" * 64)
     assert len(names(tmp_path / "snapshots")) == 1
+
+
+def test_a_snapshot_that_comes_and_goes_is_there_or_is_not(backend: LocalBackend) -> None:
+    backend.snapshots.take("c", "kept")
+    octets = content(backend, "kept")
+    over = threading.Event()
+    wrong: list[BaseException] = []
+
+    def again_and_again(work: Callable[[], object], *expected: type[Exception]) -> None:
+        while not over.is_set():
+            try:
+                work()
+            except expected:
+                pass
+            except BaseException as error:
+                wrong.append(error)
+                return
+
+    kept = backend.snapshots
+    threads = [
+        threading.Thread(target=again_and_again, args=work)
+        for work in (
+            (lambda: receive(backend, "s", octets), SnapshotExists),
+            (lambda: kept.drop("s"), SnapshotNotFound),
+            (lambda: kept.drop("s"), SnapshotNotFound),
+            (lambda: kept.describe("s"), SnapshotNotFound),
+            (lambda: kept.describe("s"), SnapshotNotFound),
+            (lambda: kept.open("s")[1].close(), SnapshotNotFound),
+            (lambda: kept.restore("s", "r", replace=True), SnapshotNotFound),
+        )
+    ]
+    for thread in threads:
+        thread.start()
+    over.wait(1.0)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert not [name for name in names(kept._folder) if name.endswith(".tmp")]
