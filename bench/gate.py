@@ -12,6 +12,7 @@ from typing import Any
 from app.access.grants import Grant, Scope
 from app.access.guard import Guard
 from app.api.access import Gate
+from app.metrics.accounts import Requests
 
 KEY = b"lw_" + b"x" * 43
 HEADERS = [
@@ -54,7 +55,7 @@ def main() -> None:
     without = best_us(request_through(behind))
     for title, patterns in (("all collections", None), ("two patterns", ("docs-*", "films"))):
         guard = Guard(fixed_keys=[(Grant("bench", frozenset({Scope.READ}), patterns), KEY)])
-        gate = best_us(request_through(Gate(guard, behind))) - without
+        gate = best_us(request_through(Gate(guard, behind, Requests()))) - without
         print(
             f"{title}: key to grant {best_us(lambda: guard.grant(KEY)):.2f} µs, "  # noqa: B023
             f"whole gate {gate:.2f} µs"
