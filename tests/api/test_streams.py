@@ -6,6 +6,7 @@ import asyncio
 import base64
 import gzip
 import json
+import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.backends.base import Page
-from app.errors import CorruptFile, Overloaded
+from app.errors import CollectionNotFound, CorruptFile, Overloaded
 from app.types import Point
 from tests.attributes.strategies import attributes
 from tests.reference_backend import ReferenceBackend
 
 from . import harness
 from .harness import InProcess, running
+from .network import listening
 
 LINES = {"content-type": "application/x-ndjson"}
 TOLD = LINES | {"accept": "application/x-ndjson"}
@@ -317,6 +319,38 @@ def test_an_export_that_fails_on_the_way_has_no_end(tmp_path: Path) -> None:
         sent(app, lines(some(1, 100)))
         with pytest.raises(RuntimeError, match="response already started"):
             app.post(EXPORT, {})
+
+
+class Vanishing(ReferenceBackend):
+    """A backend whose collection is gone after the first page."""
+
+    pages = 0
+
+    def scroll(self, name: str, **wanted: Any) -> Page:
+        self.pages += 1
+        if self.pages == 2:
+            raise CollectionNotFound(name)
+        return super().scroll(name, **wanted)
+
+
+def test_an_export_of_a_dropped_collection_is_cut_short_and_no_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with listening(harness.settings(tmp_path), Vanishing()) as server:
+        server.ask("PUT", "/v1/collections/c", {"dimension": 1})
+        points = [{"id": n, "vector": [1]} for n in range(100)]
+        assert server.ask("PUT", "/v1/collections/c/points", {"points": points}).status == 200
+        wire = server.wire().request("POST", EXPORT, b"{}")
+        received = b""
+        while piece := wire.socket.recv(1 << 16):
+            received += piece
+        wire.close()
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert not received.endswith(b"0\r\n\r\n")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    requests = [record.__dict__["facts"] for record in caplog.records if record.msg == "request"]
+    assert requests[-1]["problem"] == "collection-not-found"
 
 
 # ── both ─────────────────────────────────────────────────────────────────────────────────────
