@@ -280,7 +280,7 @@ class Service:
         Raises what ended it early, with the progress in the error's context.
         """
 
-        meant = (await self._control.run(partial(self._definition, name))).mark
+        meant = await self.mark(name)
 
         async def write(lines: Sequence[Line]) -> tuple[int, Sequence[Fault]]:
             try:
@@ -397,6 +397,10 @@ class Service:
             return self._backend.count(name, self._filter(filter))
 
         return await self._search.run(work)
+
+    async def mark(self, name: str) -> str:
+        """Tell the collection that a name means now from others that it meant or will mean."""
+        return (await self._control.run(partial(self._definition, name))).mark
 
     async def scroll(
         self, name: str, filter: object, limit: int, cursor: str | None, projection: Projection

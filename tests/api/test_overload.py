@@ -55,6 +55,9 @@ def test_probes_and_scrapes_are_answered_while_every_lane_is_full(tmp_path: Path
             while len(refused) < 4:  # of each lane one job runs and one waits
                 done, pending = await asyncio.wait(pending, return_when="FIRST_COMPLETED")
                 refused += [task.result() for task in done]
+            lanes = app.app.state.service.lanes
+            while not (lanes["search"].running and lanes["control"].running):
+                await asyncio.sleep(0.001)  # the thread has yet to take what has the place
             probes = ["/readyz", "/metrics", "/healthz"] * 20
             answers = await asyncio.gather(*(app.ask("GET", path, None) for path in probes))
             backend.gate.set()
@@ -155,7 +158,9 @@ def test_searches_above_the_queue_are_refused_while_writes_go_on(tmp_path: Path)
 def test_a_request_whose_time_is_over_is_not_begun(tmp_path: Path) -> None:
     backend = Gated()
     with running(settings(tmp_path, search_threads=1), backend) as app:
-        app.put("/v1/collections/c", {"dimension": 1})
+        backend.gate.set()
+        assert app.put("/v1/collections/c", {"dimension": 1}).status_code == 201
+        backend.gate.clear()
 
         async def scenario() -> tuple[httpx.Response, float]:
             query = ("POST", "/v1/collections/c/query")
@@ -197,7 +202,9 @@ def test_bytes_in_work_are_bounded_and_given_back(tmp_path: Path) -> None:
     size = 3 * INLINE_BYTES
     bounded = settings(tmp_path, max_inflight_bytes=2 * size)
     with running(bounded, backend) as app:
-        app.put("/v1/collections/c", {"dimension": 1})
+        backend.gate.set()
+        assert app.put("/v1/collections/c", {"dimension": 1}).status_code == 201
+        backend.gate.clear()
         query = ("POST", "/v1/collections/c/query")
         large = {"vector": [1], "fields": ["x" * size]}
         inflight = app.app.state.inflight

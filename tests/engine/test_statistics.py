@@ -45,8 +45,8 @@ def _built(backend: LocalBackend, folder: Path) -> CollectionStatistics:
     until = time.monotonic() + 60
     while True:
         (one,) = backend.statistics().collections
-        files = [file for file in folder.glob("segments/**/*") if file.is_file()]
         with contextlib.suppress(FileNotFoundError):
+            files = [file for file in folder.glob("segments/**/*") if file.is_file()]
             on_disk = sum(file.stat().st_size for file in files)
             if one.segments and one.segment_bytes + one.cover_bytes == on_disk:
                 return one

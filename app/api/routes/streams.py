@@ -24,7 +24,7 @@ from app.api.stream import (
     json_from_progress,
     line_batches,
 )
-from app.errors import InvalidField
+from app.errors import CollectionNotFound, InvalidField
 from app.service.checks import check_id
 from app.service.cursor import cursor_after
 from app.service.importing import Progress, patiently
@@ -148,11 +148,14 @@ async def _pages(service: Service, name: str, body: ExportPoints) -> AsyncIterat
     projection = Projection(with_text=body.with_text, with_vectors=body.with_vectors)
     cursor = None if body.after is None else cursor_after(check_id(body.after, "/after"))
     limit = min(_FIRST_PAGE, service.settings.max_k)
+    meant = await patiently(partial(service.mark, name))
     while True:
         records, cursor = await patiently(
             partial(service.scroll, name, body.filter, limit, cursor, projection)
         )
         page = await run_in_threadpool(_lines, records, body.encoding_format)
+        if await patiently(partial(service.mark, name)) != meant:  # another one came in its place
+            raise CollectionNotFound(name)
         yield page
         if cursor is None:
             return
