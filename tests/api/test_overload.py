@@ -56,8 +56,9 @@ def test_probes_and_scrapes_are_answered_while_every_lane_is_full(tmp_path: Path
                 done, pending = await asyncio.wait(pending, return_when="FIRST_COMPLETED")
                 refused += [task.result() for task in done]
             lanes = app.app.state.service.lanes
-            while not (lanes["search"].running and lanes["control"].running):
-                await asyncio.sleep(0.001)  # the thread has yet to take what has the place
+            # Their threads have yet to take what has the places.
+            while not (lanes["search"].running and lanes["control"].running):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
             probes = ["/readyz", "/metrics", "/healthz"] * 20
             answers = await asyncio.gather(*(app.ask("GET", path, None) for path in probes))
             backend.gate.set()
