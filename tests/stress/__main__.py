@@ -41,6 +41,7 @@ def main() -> int:
         for fault in (*tally.faults, *tally.logged):
             wrong = True
             print(fault, flush=True)
+        wrong |= not tally.built  # then builds were not among what was going on
         wrong |= (tally.left_threads, tally.left_descriptors, tally.left_folders) != (0, 0, 0)
     return int(wrong)
 

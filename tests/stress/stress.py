@@ -78,8 +78,8 @@ class Watch(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING:
             self._tally.logged.append(self.format(record))
-        elif record.name == "app.engine.builder" and ": built" in record.msg:
-            self._tally.built[str((record.args or ("", "?"))[1])] += 1  # type: ignore[index]
+        elif record.name == "app.engine.builder" and record.msg == "a build ended well":
+            self._tally.built[record.__dict__["facts"]["job"]] += 1
 
 
 class Torn(AssertionError):
