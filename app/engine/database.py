@@ -557,8 +557,9 @@ class Database:
         damaged = {name: c.damage for name, c in collections if c.damage is not None}
         rebuilding = [name for name, c in collections if c.rebuilding]
         trouble = self._current_trouble()
-        faults = dict(sorted({**self._broken, **damaged}.items()))
-        told = [f"{name}: {exc}" for name, exc in list(faults.items())[:_FAULTS_SHOWN]]
+        faulty = sorted({**self._broken, **damaged}.items())
+        faults = {name: str(exc) for name, exc in faulty[:_FAULTS_SHOWN]}
+        told = [f"{name}: {fault}" for name, fault in faults.items()]
         told += [f"{name}: damaged segments are being rebuilt" for name in rebuilding]
         if trouble is not None:
             told.append(trouble.detail)
@@ -571,7 +572,7 @@ class Database:
             "damaged": sorted(damaged),
             "rebuilding": rebuilding,
             "writable": trouble is None,
-            "faults": {name: str(exc) for name, exc in list(faults.items())[:_FAULTS_SHOWN]},
+            "faults": faults,
         }
         return facts
 

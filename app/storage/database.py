@@ -173,18 +173,25 @@ class WriteConnection:
             raise
 
     def settle(self) -> None:
-        """Move the log into the database, synced, and empty it: nothing is in doubt any more."""
+        """Empty the log, after which nothing is in doubt any more. Raises if it cannot be done."""
         self.in_doubt = True
-        try:
-            busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.DatabaseError as exc:
-            raise translated(exc, self.path) from exc
-        if busy:
+        if not self.empty_log():
             raise StoredDataError(
                 f"the log of {self.path.name} is in use and cannot be emptied", path=str(self.path)
             )
+
+    def empty_log(self) -> bool:
+        """Move the log into the database, synced, and empty it; False if a reader looks into it."""
+        try:
+            busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.DatabaseError as exc:
+            self.in_doubt = True
+            raise translated(exc, self.path) from exc
+        if busy:
+            return False
         self.in_doubt = False
         reached(WritePoint.LOG_SETTLED)
+        return True
 
     def close(self) -> None:
         """Let go of the file."""

@@ -122,13 +122,11 @@ class Space(NamedTuple):
 
     pages, free   of the file, and those of them that hold nothing
     shrinks       whether free pages can be given back (False: made before this was chosen)
-    log_bytes     of the write-ahead log beside it
     """
 
     pages: int
     free: int
     shrinks: bool
-    log_bytes: int
 
 
 class StoreReader:
@@ -157,7 +155,7 @@ class StoreReader:
 
     def size_bytes(self) -> int:
         """Tell how large the database is on the disk, its log included."""
-        return file_bytes(self.path) + file_bytes(self.path.with_name(self.path.name + "-wal"))
+        return file_bytes(self.path) + self.log_bytes
 
     def rows(self) -> I64:
         """List every row, ascending: int64[points]."""
@@ -181,15 +179,12 @@ class StoreReader:
                 connection.execute(f"PRAGMA {name}").fetchone()
                 for name in ("page_count", "freelist_count", "auto_vacuum")
             )
-        return Space(pages, free, mode == _INCREMENTAL, self.log_bytes)
+        return Space(pages, free, mode == _INCREMENTAL)
 
     @property
     def log_bytes(self) -> int:
         """Measure the write-ahead log alone, which costs less."""
-        try:
-            return self._log.stat().st_size
-        except FileNotFoundError:
-            return 0
+        return file_bytes(self._log)
 
     def points(self, rows: Sequence[int], *, vectors: bool) -> dict[int, StoredPoint]:
         """Read those point versions that still exist, all on one consistent state.
@@ -383,17 +378,12 @@ class Store(StoreReader):
 
     def cut_log(self) -> bool:
         """Empty the write-ahead log; False if a reader still looks into it."""
+        # Do not wait for readers: behind the write lock others would.
+        self._writes.connection.execute("PRAGMA busy_timeout = 0")
         try:
-            # Do not wait for readers: behind the write lock others would.
-            self._writes.connection.execute("PRAGMA busy_timeout = 0")
-            busy, _, _ = self._writes.connection.execute(
-                "PRAGMA wal_checkpoint(TRUNCATE)"
-            ).fetchone()
-        except DatabaseError as exc:
-            raise translated(exc, self.path) from exc
+            return self._writes.empty_log()
         finally:
             self._writes.connection.execute(f"PRAGMA busy_timeout = {PATIENCE_S * 1000}")
-        return not busy
 
     def forget(self) -> None:
         """Give up what is held of the file in memory until it is used again."""
