@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+import numpy as np
+
+from app.encoders.inputs import Input
+from app.errors import LikewiseError
 from app.tally import Histogram
-from app.types import F32
+from app.types import F32, I64
 
 TextKind = Literal["query", "document"]
 """Which side of a search a text is on: some models put another prompt before each."""
+
+OutputKind = Literal["dense", "tokens", "sparse", "score"]
+"""What an encoder makes of one input:
+
+dense   one vector, [dim] float32
+tokens  one vector for each of its tokens, [token, dim] float32
+sparse  weights of a vocabulary, `Sparse`
+score   one number: how well the two texts of a pair go together
+"""
+
+LaneName = Literal["query", "write", "bulk"]
+"""Who asks: somebody who waits for an answer, somebody who stores a few points, an import."""
 
 Status = Literal["ready", "loading", "unavailable"]
 
@@ -42,19 +58,50 @@ class EncoderInfo:
     created: int
     owned_by: str
     space: str
+    kind: str = "text"
+    outputs: tuple[OutputKind, ...] = ("dense",)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sparse:
+    """Weights of a vocabulary: `indices` [n] int64 ascending, `values` [n] float32, none zero."""
+
+    indices: I64
+    values: F32
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Texts as vectors.
+    """Inputs as what was asked for.
 
-    vectors  [text, dim] float32, in the order of the texts
-    tokens   token count of each text as the model saw it: after truncation, special tokens and
+    outputs  one for each input, in order: dense vectors as one array [input, dim] float32, token
+             vectors, `Sparse` or numbers as a list
+    tokens   token count of each input as the model saw it: after truncation, special tokens and
              prompt included
     """
 
-    vectors: F32
+    outputs: F32 | list[Any]
     tokens: list[int]
+
+    @property
+    def vectors(self) -> F32:
+        """The dense vectors, [input, dim] float32."""
+        assert isinstance(self.outputs, np.ndarray)
+        return self.outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An input that is ready for the graph.
+
+    value   what the encoder's `run` wants: token ids, an array of pixels, …
+    cost    how much of a batch it takes, in tokens
+    tokens  what its caller is told
+    """
+
+    value: Any
+    cost: int
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +125,33 @@ class EncoderStatistics:
 
 
 class Encoder(Protocol):
-    """Turns texts into vectors. The vector of a text does not depend on the texts beside it."""
+    """Turns inputs into vectors. The vector of an input does not depend on those beside it.
+
+    Two stages, which the batcher calls apart, to know lengths before it packs.
+    """
 
     name: str
     dimension: int
 
-    def encode(self, texts: Sequence[str], kind: TextKind) -> Encoded:
-        """Encode texts in order. Raises whatever its runtime raises."""
+    def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
+        """Make inputs complete: the model's prompt for this kind before each text.
+
+        Raises InvalidText (pointer `/i`) for an input that this encoder does not read.
+        """
         ...
 
-
-class StagedEncoder(Encoder, Protocol):
-    """An encoder whose two stages the batcher calls apart, to know lengths before it packs."""
-
-    def tokenize(self, prompted: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, its prompt already before it; at least one token each."""
+    def estimate(self, given: Input) -> int:
+        """Guess what an input costs before it is prepared, in tokens. Fast."""
         ...
 
-    def run(self, tokens: Sequence[Sequence[int]]) -> F32:
-        """Vectors [text, dim] of one batch, in its order."""
+    def prepare(self, inputs: Sequence[Input]) -> list[Prepared | LikewiseError]:
+        """Make inputs ready for the graph. What cannot be read yields its error in its place."""
+        ...
+
+    def run(self, batch: Sequence[Prepared], output: OutputKind) -> F32 | list[Any]:
+        """Outputs of one batch, in its order. Raises whatever its runtime raises."""
+        ...
+
+    def close(self) -> None:
+        """End its threads. Nothing may be running."""
         ...

@@ -1,4 +1,4 @@
-"""Batch the texts of all callers: one queue and one worker thread for each encoder.
+"""Batch the inputs of all callers: one queue and one worker thread for each encoder.
 
 Theory of operation. `submit` puts a job (some texts, one future) into a bounded queue and returns.
 The worker takes a **round** from the front of the queue as soon as it is idle; it never waits for
@@ -10,8 +10,8 @@ Guarantees, whatever happens:
 
 - Every future that `submit` returned is completed: with vectors in the order of the texts, with
   EncodingFailed if a batch with one of its texts failed, or with ShuttingDown.
-- A batch that fails touches only the jobs with texts in it, and the worker lives on. So a text that
-  the tokenizer cannot take is refused by `submit`, before it meets the texts of others.
+- A batch that fails touches only the jobs with inputs in it, and the worker lives on. An input that
+  cannot be read fails its own jobs only.
 - Memory is bounded: texts by the queue, activations by the token budget.
 - A future stays cancellable until its result is there. What is cancelled is not run, except for
   the batch that is running.
@@ -23,6 +23,7 @@ worker alone.
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import threading
@@ -31,47 +32,50 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from app.encoders.base import Encoded, EncoderStatistics, StagedEncoder
+from app.encoders.base import Encoded, Encoder, EncoderStatistics, OutputKind, Prepared
+from app.encoders.inputs import Input
 from app.encoders.packing import count_round, pack
-from app.errors import EncodingFailed, InvalidText, LikewiseError, Overloaded, ShuttingDown
+from app.errors import EncodingFailed, LikewiseError, Overloaded, ShuttingDown
 from app.tally import POWERS, SECONDS, Histogram
 from app.types import F32
 
 ROUND_BATCHES = 4  # enough texts to sort by length; a newcomer waits for no more than these
 LONGEST_RETRY_S = 60
 BATCHES_REMEMBERED = 8
-CHARS_PER_TOKEN = 4  # English word pieces; with other scripts a round is a few batches more
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """One submission. `missing` counts the texts without a vector."""
+    """One submission. `missing` counts the inputs without an output."""
 
-    texts: Sequence[str]
-    vectors: F32
+    inputs: Sequence[Input]
+    output: OutputKind
+    outputs: F32 | list[Any]
     tokens: list[int]
     missing: int
     future: Future[Encoded] = field(default_factory=Future)
 
-    def put(self, text: int, vector: F32, tokens: int) -> None:
-        self.vectors[text] = vector
-        self.tokens[text] = tokens
+    def put(self, place: int, made: Any, tokens: int) -> None:
+        self.outputs[place] = made
+        self.tokens[place] = tokens
         self.missing -= 1
         # A caller may cancel at any moment before this call; after it, no more.
         if self.missing == 0 and self.future.set_running_or_notify_cancel():
-            self.future.set_result(Encoded(self.vectors, self.tokens))
+            self.future.set_result(Encoded(self.outputs, self.tokens))
 
     def fail(self, error: LikewiseError) -> None:
         if not self.future.done() and self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
 
-_Place = tuple[_Job, int]  # a text of a job
+_Place = tuple[_Job, int]  # an input of a job
+_Ready = tuple[list[_Place], Prepared]  # who waits for an input, and the input
 
 
 class Batcher:
@@ -81,7 +85,7 @@ class Batcher:
     batch_tokens  most tokens of one batch, padding included
     """
 
-    def __init__(self, encoder: StagedEncoder, *, queue: int, batch_tokens: int) -> None:
+    def __init__(self, encoder: Encoder, *, queue: int, batch_tokens: int) -> None:
         self._encoder = encoder
         self._queue = queue
         self._batch_tokens = batch_tokens
@@ -98,16 +102,17 @@ class Batcher:
         )
         self._worker.start()
 
-    def submit(self, texts: Sequence[str]) -> Future[Encoded]:
-        """Put texts, prompts already before them, into the queue.
+    def submit(self, inputs: Sequence[Input], output: OutputKind = "dense") -> Future[Encoded]:
+        """Put inputs, prompts already before their texts, into the queue.
 
-        Raises Overloaded if they have no room, InvalidText (pointer `/i`) for a text that is not
-        Unicode, and ShuttingDown after `close`.
+        Raises Overloaded if they have no room and ShuttingDown after `close`.
         """
-        _check_unicode(texts)
-        count = len(texts)
-        vectors = np.zeros((count, self._encoder.dimension), np.float32)
-        job = _Job(tuple(texts), vectors, [0] * count, count)
+        count = len(inputs)
+        dense = output == "dense"
+        outputs: F32 | list[Any] = (
+            np.zeros((count, self._encoder.dimension), np.float32) if dense else [None] * count
+        )
+        job = _Job(tuple(inputs), output, outputs, [0] * count, count)
         with self._changed:
             if self._closing_at is not None:
                 raise ShuttingDown("the encoder is stopping and takes no new texts")
@@ -119,10 +124,10 @@ class Batcher:
                     encoder=self._encoder.name,
                 )
             if count:
-                self._waiting.extend((job, text) for text in range(count))
+                self._waiting.extend((job, place) for place in range(count))
                 self._changed.notify()
             else:
-                job.future.set_result(Encoded(vectors, []))
+                job.future.set_result(Encoded(outputs, []))
         return job.future
 
     def statistics(self) -> EncoderStatistics:
@@ -168,41 +173,50 @@ class Batcher:
                 while self._waiting and self._waiting[0][0].future.done():
                     self._waiting.popleft()
                 if self._waiting:
-                    lengths = (len(job.texts[text]) for job, text in self._waiting)
-                    budget_chars = ROUND_BATCHES * self._batch_tokens * CHARS_PER_TOKEN
-                    count = count_round(lengths, budget_chars)
+                    estimate = self._encoder.estimate
+                    costs = (estimate(job.inputs[place]) for job, place in self._waiting)
+                    count = count_round(costs, ROUND_BATCHES * self._batch_tokens)
                     return [self._waiting.popleft() for _ in range(count)]
                 if self._closing_at is not None:
                     return []
                 self._changed.wait()
 
     def _run_round(self, drawn: list[_Place]) -> None:
-        places: dict[str, list[_Place]] = {}
-        for job, text in drawn:
+        wanted: dict[tuple[OutputKind, Input], list[_Place]] = {}
+        for job, place in drawn:
             if not job.future.done():
-                places.setdefault(job.texts[text], []).append((job, text))
-        texts = list(places)
-        tokens = self._encoder.tokenize(texts)
-        for batch in pack([len(ids) for ids in tokens], self._batch_tokens):
-            if self._out_of_time():
-                self._shut_out(drawn)
-                return
-            self._run_batch([(places[texts[text]], tokens[text]) for text in batch])
+                wanted.setdefault((job.output, job.inputs[place]), []).append((job, place))
+        batches: dict[OutputKind, list[_Ready]] = {}
+        prepared = self._encoder.prepare([given for _, given in wanted])
+        for ((output, _), places), one in zip(wanted.items(), prepared, strict=True):
+            if isinstance(one, LikewiseError):
+                _refuse(places, one)
+            else:
+                batches.setdefault(output, []).append((places, one))
+        for output, ready in batches.items():
+            for batch in pack([one.cost for _, one in ready], self._batch_tokens):
+                if self._out_of_time():
+                    self._shut_out(drawn)
+                    return
+                self._run_batch([ready[place] for place in batch], output)
 
-    def _run_batch(self, batch: list[tuple[list[_Place], list[int]]]) -> None:
+    def _run_batch(self, batch: list[_Ready], output: OutputKind) -> None:
         batch = [
-            (places, ids)
-            for places, ids in batch
+            (places, one)
+            for places, one in batch
             if not all(job.future.done() for job, _ in places)
         ]
         if not batch:
             return
         begun_s = time.perf_counter()
         try:
-            vectors = self._encoder.run([ids for _, ids in batch])
-            expected = (len(batch), self._encoder.dimension)
-            if vectors.shape != expected:
-                raise ValueError(f"expected vectors of shape {expected}, got {vectors.shape}")
+            made = self._encoder.run([one for _, one in batch], output)
+            if output == "dense":
+                expected, found = (len(batch), self._encoder.dimension), np.shape(made)
+                if found != expected:
+                    raise ValueError(f"expected vectors of shape {expected}, got {found}")
+            elif len(made) != len(batch):
+                raise ValueError(f"expected {len(batch)} outputs, got {len(made)}")
         except Exception as exc:
             self._failed += 1
             self._fail([place for places, _ in batch for place in places], exc)
@@ -211,11 +225,11 @@ class Batcher:
         took_s = time.perf_counter() - begun_s
         self._seconds.note(took_s)
         self._texts.note(len(batch))
-        self._tokens.note(sum(len(ids) for _, ids in batch))
+        self._tokens.note(sum(one.tokens for _, one in batch))
         self._text_s += (took_s / len(batch) - self._text_s) / BATCHES_REMEMBERED
-        for (places, ids), vector in zip(batch, vectors, strict=True):
-            for job, text in places:
-                job.put(text, vector, len(ids))
+        for (places, one), out in zip(batch, made, strict=True):
+            for job, place in places:
+                job.put(place, out, one.tokens)
 
     def _fail(self, places: Sequence[_Place], exc: Exception) -> None:
         name = self._encoder.name
@@ -242,13 +256,9 @@ class Batcher:
             job.fail(ShuttingDown("the service stopped before the text was encoded"))
 
 
-def _check_unicode(texts: Sequence[str]) -> None:
-    """Refuse lone surrogates, which JSON can spell and no tokenizer can read."""
-    for place, text in enumerate(texts):
-        try:
-            text.encode()
-        except UnicodeEncodeError as exc:
-            raise InvalidText(
-                "expected a text of Unicode characters, found half of a surrogate pair",
-                pointer=f"/{place}",
-            ) from exc
+def _refuse(places: Sequence[_Place], error: LikewiseError) -> None:
+    """Fail the jobs with an input that cannot be read; each is told which of its own it was."""
+    for job, place in places:
+        own = copy.copy(error)
+        own.pointer = f"/{place}{error.pointer or ''}"
+        job.fail(own)

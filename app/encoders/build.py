@@ -22,7 +22,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from app.encoders.base import Progress
 from app.encoders.bert import BertShape, build_bert
 from app.encoders.files import is_whole, replacing, sha256_of
-from app.encoders.manifest import BertGraph, Manifest
+from app.encoders.manifest import BertGraph, Manifest, Output, TextSpec
 from app.encoders.safetensors import read_safetensors
 from app.errors import CorruptFile
 
@@ -38,6 +38,7 @@ def graph_path(manifest: Manifest, folder: Path) -> Path:
     graph = manifest.graph
     if isinstance(graph, BertGraph):
         return folder / ("model.int8.onnx" if graph.variant == "int8" else "model.onnx")
+    assert graph is not None
     return folder / graph.file
 
 
@@ -65,8 +66,8 @@ def build(manifest: Manifest, folder: Path, progress: Progress) -> None:
     shape = BertShape(
         heads=graph.heads,
         layer_norm_eps=graph.layer_norm_eps,
-        pool="cls" if manifest.output.pool == "cls" else "mean",
-        normalise=manifest.output.normalise,
+        pool="cls" if _output(manifest).pool == "cls" else "mean",
+        normalise=_output(manifest).normalise,
     )
     try:
         model = build_bert(read_safetensors(weights), shape)
@@ -126,9 +127,14 @@ def _built_from(manifest: Manifest) -> dict[str, Any]:
         "variant": graph.variant,
         "heads": graph.heads,
         "layer_norm_eps": graph.layer_norm_eps,
-        "pool": manifest.output.pool,
-        "normalise": manifest.output.normalise,
+        "pool": _output(manifest).pool,
+        "normalise": _output(manifest).normalise,
     }
+
+
+def _output(manifest: Manifest) -> Output:
+    assert isinstance(manifest.spec, TextSpec)
+    return manifest.spec.output
 
 
 def _read_record(folder: Path) -> dict[str, Any]:

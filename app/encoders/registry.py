@@ -17,8 +17,10 @@ from pathlib import Path
 from app.encoders import obtain as obtaining
 from app.encoders.base import (
     Encoded,
+    Encoder,
     EncoderInfo,
     EncoderStatistics,
+    OutputKind,
     Progress,
     Status,
     TextKind,
@@ -26,8 +28,9 @@ from app.encoders.base import (
 )
 from app.encoders.batcher import Batcher
 from app.encoders.build import graph_path, is_built
+from app.encoders.inputs import Input
 from app.encoders.manifest import FILE_NAME, BertGraph, Manifest, read_manifest
-from app.encoders.text import TextEncoder
+from app.encoders.opening import open_encoder
 from app.errors import EncoderNotFound, EncoderUnavailable, LikewiseError, ShuttingDown
 
 _SHOWN = 64  # characters of an unknown name that an error repeats
@@ -35,7 +38,7 @@ _SHOWN = 64  # characters of an unknown name that an error repeats
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    encoder: TextEncoder
+    encoder: Encoder
     batcher: Batcher
 
 
@@ -128,12 +131,19 @@ class EncoderRegistry:
                 raise
         return _info(entry)
 
-    def submit(self, name: str, texts: Sequence[str], kind: TextKind) -> Future[Encoded]:
-        """Encode texts soon; returns at once.
+    def submit(
+        self,
+        name: str,
+        inputs: Sequence[Input],
+        kind: TextKind,
+        output: OutputKind = "dense",
+    ) -> Future[Encoded]:
+        """Encode inputs soon; returns at once.
 
         Raises EncoderNotFound; EncoderUnavailable if the encoder is not loaded; Overloaded if its
-        queue has no room; InvalidText (pointer `/i`) for a text that is not Unicode; ShuttingDown.
-        The future completes with vectors in the order of the texts, EncodingFailed or ShuttingDown.
+        queue has no room; InvalidText (pointer `/i`) for an input it does not read; ShuttingDown.
+        The future completes with outputs in the order of the inputs, with the error of an input
+        that cannot be read (pointer `/i`), EncodingFailed or ShuttingDown.
         """
         entry = self._entry(name)
         loaded = entry.loaded
@@ -141,7 +151,7 @@ class EncoderRegistry:
             status, detail = entry.state
             reason = "is being loaded" if status == "loading" else f"is unavailable: {detail}"
             raise EncoderUnavailable(f"{name} {reason}", encoder=name)
-        return loaded.batcher.submit(loaded.encoder.prompted(texts, kind))
+        return loaded.batcher.submit(loaded.encoder.address(inputs, kind), output)
 
     def close(self, grace_s: float = 5.0) -> None:
         """End all encoders: for at most `grace_s` they work on what was accepted, then fail it.
@@ -161,7 +171,7 @@ class EncoderRegistry:
         except KeyError:
             raise _not_found(name, list(self._entries)) from None
 
-    def _open(self, entry: _Entry, may_obtain: bool, progress: Progress) -> TextEncoder:
+    def _open(self, entry: _Entry, may_obtain: bool, progress: Progress) -> Encoder:
         manifest, folder = entry.manifest, entry.folder
 
         def watched(what: str, done_bytes: int, total_bytes: int) -> None:
@@ -179,22 +189,9 @@ class EncoderRegistry:
             )
         else:
             _require(manifest, folder)
-        encoder = TextEncoder(
-            manifest,
-            folder,
-            graph_path(manifest, folder),
-            threads=self._threads,
-            batch_tokens=self._batch_tokens,
-        )
-        try:
-            # The first run allocates, and shows whether the graph fits its manifest.
-            encoder.encode(["warm up"], "document")
-        except BaseException:
-            encoder.close()
-            raise
-        return encoder
+        return open_encoder(manifest, folder, threads=self._threads)
 
-    def _publish(self, entry: _Entry, encoder: TextEncoder) -> None:
+    def _publish(self, entry: _Entry, encoder: Encoder) -> None:
         with self._publishing:
             if self._closed:
                 encoder.close()
@@ -221,13 +218,14 @@ def _info(entry: _Entry) -> EncoderInfo:
     return EncoderInfo(
         name=manifest.name,
         dimension=manifest.dimension,
-        max_tokens=manifest.text.max_tokens,
+        max_tokens=manifest.spec.max_input,
         modality=manifest.modality,
         status=status,
         detail=detail,
         created=manifest.released,
         owned_by=manifest.owned_by,
         space=manifest.space,
+        kind=manifest.kind,
     )
 
 

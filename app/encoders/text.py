@@ -16,32 +16,35 @@ from pathlib import Path
 
 import numpy as np
 
-from app.encoders.base import Encoded, TextKind
-from app.encoders.manifest import BertGraph, Manifest
+from app.encoders.base import OutputKind, Prepared, TextKind
+from app.encoders.inputs import Input, check_unicode
+from app.encoders.manifest import BertGraph, Manifest, ReadyGraph, TextSpec
 from app.encoders.onnx import OnnxSession
-from app.encoders.packing import pack
 from app.encoders.pooling import normalise, pool_cls, pool_mean
 from app.encoders.tokenizer import Tokenizer
+from app.errors import InvalidText, LikewiseError
 from app.types import F32
+
+CHARS_PER_TOKEN = 4  # English word pieces; with other scripts a round is a few batches more
 
 
 class TextEncoder:
     """A loaded model. Thread-safe.
 
-    threads       how many cores one batch may use
-    batch_tokens  most tokens of one batch in `encode`, padding included
+    threads  how many cores one batch may use
     """
 
-    def __init__(
-        self, manifest: Manifest, folder: Path, graph: Path, *, threads: int, batch_tokens: int
-    ) -> None:
+    def __init__(self, manifest: Manifest, folder: Path, graph: Path, *, threads: int) -> None:
+        assert isinstance(manifest.spec, TextSpec)
         self.name = manifest.name
         self.dimension = manifest.dimension
-        self._manifest = manifest
-        self._batch_tokens = batch_tokens
-        self._tokenizer = Tokenizer(folder / manifest.text.tokenizer, manifest.text.max_tokens)
+        self._spec = manifest.spec
+        # A built graph pools and normalises inside.
+        self._built = isinstance(manifest.graph, BertGraph)
+        text = self._spec.text
+        self._tokenizer = Tokenizer(folder / text.tokenizer, text.max_tokens)
         alone = _runs_alone(manifest)
-        output = "" if isinstance(manifest.graph, BertGraph) else manifest.graph.output
+        output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
         self._session = OnnxSession(graph, threads=1 if alone else threads, output=output)
         self._pool = (
             ThreadPoolExecutor(threads, thread_name_prefix=f"encode-{manifest.name}")
@@ -49,30 +52,35 @@ class TextEncoder:
             else None
         )
 
-    def encode(self, texts: Sequence[str], kind: TextKind) -> Encoded:
-        """Encode texts in order, on the caller's thread."""
-        tokens = self.tokenize(self.prompted(texts, kind))
-        vectors = np.empty((len(texts), self.dimension), np.float32)
-        for batch in pack([len(ids) for ids in tokens], self._batch_tokens):
-            vectors[batch] = self.run([tokens[text] for text in batch])
-        return Encoded(vectors, [len(ids) for ids in tokens])
-
-    def prompted(self, texts: Sequence[str], kind: TextKind) -> list[str]:
+    def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Put the model's prompt for this kind before each text."""
-        text = self._manifest.text
+        text = self._spec.text
         prompt = text.query_prompt if kind == "query" else text.document_prompt
-        return [prompt + each for each in texts] if prompt else list(texts)
+        addressed: list[Input] = []
+        for place, given in enumerate(inputs):
+            if not isinstance(given, str):
+                raise InvalidText(f"{self.name} reads texts only", pointer=f"/{place}")
+            check_unicode(given, f"/{place}")
+            addressed.append(prompt + given if prompt else given)
+        return addressed
 
-    def tokenize(self, prompted: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, its prompt already before it."""
-        return self._tokenizer.ids(prompted)
+    def estimate(self, given: Input) -> int:
+        """Tokens of a text, guessed from its length."""
+        assert isinstance(given, str)
+        return 1 + len(given) // CHARS_PER_TOKEN
 
-    def run(self, tokens: Sequence[Sequence[int]]) -> F32:
+    def prepare(self, inputs: Sequence[Input]) -> list[Prepared | LikewiseError]:
+        """Tokenise texts."""
+        texts = [given for given in inputs if isinstance(given, str)]
+        return [Prepared(ids, len(ids), len(ids)) for ids in self._tokenizer.ids(texts)]
+
+    def run(self, batch: Sequence[Prepared], output: OutputKind) -> F32:
         """Vectors [text, dim] of one batch, in its order.
 
         Raises ValueError if the graph's output has another shape than the manifest promises, or
         is not finite.
         """
+        tokens: list[list[int]] = [one.value for one in batch]
         if self._pool is None or len(tokens) == 1:
             return self._vectors(tokens)
         return np.concatenate(list(self._pool.map(lambda text: self._vectors([text]), tokens)))
@@ -84,15 +92,14 @@ class TextEncoder:
 
     def _vectors(self, tokens: Sequence[Sequence[int]]) -> F32:
         out, mask = self._session.run(tokens)
-        output = self._manifest.output
-        built = isinstance(self._manifest.graph, BertGraph)  # which pools and normalises inside
-        if not built and output.pool != "graph":
+        output = self._spec.output
+        if not self._built and output.pool != "graph":
             if out.ndim != 3:
                 raise ValueError(f"expected token vectors to pool, got {out.shape}")
             out = pool_mean(out, mask) if output.pool == "mean" else pool_cls(out)
         if out.shape != (len(tokens), self.dimension):
             raise ValueError(f"expected vectors of {self.dimension} numbers, got {out.shape}")
-        if not built and output.normalise:
+        if not self._built and output.normalise:
             out = normalise(out)
         if not np.isfinite(out).all():
             raise ValueError("the graph returned numbers that are not finite")
@@ -101,4 +108,6 @@ class TextEncoder:
 
 def _runs_alone(manifest: Manifest) -> bool:
     graph = manifest.graph
-    return graph.variant == "int8" if isinstance(graph, BertGraph) else graph.batch == "alone"
+    if isinstance(graph, BertGraph):
+        return graph.variant == "int8"
+    return graph is not None and graph.batch == "alone"

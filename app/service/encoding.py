@@ -17,7 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from app.encoders.base import Encoded, EncoderInfo, EncoderStatistics, Status, TextKind
+from app.encoders.base import (
+    Encoded,
+    EncoderInfo,
+    EncoderStatistics,
+    OutputKind,
+    Status,
+    TextKind,
+)
+from app.encoders.inputs import Input
 from app.encoders.registry import EncoderRegistry
 from app.errors import EncoderUnavailable, LikewiseError, ShuttingDown
 from app.service.deadlines import in_time
@@ -85,21 +93,31 @@ class Encoding:
             encoder=name,
         )
 
-    async def encode(self, name: str, texts: Sequence[str], kind: TextKind) -> Encoded:
-        """Encode texts in order, in chunks so that nobody waits behind all of them.
+    async def encode(
+        self,
+        name: str,
+        inputs: Sequence[Input],
+        kind: TextKind,
+        output: OutputKind = "dense",
+    ) -> Encoded:
+        """Encode inputs in order, in chunks so that nobody waits behind all of them.
 
         Raises what `EncoderRegistry.submit` and its future raise, and DeadlineExceeded.
         """
         parts: list[Encoded] = []
-        for start in range(0, len(texts), self._chunk):
-            chunk = list(texts[start : start + self._chunk])
-            parts.append(await in_time(self._registry.submit(name, chunk, kind)))
+        for start in range(0, len(inputs), self._chunk):
+            chunk = list(inputs[start : start + self._chunk])
+            try:
+                parts.append(await in_time(self._registry.submit(name, chunk, kind, output)))
+            except LikewiseError as error:
+                error.pointer = _from_start(error.pointer, start)
+                raise
         if len(parts) == 1:
             return parts[0]
-        return Encoded(
-            vectors=np.concatenate([part.vectors for part in parts]),
-            tokens=[count for part in parts for count in part.tokens],
-        )
+        tokens = [count for part in parts for count in part.tokens]
+        if output == "dense":
+            return Encoded(np.concatenate([part.vectors for part in parts]), tokens)
+        return Encoded([one for part in parts for one in part.outputs], tokens)
 
     def statistics(self) -> list[EncoderStatistics]:
         """What every loaded encoder did, and what waits for it."""
@@ -171,3 +189,11 @@ class Encoding:
             finally:
                 with self._lock:
                     self._pending.discard(name)
+
+
+def _from_start(pointer: str | None, start: int) -> str | None:
+    """The pointer of an input, counted from the first of all inputs instead of its chunk's."""
+    if pointer is None or start == 0:
+        return pointer
+    place, *rest = pointer.removeprefix("/").split("/")
+    return "/" + "/".join([str(int(place) + start), *rest])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 import pytest
 
-from app.encoders.base import Encoded, TextKind
+from app.encoders.base import Encoded, OutputKind, Prepared, TextKind
 from app.encoders.batcher import Batcher
-from app.errors import EncodingFailed, InvalidText, Overloaded, ShuttingDown
+from app.encoders.inputs import Input
+from app.errors import EncodingFailed, InvalidText, LikewiseError, Overloaded, ShuttingDown
 from app.types import F32
 
 PATIENCE_S = 10.0
@@ -33,17 +35,26 @@ class SpellingEncoder:
         self.gate.set()
         self.meanwhile: Callable[[], object] = lambda: None  # called while a batch runs
 
-    def encode(self, texts: Sequence[str], kind: TextKind) -> Encoded:
-        tokens = self.tokenize(texts)
-        return Encoded(self.run(tokens), [len(ids) for ids in tokens])
+    def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
+        return list(inputs)
 
-    def tokenize(self, prompted: Sequence[str]) -> list[list[int]]:
-        if "untokenizable" in prompted:
+    def estimate(self, given: Input) -> int:
+        assert isinstance(given, str)
+        return 1 + len(given) // 4
+
+    def prepare(self, inputs: Sequence[Input]) -> list[Prepared | LikewiseError]:
+        if "untokenizable" in inputs:
             raise RuntimeError("the tokenizer gave up")
-        return [[ord(letter) for letter in text] for text in prompted]
+        return [self._prepared(given) for given in inputs if isinstance(given, str)]
 
-    def run(self, tokens: Sequence[Sequence[int]]) -> F32:
-        self.batches.append(list(tokens))
+    def _prepared(self, text: str) -> Prepared | LikewiseError:
+        if text.startswith("#"):
+            return InvalidText("cannot be read")
+        return Prepared([ord(letter) for letter in text], len(text), len(text))
+
+    def run(self, batch: Sequence[Prepared], output: OutputKind) -> F32 | list[Any]:
+        tokens = [one.value for one in batch]
+        self.batches.append(tokens)
         self.running.set()
         assert self.gate.wait(PATIENCE_S)
         self.meanwhile()
@@ -51,7 +62,12 @@ class SpellingEncoder:
             raise MemoryError("no room")
         if any(ids[0] == ord("?") for ids in tokens):
             return np.zeros((1, 7), np.float32)
+        if output == "tokens":
+            return [np.array([[place] for place in ids], np.float32) for ids in tokens]
         return np.array([[len(ids), ids[0]] for ids in tokens], np.float32)
+
+    def close(self) -> None:
+        """It has no threads."""
 
     def seen(self) -> list[str]:
         return ["".join(map(chr, ids)) for batch in self.batches for ids in batch]
@@ -180,12 +196,28 @@ def test_a_failing_tokenizer_fails_its_round_and_the_worker_survives(open_batche
     assert result(batcher.submit(["later"])).tokens == [5]
 
 
-def test_half_a_surrogate_pair_is_refused_before_it_meets_the_texts_of_others(
-    open_batcher: Open,
+def test_an_input_that_cannot_be_read_fails_its_own_job_and_says_which_it_was(
+    encoder: SpellingEncoder, open_batcher: Open
 ) -> None:
-    with pytest.raises(InvalidText) as caught:
-        open_batcher().submit(["fine", "\ud800"])
-    assert caught.value.pointer == "/1"
+    batcher = open_batcher()
+    hold(encoder, batcher)
+    futures = [batcher.submit(["fine", "#"]), batcher.submit(["#"]), batcher.submit(["good"])]
+    encoder.gate.set()
+    errors = [future.exception(PATIENCE_S) for future in futures[:2]]
+    assert [getattr(error, "pointer", None) for error in errors] == ["/1", "/0"]
+    assert {type(error) for error in errors} == {InvalidText}
+    assert result(futures[2]).tokens == [4]
+
+
+def test_outputs_of_another_kind_come_as_a_list_beside_dense_ones(
+    encoder: SpellingEncoder, open_batcher: Open
+) -> None:
+    batcher = open_batcher()
+    hold(encoder, batcher)
+    dense, tokens = batcher.submit(["ab"]), batcher.submit(["ab", "c"], "tokens")
+    encoder.gate.set()
+    np.testing.assert_array_equal(result(dense).vectors, [[2, ord("a")]])
+    assert [one.tolist() for one in result(tokens).outputs] == [[[97], [98]], [[99]]]
 
 
 def test_cancelled_texts_are_not_run(encoder: SpellingEncoder, open_batcher: Open) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from app.encoders.base import Prepared
 from app.encoders.build import graph_path, is_built
+from app.encoders.direct import encode
 from app.encoders.manifest import BertGraph, read_manifest
 from app.encoders.obtain import missing_files, obtain
 from app.encoders.safetensors import read_safetensors
@@ -48,53 +50,49 @@ def encoder(
         folder = write_model(tmp_path_factory.mktemp("models") / "small", small_files())
         obtain(read_manifest(folder), folder)
     manifest = read_manifest(folder)
-    encoder = TextEncoder(
-        manifest, folder, graph_path(manifest, folder), threads=2, batch_tokens=400
-    )
+    encoder = TextEncoder(manifest, folder, graph_path(manifest, folder), threads=2)
     yield encoder
     encoder.close()
 
 
 def test_vectors_are_unit_float32_of_the_stated_dimension(encoder: TextEncoder) -> None:
-    encoded = encoder.encode(TEXTS, "document")
+    encoded = encode(encoder, TEXTS, "document")
     assert encoded.vectors.shape == (len(TEXTS), encoder.dimension)
     assert encoded.vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(encoded.vectors, axis=1), 1, atol=1e-5)
 
 
 def test_a_vector_does_not_depend_on_the_texts_beside_it(encoder: TextEncoder) -> None:
-    together = encoder.encode(TEXTS, "document").vectors
+    together = encode(encoder, TEXTS, "document").vectors
     for text, vector in zip(TEXTS, together, strict=True):
-        alone = encoder.encode([text], "document").vectors[0]
+        alone = encode(encoder, [text], "document").vectors[0]
         # Other shapes take other orders of summation in float32.
         np.testing.assert_allclose(alone, vector, atol=5e-6)
 
 
 def test_the_same_call_gives_the_same_numbers(encoder: TextEncoder) -> None:
-    one, other = (encoder.encode(TEXTS, "query").vectors for _ in range(2))
+    one, other = (encode(encoder, TEXTS, "query").vectors for _ in range(2))
     np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_token_counts_are_those_after_truncation(encoder: TextEncoder) -> None:
-    counts = encoder.encode(TEXTS, "document").tokens
+    counts = encode(encoder, TEXTS, "document").tokens
     assert counts[0] == 2
     assert max(counts) == counts[4]
     assert counts[4] in (40, 64, 256)
 
 
 def test_no_text_gives_no_vector(encoder: TextEncoder) -> None:
-    assert encoder.encode([], "document").vectors.shape == (0, encoder.dimension)
+    assert encode(encoder, [], "document").vectors.shape == (0, encoder.dimension)
 
 
 def test_a_quantised_vector_is_the_same_to_the_last_bit_in_any_company(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "small", small_files())
     manifest = read_manifest(folder)
     obtain(manifest, folder)
-    encoder = TextEncoder(
-        manifest, folder, graph_path(manifest, folder), threads=2, batch_tokens=400
-    )
-    together = encoder.encode(TEXTS, "document").vectors
-    alone = np.concatenate([encoder.encode([text], "document").vectors for text in TEXTS])
+    encoder = TextEncoder(manifest, folder, graph_path(manifest, folder), threads=2)
+    together = encode(encoder, TEXTS, "document").vectors
+    alone = np.concatenate([encode(encoder, [text], "document").vectors for text in TEXTS])
     np.testing.assert_array_equal(together, alone)
     encoder.close()
 
@@ -138,14 +136,12 @@ def test_a_published_graph_is_pooled_and_normalised_outside(
     manifest = built[: built.index("[graph]")] + graph + output + built[built.index("[[files]]") :]
     manifest = manifest.replace("dimension = 16", "dimension = 8")
     folder = write_model(tmp_path / "small", files, manifest)
-    encoder = TextEncoder(
-        read_manifest(folder), folder, folder / "model.onnx", threads=1, batch_tokens=400
-    )
-    tokens = encoder.tokenize(TEXTS)
+    encoder = TextEncoder(read_manifest(folder), folder, folder / "model.onnx", threads=1)
+    tokens = [one.value for one in encoder.prepare(TEXTS) if isinstance(one, Prepared)]
     expected = [WORDS[ids[0]] if pool == "cls" else WORDS[ids].mean(axis=0) for ids in tokens]
     lengths = [np.linalg.norm(vector) if unit else 1.0 for vector in expected]
     np.testing.assert_allclose(
-        encoder.encode(TEXTS, "document").vectors,
+        encode(encoder, TEXTS, "document").vectors,
         np.stack(expected) / np.array(lengths)[:, None],
         atol=1e-6,
     )
@@ -161,14 +157,12 @@ def test_the_default_encoder_agrees_with_the_plain_reference_on_its_own_weights(
         pytest.skip("the weights were deleted after the build")
     manifest = read_manifest(DEFAULT)
     assert isinstance(manifest.graph, BertGraph)
-    encoder = TextEncoder(
-        manifest, DEFAULT, graph_path(manifest, DEFAULT), threads=1, batch_tokens=400
-    )
+    encoder = TextEncoder(manifest, DEFAULT, graph_path(manifest, DEFAULT), threads=1)
     text = "The quick brown fox jumps over the lazy dog."
-    (ids,) = encoder.tokenize([text])
+    (ids,) = (one.value for one in encoder.prepare([text]) if isinstance(one, Prepared))
     expected = bert_vector(read_safetensors(weights), ids, manifest.graph.heads, "mean")
     # int8 against float64; the graph in float32 is within 1e-5 (docs/encoders.md)
-    assert encoder.encode([text], "document").vectors[0] @ expected > 0.98
+    assert encode(encoder, [text], "document").vectors[0] @ expected > 0.98
     encoder.close()
 
 
@@ -176,14 +170,12 @@ def test_the_default_encoder_agrees_with_the_plain_reference_on_its_own_weights(
 def test_the_default_encoder_knows_what_sentences_mean() -> None:
     need_default()
     manifest = read_manifest(DEFAULT)
-    encoder = TextEncoder(
-        manifest, DEFAULT, graph_path(manifest, DEFAULT), threads=1, batch_tokens=400
-    )
+    encoder = TextEncoder(manifest, DEFAULT, graph_path(manifest, DEFAULT), threads=1)
     texts = [
         "A doctor examines a patient.",
         "The physician sees someone ill.",
         "Rain fell all day.",
     ]
-    one, same, other = encoder.encode(texts, "document").vectors
+    one, same, other = encode(encoder, texts, "document").vectors
     assert one @ same > 0.5 > 0.3 > one @ other
     encoder.close()

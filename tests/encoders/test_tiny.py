@@ -9,6 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from app.encoders.build import graph_path
+from app.encoders.direct import encode
 from app.encoders.manifest import read_manifest
 from app.encoders.text import TextEncoder
 from app.encoders.tiny import write_tiny
@@ -33,13 +34,13 @@ def test_the_committed_files_are_small() -> None:
 
 def test_texts_that_share_words_are_closer_than_texts_that_do_not() -> None:
     manifest = read_manifest(TINY)
-    encoder = TextEncoder(manifest, TINY, graph_path(manifest, TINY), threads=1, batch_tokens=512)
+    encoder = TextEncoder(manifest, TINY, graph_path(manifest, TINY), threads=1)
     topics = [
         ("the cat sat on the mat", "a cat on a mat"),
         ("quantum field theory", "the theory of quantum fields"),
         ("how to bake sourdough bread", "bake bread with sourdough"),
         ("airline ticket prices rise", "prices of airline tickets"),
     ]
-    documents = encoder.encode([document for document, _ in topics], "document").vectors
-    queries = encoder.encode([query for _, query in topics], "query").vectors
+    documents = encode(encoder, [document for document, _ in topics], "document").vectors
+    queries = encode(encoder, [query for _, query in topics], "query").vectors
     assert (queries @ documents.T).argmax(axis=1).tolist() == list(range(len(topics)))

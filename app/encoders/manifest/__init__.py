@@ -1,0 +1,25 @@
+"""`encoder.toml`: what an encoder is."""
+
+from app.encoders.manifest.files import HubSource, ModelFile, PackageSource
+from app.encoders.manifest.graph import Batch, BertGraph, Graph, ReadyGraph, Variant
+from app.encoders.manifest.manifest import FILE_NAME, FORMAT, Manifest, read_manifest
+from app.encoders.manifest.text import Output, Pool, TextInput, TextSpec
+
+__all__ = [
+    "FILE_NAME",
+    "FORMAT",
+    "Batch",
+    "BertGraph",
+    "Graph",
+    "HubSource",
+    "Manifest",
+    "ModelFile",
+    "Output",
+    "PackageSource",
+    "Pool",
+    "ReadyGraph",
+    "TextInput",
+    "TextSpec",
+    "Variant",
+    "read_manifest",
+]

@@ -1,0 +1,140 @@
+"""Read `models/<name>/encoder.toml`: what an encoder is, of which files, and where they come from.
+
+The manifest follows an input on its way: the input's own table ([text], …), [graph] (the network),
+[output] (one vector). It is read strictly: an unknown or missing key, or a value of another type,
+is an error that names the place, because a key that is silently ignored shows up much later, as
+bad vectors. `docs/encoders.md` explains every key.
+
+What all encoders have is read here. The rest depends on the kind of encoder: its *spec*, read by
+its own file of this package and listed in `KINDS`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.encoders.manifest.files import (
+    HubSource,
+    ModelFile,
+    PackageSource,
+    read_file,
+    read_source,
+)
+from app.encoders.manifest.graph import BertGraph, Graph, read_graph
+from app.encoders.manifest.table import Table
+from app.encoders.manifest.text import TextSpec, read_text
+from app.errors import IncompatibleFormat, StoredDataError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE_NAME = "encoder.toml"
+FORMAT = 1
+
+Spec = TextSpec
+"""What only one kind of encoder has. Every spec has `max_input` and `paths`."""
+
+KINDS: dict[str, Callable[[Table], Spec]] = {"text": read_text}
+"""Who reads the tables of each kind of encoder."""
+
+MODALITIES = ("text",)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One encoder.
+
+    kind      which of `KINDS`; as the modality, if the manifest does not say
+    modality  what it reads
+    released  seconds since 1970
+    space     `id@version`: vectors compare only within one space
+    graph     None for encoders that compute without a network
+    """
+
+    name: str
+    kind: str
+    modality: str
+    dimension: int
+    owned_by: str
+    license: str
+    released: int
+    space: str
+    graph: Graph | None
+    spec: Spec
+    files: tuple[ModelFile, ...]
+    sources: tuple[HubSource | PackageSource, ...]
+
+    def file(self, path: str) -> ModelFile:
+        """The entry of a file that the manifest is known to list."""
+        return next(file for file in self.files if file.path == path)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest of a model folder.
+
+    Raises StoredDataError naming the key, what was expected and what was found; IncompatibleFormat
+    if the manifest is of another format.
+    """
+    path = folder / FILE_NAME
+    try:
+        parsed = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise StoredDataError(f"{path} cannot be read: {exc}", path=str(path)) from exc
+    top = Table(path, "", parsed)
+    written = top.take("format", int)
+    if written != FORMAT:
+        raise IncompatibleFormat(
+            f"{path} is of format {written}, this version reads format {FORMAT}", path=str(path)
+        )
+    space = top.table("space")
+    modality = top.choose("modality", MODALITIES)
+    kind = top.choose("kind", tuple(KINDS)) if "kind" in top else modality
+    manifest = Manifest(
+        name=top.take("name", str),
+        kind=kind,
+        modality=modality,
+        dimension=top.positive("dimension"),
+        owned_by=top.take("owned_by", str),
+        license=top.take("license", str),
+        released=_seconds(top.take("released", datetime.date)),
+        space=f"{space.take('id', str)}@{space.positive('version')}",
+        graph=read_graph(top.table("graph")) if "graph" in top else None,
+        spec=KINDS[kind](top),
+        files=tuple(read_file(entry) for entry in top.tables("files")),
+        sources=tuple(read_source(entry) for entry in top.tables("sources")),
+    )
+    space.end()
+    top.end()
+    _agree(top, manifest, folder)
+    return manifest
+
+
+def _agree(top: Table, manifest: Manifest, folder: Path) -> None:
+    """Check what no key says alone."""
+    if manifest.name != folder.name:
+        top.fail("name", f"the folder's name {folder.name!r}", repr(manifest.name))
+    listed = {file.path for file in manifest.files}
+    graph, spec = manifest.graph, manifest.spec
+    paths = dict(spec.paths)
+    if isinstance(graph, BertGraph):
+        paths["graph.weights"] = graph.weights
+        if isinstance(spec, TextSpec) and spec.output.pool == "graph":
+            top.fail("output.pool", '"mean" or "cls", which the built graph will do', '"graph"')
+    elif graph is not None:
+        paths["graph.file"] = graph.file
+    elif isinstance(spec, TextSpec):
+        top.fail("graph", "a table", "nothing")
+    for key, path in paths.items():
+        if path not in listed:
+            top.fail(key, "a path that [[files]] lists", repr(path))
+
+
+def _seconds(day: datetime.date) -> int:
+    midnight = datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.timezone.utc)
+    return int(midnight.timestamp())
