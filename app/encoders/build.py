@@ -20,11 +20,11 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from app.encoders.base import Progress
-from app.encoders.bert import BertShape, build_bert
 from app.encoders.files import is_whole, replacing, sha256_of
 from app.encoders.manifest import BertGraph, Manifest, Output, TextSpec
+from app.encoders.networks.families import Architecture, open_tensors, read_network
+from app.encoders.networks.heads import Pool, Pooled, build_network
 from app.encoders.safetensors import read_safetensors
-from app.errors import CorruptFile
 
 BUILDER = 1
 """Raise it with every change to the graph or its quantisation. If vectors change by more than
@@ -63,18 +63,11 @@ def build(manifest: Manifest, folder: Path, progress: Progress) -> None:
     assert isinstance(graph, BertGraph)
     path, weights = graph_path(manifest, folder), folder / graph.weights
     progress(f"build {path.name}", 0, 1)
-    shape = BertShape(
-        heads=graph.heads,
-        layer_norm_eps=graph.layer_norm_eps,
-        pool="cls" if _output(manifest).pool == "cls" else "mean",
-        normalise=_output(manifest).normalise,
-    )
-    try:
-        model = build_bert(read_safetensors(weights), shape)
-    except KeyError as exc:
-        raise CorruptFile(
-            f"{weights} has no tensor {exc.args[0]!r}, so it is no BERT encoder", path=str(weights)
-        ) from exc
+    architecture = Architecture("bert", graph.heads, graph.layer_norm_eps)
+    tensors = open_tensors(read_safetensors(weights), architecture, str(weights))
+    pool: Pool = "cls" if _output(manifest).pool == "cls" else "mean"
+    head = Pooled(pool, normalise=_output(manifest).normalise)
+    model = build_network(read_network(tensors, architecture), head)
     with replacing(path) as file:
         file.write(quantised(model) if graph.variant == "int8" else model.SerializeToString())
     entry = {"sha256": sha256_of(path), "built_from": _built_from(manifest)}

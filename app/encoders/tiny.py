@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.encoders.bert import BertShape, build_bert
+from app.encoders.networks.families import Architecture, open_tensors, read_network
+from app.encoders.networks.heads import Pooled, build_network
 
 DIMENSION = 32
 LAYERS = 2
@@ -47,7 +48,9 @@ def write_tiny(folder: Path) -> None:
     """Write model.onnx, tokenizer.json and encoder.toml into `folder`, over what is there."""
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = _vocabulary()
-    model = build_bert(_tensors(len(vocabulary)), BertShape(heads=HEADS, layer_norm_eps=1e-12))
+    architecture = Architecture("bert", heads=HEADS, layer_norm_eps=1e-12)
+    tensors = open_tensors(_tensors(len(vocabulary)), architecture)
+    model = build_network(read_network(tensors, architecture), Pooled())
     files = {
         "tokenizer.json": json.dumps(_tokenizer(vocabulary), indent=0).encode(),
         "model.onnx": model.SerializeToString(deterministic=True),

@@ -1,4 +1,4 @@
-"""The slow twin of `app.encoders.bert`: one text at a time, in float64, straight from the paper."""
+"""The slow twin of `app.encoders.networks`: one text at a time, in float64, straight from the paper."""
 
 from __future__ import annotations
 

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from numpy.typing import NDArray
 
-from app.encoders.bert import OPSET, BertShape, build_bert
 from app.encoders.build import quantised
-from app.encoders.manifest import Pool
+from app.encoders.networks.families import Architecture, open_tensors, read_network
+from app.encoders.networks.graph import OPSET
+from app.encoders.networks.heads import Pool, Pooled, build_network
 from app.encoders.onnx import OnnxSession
+from app.errors import CorruptFile
 from tests.encoders.models import HEADS, SHAPE
 from tests.encoders.reference import bert_vector, random_tensors
 
+ARCHITECTURE = Architecture("bert", HEADS, 1e-12)
 LENGTHS = (1, 2, 7, 19, 40)
 
 
 def texts(seed: int) -> list[list[int]]:
     random = np.random.default_rng(seed)
     return [random.integers(0, SHAPE["words"], length).tolist() for length in LENGTHS]
+
+
+def build_bert(
+    tensors: Mapping[str, NDArray[np.float32]], pool: Pool = "mean", *, normalise: bool = True
+) -> onnx.ModelProto:
+    network = read_network(open_tensors(tensors, ARCHITECTURE), ARCHITECTURE)
+    return build_network(network, Pooled(pool, normalise))
 
 
 def session(path: Path, content: bytes) -> OnnxSession:
@@ -33,7 +46,7 @@ def test_the_graph_agrees_with_the_plain_reference_whatever_the_padding(
     tmp_path: Path, pool: Pool, seed: int
 ) -> None:
     tensors = random_tensors(seed, **SHAPE)
-    graph = build_bert(tensors, BertShape(HEADS, 1e-12, pool))
+    graph = build_bert(tensors, pool)
     tokens = texts(seed)
     vectors, _ = session(tmp_path / "m.onnx", graph.SerializeToString()).run(tokens)
     expected = np.stack([bert_vector(tensors, ids, HEADS, pool) for ids in tokens])
@@ -44,14 +57,13 @@ def test_the_graph_agrees_with_the_plain_reference_whatever_the_padding(
 def test_checkpoints_that_put_bert_before_every_name_build_the_same_graph() -> None:
     tensors = random_tensors(3, **SHAPE)
     prefixed = {f"bert.{name}": tensor for name, tensor in tensors.items()}
-    shape = BertShape(HEADS, 1e-12)
-    assert build_bert(tensors, shape) == build_bert(prefixed, shape)
+    assert build_bert(tensors) == build_bert(prefixed)
 
 
 def test_without_normalisation_the_mean_keeps_its_length(tmp_path: Path) -> None:
     tensors = random_tensors(4, **SHAPE)
     tokens = texts(4)
-    plain = build_bert(tensors, BertShape(HEADS, 1e-12, normalise=False))
+    plain = build_bert(tensors, normalise=False)
     vectors, _ = session(tmp_path / "m.onnx", plain.SerializeToString()).run(tokens)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     expected = np.stack([bert_vector(tensors, ids, HEADS, "mean") for ids in tokens])
@@ -60,7 +72,7 @@ def test_without_normalisation_the_mean_keeps_its_length(tmp_path: Path) -> None
 
 
 def test_every_layer_norm_and_gelu_is_one_node_of_the_stated_opset() -> None:
-    graph = build_bert(random_tensors(0, **SHAPE), BertShape(HEADS, 1e-12))
+    graph = build_bert(random_tensors(0, **SHAPE))
     kinds = [node.op_type for node in graph.graph.node]
     assert kinds.count("LayerNormalization") == 1 + 2 * SHAPE["layers"]
     assert kinds.count("Gelu") == SHAPE["layers"]
@@ -70,7 +82,7 @@ def test_every_layer_norm_and_gelu_is_one_node_of_the_stated_opset() -> None:
 
 def test_quantisation_keeps_the_direction_of_a_text_that_runs_alone(tmp_path: Path) -> None:
     tensors = random_tensors(5, **SHAPE)
-    graph = quantised(build_bert(tensors, BertShape(HEADS, 1e-12)))
+    graph = quantised(build_bert(tensors))
     run = session(tmp_path / "m.onnx", graph)
     for ids in texts(5):
         vectors, _ = run.run([ids])
@@ -81,5 +93,5 @@ def test_quantisation_keeps_the_direction_of_a_text_that_runs_alone(tmp_path: Pa
 def test_a_missing_tensor_is_named() -> None:
     tensors = random_tensors(0, **SHAPE)
     del tensors["encoder.layer.1.output.dense.bias"]
-    with pytest.raises(KeyError, match=r"encoder\.layer\.1\.output\.dense\.bias"):
-        build_bert(tensors, BertShape(HEADS, 1e-12))
+    with pytest.raises(CorruptFile, match=r"encoder\.layer\.1\.output\.dense\.bias"):
+        build_bert(tensors)

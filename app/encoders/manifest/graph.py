@@ -26,7 +26,7 @@ class ReadyGraph:
 
 @dataclass(frozen=True, slots=True)
 class BertGraph:
-    """A graph that is built here from a BERT checkpoint: `app.encoders.bert`."""
+    """A graph that is built here from a BERT checkpoint: `app.encoders.networks`."""
 
     weights: str
     variant: Variant

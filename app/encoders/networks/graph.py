@@ -1,0 +1,130 @@
+"""Write ONNX nodes one after the other; every method returns the name of what it made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from app.encoders.networks.network import Activation, Linear, Norm
+from app.types import F32
+
+OPSET = 20
+IR_VERSION = 9  # the IR that opset 20 came with: every ONNX Runtime that has Gelu-20 reads it
+
+NODES: dict[Activation, tuple[str, dict[str, str]]] = {
+    "gelu": ("Gelu", {}),
+    "gelu_tanh": ("Gelu", {"approximate": "tanh"}),
+    "relu": ("Relu", {}),
+    "tanh": ("Tanh", {}),
+    "identity": ("Identity", {}),
+}
+
+
+class Graph:
+    """Nodes and constants under construction.
+
+    half  whether tables and matrices are stored as float16; every product is taken in float32
+    """
+
+    def __init__(self, *, half: bool = False) -> None:
+        self.nodes: list[Any] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+        self._half = half
+
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        self.constants[name] = np.asarray(values, order="C")
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def float(self, name: str, value: float) -> str:
+        return self.constant(name, np.array(value, np.float32))
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def split(self, rows: str, names: list[str], node: str) -> list[str]:
+        """Cut the last axis into equal parts, one for each name."""
+        self.nodes.append(
+            helper.make_node("Split", [rows], names, name=node, axis=-1, num_outputs=len(names))
+        )
+        return names
+
+    def row_of(self, name: str, table: F32, ids: str, output: str) -> str:
+        """Look rows of a table up: ids [...] → [..., column]."""
+        if not self._half:
+            return self.node("Gather", [self.constant(name, table), ids], output)
+        # Only what was looked up is widened: the table stays half as large in memory too.
+        stored = self.constant(name, table.astype(np.float16))
+        found = self.node("Gather", [stored, ids], output + ".half")
+        return self.node("Cast", [found], output, to=TensorProto.FLOAT)
+
+    def first_rows(self, name: str, table: F32, count: str, output: str) -> str:
+        """Take as many first rows of a table as `count`, int64 [1], says."""
+        stored = self.constant(name, table.astype(np.float16) if self._half else table)
+        zero = self.ints(0)
+        inputs = [stored, zero, count, zero]
+        if not self._half:
+            return self.node("Slice", inputs, output)
+        return self.node(
+            "Cast", [self.node("Slice", inputs, output + ".half")], output, to=TensorProto.FLOAT
+        )
+
+    def linear(self, name: str, rows: str, linear: Linear) -> str:
+        """rows @ weightᵀ, and + bias unless it is all zero."""
+        weight = f"{name}.weight"
+        if self._half:
+            half = self.constant(weight + ".half", linear.weight.T.astype(np.float16))
+            self.node("Cast", [half], weight, to=TensorProto.FLOAT)
+        else:
+            self.constant(weight, linear.weight.T)
+        product = self.node("MatMul", [rows, weight], f"{name}.product")
+        if not linear.bias.any():
+            return product
+        bias = self.constant(f"{name}.bias", linear.bias)
+        return self.node("Add", [product, bias], f"{name}.sum")
+
+    def norm(self, name: str, rows: str, norm: Norm) -> str:
+        scale = self.constant(name + ".weight", norm.scale)
+        shift = self.constant(name + ".bias", norm.shift)
+        return self.node(
+            "LayerNormalization",
+            [rows, scale, shift],
+            name + ".out",
+            axis=-1,
+            epsilon=norm.epsilon,
+        )
+
+    def activation(self, kind: Activation, rows: str, output: str) -> str:
+        node, attributes = NODES[kind]
+        return self.node(node, [rows], output, **attributes)
+
+    def model(
+        self, inputs: list[str], output: str, axes: list[str | int], name: str
+    ) -> onnx.ModelProto:
+        """Close the graph: inputs are int64 [text, token], the output float32 of the given axes."""
+        model = helper.make_model(
+            helper.make_graph(
+                self.nodes,
+                name,
+                inputs=[
+                    helper.make_tensor_value_info(each, TensorProto.INT64, ["text", "token"])
+                    for each in inputs
+                ],
+                outputs=[helper.make_tensor_value_info(output, TensorProto.FLOAT, axes)],
+                initializer=[
+                    numpy_helper.from_array(values, name) for name, values in self.constants.items()
+                ],
+            ),
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            producer_name="likewise",
+        )
+        model.ir_version = IR_VERSION
+        onnx.checker.check_model(model)
+        return model

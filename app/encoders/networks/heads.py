@@ -1,0 +1,200 @@
+"""What a graph returns: the part after the last layer.
+
+| head | output | shape | from |
+|---|---|---|---|
+| `Pooled` | `vectors` | [text, dim] | one vector of a text's token vectors |
+| `TokenVectors` | `token_vectors` | [text, token, dim] | late interaction; zeros at padding |
+| `Logits` | `logits` | [text, label] | cross-encoders, sequence classifiers |
+| `WordWeights` | `word_weights` | [text, word] | learned sparse vectors; never negative |
+
+Padding never shows in an output: pooling, too, weighs with the mask.
+
+Sources: mean pooling Reimers & Gurevych 2019 (arXiv 1908.10084); weighted mean Muennighoff 2022
+(arXiv 2202.08904), section 3.1.1; token vectors Khattab & Zaharia 2020 (arXiv 2004.12832); word
+weights Formal et al. 2021 (arXiv 2109.10086), equation 1 with the maximum in place of the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx
+
+from app.encoders.networks.graph import Graph
+from app.encoders.networks.network import Classifier, Dense, Network, Norm, WordPredictor
+from app.encoders.networks.transformer import TOKENS, add_layers, takes_types
+
+Pool = Literal["mean", "cls", "max", "last", "weighted_mean"]
+"""How token vectors become one: their mean, the first, the maximum of each number, the last, or
+their mean weighted 1, 2, 3, … from the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """One vector for each text: pool, then the steps in their order, then length one."""
+
+    pool: Pool = "mean"
+    normalise: bool = True
+    steps: Sequence[Dense | Norm] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVectors:
+    """A vector for each token: the steps in their order, then length one."""
+
+    normalise: bool = True
+    steps: Sequence[Dense | Norm] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """The logits of a sequence classifier, without softmax or sigmoid."""
+
+    classifier: Classifier
+
+
+@dataclass(frozen=True, slots=True)
+class WordWeights:
+    """log(1 + relu(logit)) of each word of the vocabulary, its maximum over the tokens."""
+
+    predictor: WordPredictor
+
+
+Head = Pooled | TokenVectors | Logits | WordWeights
+
+
+def build_network(
+    network: Network, head: Head, *, pairs: bool = False, half: bool = False
+) -> onnx.ModelProto:
+    """Build the graph from token ids to what the head returns.
+
+    pairs    whether texts come in pairs: then the graph takes `token_type_ids` too, if the network
+             tells types apart
+    half     whether tables and matrices are stored as float16
+    returns  a checked model with inputs `input_ids` and `attention_mask`, int64 [text, token]
+    """
+    graph = Graph(half=half)
+    hidden, mask = add_layers(graph, network, pairs=pairs)
+    inputs = ["input_ids", "attention_mask"]
+    if takes_types(network, pairs=pairs):
+        inputs.append("token_type_ids")
+    axes: list[str | int]
+    if isinstance(head, Pooled):
+        output, axes = _add_pooled(graph, network, head, hidden, mask)
+    elif isinstance(head, TokenVectors):
+        output, axes = _add_token_vectors(graph, network, head, hidden, mask)
+    elif isinstance(head, Logits):
+        output, axes = _add_logits(graph, head.classifier, hidden)
+    else:
+        output, axes = _add_word_weights(graph, head.predictor, hidden, mask)
+    return graph.model(inputs, output, axes, "bert")
+
+
+def _add_pooled(
+    graph: Graph, network: Network, head: Pooled, hidden: str, mask: str
+) -> tuple[str, list[str | int]]:
+    last = "pooled" if head.normalise else "vectors"
+    out = "pool.out" if head.steps else last
+    if head.pool == "mean":
+        rows = graph.node("Unsqueeze", [mask, graph.ints(2)], "mask.rows")  # [text, token, 1]
+        kept = graph.node("Mul", [hidden, rows], "pool.kept")
+        summed = graph.node("ReduceSum", [kept, graph.ints(1)], "pool.sum", keepdims=0)
+        tokens = graph.node("ReduceSum", [mask, graph.ints(1)], "pool.tokens", keepdims=1)
+        graph.node("Div", [summed, tokens], out)
+    elif head.pool == "cls":
+        _first_token(graph, hidden, out)
+    elif head.pool == "max":
+        present = graph.node("Add", [hidden, _low_at_padding(graph)], "pool.present")
+        graph.node("ReduceMax", [present, graph.ints(1)], out, keepdims=0)
+    else:
+        weights = _token_weights(graph, network.positions, head.pool, mask)
+        rows = graph.node("Unsqueeze", [weights, graph.ints(1)], "pool.rows")  # [text, 1, token]
+        summed = graph.node("MatMul", [rows, hidden], "pool.sum")
+        graph.node("Squeeze", [summed, graph.ints(1)], out)
+    dimension = _add_steps(graph, head.steps, out, last, network.dimension)
+    if head.normalise:
+        graph.node("LpNormalization", [last], "vectors", axis=-1, p=2)
+    return "vectors", ["text", dimension]
+
+
+def _token_weights(graph: Graph, positions: int, pool: Pool, mask: str) -> str:
+    """Weights [text, token] that sum to 1: all on the last token, or growing from the first."""
+    table = np.arange(1, positions + 1, dtype=np.float32)
+    zero = graph.ints(0)
+    ordinals = graph.node(
+        "Slice", [graph.constant("pool.table", table), zero, TOKENS, zero], "pool.ordinals"
+    )
+    if pool == "last":
+        tokens = graph.node("ReduceSum", [mask, graph.ints(1)], "pool.tokens", keepdims=1)
+        here = graph.node("Equal", [ordinals, tokens], "pool.here")
+        return graph.node("CastLike", [here, mask], "pool.weights")
+    kept = graph.node("Mul", [mask, ordinals], "pool.kept")
+    total = graph.node("ReduceSum", [kept, graph.ints(1)], "pool.total", keepdims=1)
+    return graph.node("Div", [kept, total], "pool.weights")
+
+
+def _add_token_vectors(
+    graph: Graph, network: Network, head: TokenVectors, hidden: str, mask: str
+) -> tuple[str, list[str | int]]:
+    dimension = _add_steps(graph, head.steps, hidden, "tokens.out", network.dimension)
+    rows = graph.node("Unsqueeze", [mask, graph.ints(2)], "mask.rows")
+    vectors = "tokens.out" if head.steps else hidden
+    if head.normalise:
+        vectors = graph.node("LpNormalization", [vectors], "tokens.unit", axis=-1, p=2)
+    graph.node("Mul", [vectors, rows], "token_vectors")
+    return "token_vectors", ["text", "token", dimension]
+
+
+def _add_logits(graph: Graph, classifier: Classifier, hidden: str) -> tuple[str, list[str | int]]:
+    first = _first_token(graph, hidden, "head.first")
+    dense = graph.linear("head.dense", first, classifier.dense)
+    active = graph.activation(classifier.activation, dense, "head.active")
+    logits = graph.linear("head.out", active, classifier.out)
+    graph.node("Identity", [logits], "logits")
+    return "logits", ["text", len(classifier.out.weight)]
+
+
+def _add_word_weights(
+    graph: Graph, predictor: WordPredictor, hidden: str, mask: str
+) -> tuple[str, list[str | int]]:
+    dense = graph.linear("head.dense", hidden, predictor.dense)
+    active = graph.activation(predictor.activation, dense, "head.active")
+    normed = graph.norm("head.norm", active, predictor.norm)
+    logits = graph.linear("head.decoder", normed, predictor.decoder)
+    # relu and log grow with their input, so the maximum comes first: they then see one row a text.
+    present = graph.node("Add", [logits, _low_at_padding(graph)], "head.present")
+    most = graph.node("ReduceMax", [present, graph.ints(1)], "head.most", keepdims=0)
+    positive = graph.node("Relu", [most], "head.positive")
+    more = graph.node("Add", [positive, "one"], "head.more")
+    graph.node("Log", [more], "word_weights")
+    return "word_weights", ["text", len(predictor.decoder.weight)]
+
+
+def _low_at_padding(graph: Graph) -> str:
+    """What keeps padding out of a maximum over tokens: [text, token, 1]."""
+    return graph.node("Unsqueeze", ["mask.low", graph.ints(2)], "mask.low.rows")
+
+
+def _first_token(graph: Graph, hidden: str, output: str) -> str:
+    first = graph.constant("first", np.array(0, np.int64))
+    return graph.node("Gather", [hidden, first], output, axis=1)
+
+
+def _add_steps(
+    graph: Graph, steps: Sequence[Dense | Norm], rows: str, output: str, dimension: int
+) -> int:
+    """Write the steps from `rows` to `output`, and return how many numbers a vector has then."""
+    for number, step in enumerate(steps):
+        name = f"steps.{number}"
+        if isinstance(step, Norm):
+            rows = graph.norm(name, rows, step)
+        else:
+            dense = graph.linear(name, rows, step.linear)
+            rows = graph.activation(step.activation, dense, name + ".active")
+            dimension = len(step.linear.weight)
+    if steps:
+        graph.node("Identity", [rows], output)
+    return dimension
