@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
+EMBED_VENV := .venv-embed
+EMBED_READY := $(EMBED_VENV)/.ready
+INFINITY_VENV := .venv-infinity
 MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup models run demo test crash-test model-test stress fuzz fuzz-snapshots \
-	lint types check fmt bench bench-filtered bench-http churn soak image clean
+	lint types check fmt bench bench-filtered bench-http bench-embed churn soak image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +100,27 @@ bench-http: $(BENCH_READY) ## Compare queries over HTTP with chromadb's server (
 	@test -n "$(DATA)" || { echo "say where the data is: make bench-http DATA=path/to/arxiv"; exit 1; }
 	@$(BENCH_VENV)/bin/python -m bench.http "$(DATA)" $(ARGS)
 
+# The processors' build of torch, where its index can be reached; the usual one otherwise.
+$(EMBED_READY): pyproject.toml
+	@echo "==> setting up $(EMBED_VENV) with the peers (some minutes; torch is large)"
+	@test -x $(EMBED_VENV)/bin/python || $(PYTHON) -m venv $(EMBED_VENV)
+	@$(EMBED_VENV)/bin/python -m pip install -qq --disable-pip-version-check --upgrade pip
+	@$(EMBED_VENV)/bin/python -m pip install -qq torch --timeout 10 --retries 0 \
+		--index-url https://download.pytorch.org/whl/cpu \
+		|| $(EMBED_VENV)/bin/python -m pip install -qq torch==2.13.0
+	$(EMBED_VENV)/bin/python -m pip install -qq --disable-pip-version-check -e '.[bench-embed]'
+	@test -x $(INFINITY_VENV)/bin/python || $(PYTHON) -m venv $(INFINITY_VENV)
+	@$(INFINITY_VENV)/bin/python -m pip install -qq torch --timeout 10 --retries 0 \
+		--index-url https://download.pytorch.org/whl/cpu \
+		|| $(INFINITY_VENV)/bin/python -m pip install -qq torch==2.13.0
+	$(INFINITY_VENV)/bin/python -m pip install -qq 'infinity-emb[server,torch]' 'transformers<5'
+	@touch $@
+
+bench-embed: $(EMBED_READY) models ## Compare text encoders with their peers (DATA=folder ARGS=--quick)
+	@test -n "$(DATA)" || { echo "say where the data is: make bench-embed DATA=folder with stsb, arxiv, scifact"; exit 1; }
+	@$(EMBED_VENV)/bin/python -m bench.embed "$(DATA)" \
+		--infinity $(INFINITY_VENV)/bin/python $(ARGS)
+
 churn: $(READY) ## Rewrite a collection ten times and compare it with a fresh one (ARGS=--quick)
 	@$(BIN)/python -m bench.churn $(ARGS)
 
@@ -108,5 +132,5 @@ image: ## Build the container image (needs a Docker engine)
 	docker build -f docker/Dockerfile -t likewise .
 
 clean: ## Remove what can be made again; collections in data/ stay
-	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(EMBED_VENV) $(INFINITY_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
