@@ -32,9 +32,14 @@ class JsonResponse(Response):
         self.raw_headers = [(b"content-length", b"%d" % len(body)), _JSON]
 
 
+def written(value: Any) -> bytes:
+    """Write a JSON value; arrays of numbers in it are lists."""
+    return orjson.dumps(value, option=_OPTIONS)
+
+
 def answer(value: Any, status: int = 200) -> Response:
     """Send a small JSON value."""
-    return JsonResponse(orjson.dumps(value, option=_OPTIONS), status)
+    return JsonResponse(written(value), status)
 
 
 async def long_answer(

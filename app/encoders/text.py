@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from app.encoders.base import OutputKind, Prepared, TextKind
-from app.encoders.inputs import Input, check_unicode
+from app.encoders.inputs import Input, Tokens, check_unicode
 from app.encoders.manifest import BertGraph, Manifest, ReadyGraph, TextSpec
 from app.encoders.onnx import OnnxSession
 from app.encoders.pooling import normalise, pool_cls, pool_mean
@@ -53,11 +53,14 @@ class TextEncoder:
         )
 
     def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
-        """Put the model's prompt for this kind before each text."""
+        """Put the model's prompt for this kind before each text; ids of tokens stay as they are."""
         text = self._spec.text
         prompt = text.query_prompt if kind == "query" else text.document_prompt
         addressed: list[Input] = []
         for place, given in enumerate(inputs):
+            if isinstance(given, tuple):
+                addressed.append(given)
+                continue
             if not isinstance(given, str):
                 raise InvalidText(f"{self.name} reads texts only", pointer=f"/{place}")
             check_unicode(given, f"/{place}")
@@ -66,13 +69,30 @@ class TextEncoder:
 
     def estimate(self, given: Input) -> int:
         """Tokens of a text, guessed from its length."""
+        if isinstance(given, tuple):
+            return min(len(given), self._tokenizer.max_tokens)
         assert isinstance(given, str)
         return 1 + len(given) // CHARS_PER_TOKEN
 
     def prepare(self, inputs: Sequence[Input]) -> list[Prepared | LikewiseError]:
-        """Tokenise texts."""
+        """Tokenise texts, and check the ids of those that are tokens already."""
         texts = [given for given in inputs if isinstance(given, str)]
-        return [Prepared(ids, len(ids), len(ids)) for ids in self._tokenizer.ids(texts)]
+        tokenised = iter(self._tokenizer.ids(texts))
+        return [
+            self._prepared(given) if isinstance(given, tuple) else _ready(next(tokenised))
+            for given in inputs
+        ]
+
+    def _prepared(self, tokens: Tokens) -> Prepared | LikewiseError:
+        vocabulary = self._tokenizer.vocabulary
+        if min(tokens) >= 0 and max(tokens) < vocabulary:
+            return _ready(self._tokenizer.cut(tokens))
+        wrong = next(place for place, token in enumerate(tokens) if not 0 <= token < vocabulary)
+        return InvalidText(
+            f"the tokens of {self.name} have ids below {vocabulary}; a text that another "
+            "tokenizer has cut cannot be read: send the text itself",
+            pointer=f"/{wrong}",
+        )
 
     def run(self, batch: Sequence[Prepared], output: OutputKind) -> F32:
         """Vectors [text, dim] of one batch, in its order.
@@ -104,6 +124,10 @@ class TextEncoder:
         if not np.isfinite(out).all():
             raise ValueError("the graph returned numbers that are not finite")
         return out
+
+
+def _ready(ids: list[int]) -> Prepared:
+    return Prepared(ids, len(ids), len(ids))
 
 
 def _runs_alone(manifest: Manifest) -> bool:

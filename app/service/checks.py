@@ -135,21 +135,6 @@ def check_text(text: str, *, limit: int, pointer: str) -> str:
     return text
 
 
-def check_inputs(raw: object, *, limit: int, max_chars: int) -> list[str]:
-    """Return the texts of an embeddings request, which stand at /input: one, or a list of them."""
-    if isinstance(raw, str):
-        return [check_text(raw, limit=max_chars, pointer="/input")]
-    if not isinstance(raw, list):
-        raise InvalidText("expected a text or a list of texts", pointer="/input")
-    check_batch(len(raw), what="texts", limit=limit, pointer="/input")
-    for index, text in enumerate(raw):
-        pointer = place("/input", index)
-        if not isinstance(text, str):
-            raise InvalidText("expected a text; tokens are not accepted", pointer=pointer)
-        check_text(text, limit=max_chars, pointer=pointer)
-    return raw
-
-
 def check_vector(raw: object, field: VectorField, pointer: str) -> F32:
     """Turn a list of numbers, or base64 of little-endian float32, into a vector of `field`.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from app.types import Projection
 
@@ -87,13 +87,3 @@ class Query(NamedTuple):
     projection: Projection = Projection()
     explain: bool = False
     at: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ToEmbed:
-    """Texts to encode; `model` None is the default encoder."""
-
-    texts: object
-    model: str | None = None
-    dimensions: int | None = None
-    kind: Literal["query", "document"] = "document"

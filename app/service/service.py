@@ -37,23 +37,23 @@ from app.backends.base import (
     Storage,
 )
 from app.config import Settings
-from app.encoders.base import Encoded, EncoderInfo, EncoderStatistics, TextKind
+from app.encoders.base import Encoded, EncoderInfo, EncoderStatistics, OutputKind, TextKind
+from app.encoders.inputs import Input
 from app.encoders.registry import EncoderRegistry
 from app.errors import (
     CollectionNotFound,
-    InvalidField,
     InvalidQuery,
-    LikewiseError,
     LimitExceeded,
     PointNotFound,
     SchemaViolation,
     ShuttingDown,
 )
 from app.metrics.accounts import Work
-from app.service import importing
-from app.service.checks import check_batch, check_ids, check_inputs, check_name
+from app.service import embedding, importing
+from app.service.checks import check_batch, check_ids, check_name
 from app.service.cursor import cursor_after, id_from_cursor
 from app.service.definitions import changed_index, define
+from app.service.embedding import Embedded, ToEmbed
 from app.service.encoding import Encoding
 from app.service.importing import BadLine, Fault, Line, LineBatch, Progress, sift
 from app.service.lanes import Lane
@@ -66,14 +66,13 @@ from app.service.requests import (
     NewLifetime,
     NewPoint,
     Query,
-    ToEmbed,
 )
 from app.service.searching import Question, ask, checked_filter, placed
 from app.service.selecting import check_patch, select
 from app.service.self_check import SelfCheck
 from app.service.snapshots import SnapshotKeeping
 from app.service.writing import Draft, draft_points
-from app.types import F32, Definition, Projection, Record
+from app.types import Definition, Projection, Record
 
 WRITE_THREADS = 4
 """A backend takes one write per collection at a time; a few threads let collections overlap."""
@@ -91,15 +90,6 @@ Result = TypeVar("Result")
 OnStage = Callable[[str, float, float, dict[str, Any]], None]
 """Told of a stage when it is over: its name, when it began and ended (`time.perf_counter`), facts
 (collection, k, plan, …). Called on the event loop, in the context of the request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """Vectors of texts: vectors[text, dimension], and the tokens that were read."""
-
-    model: str
-    vectors: F32
-    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -528,15 +518,21 @@ class Service:
             for question, vector in zip(asking, encoded.vectors, strict=True):
                 question.fill(vector)
 
-    async def _encoded(self, encoder: str, texts: Sequence[str], kind: TextKind) -> Encoded:
-        """Encode texts and enter it; only those of queries are a stage of a query."""
+    async def _encoded(
+        self,
+        encoder: str,
+        inputs: Sequence[Input],
+        kind: TextKind,
+        output: OutputKind = "dense",
+    ) -> Encoded:
+        """Encode inputs and enter it; only those of queries are a stage of a query."""
         begun_s = time.perf_counter()
-        encoded = await self._encoding.encode(encoder, texts, kind)
+        encoded = await self._encoding.encode(encoder, inputs, kind, output)
         ended_s = time.perf_counter()
         if kind == "query":
             self.work.stages["encode"].note(ended_s - begun_s)
         if self.on_stage is not None:
-            facts = {"encoder": encoder, "texts": len(texts), "tokens": sum(encoded.tokens)}
+            facts = {"encoder": encoder, "texts": len(inputs), "tokens": sum(encoded.tokens)}
             self.on_stage("encode", begun_s, ended_s, facts)
         return encoded
 
@@ -575,27 +571,14 @@ class Service:
     # ── encoders ─────────────────────────────────────────────────────────────────────────────
 
     async def embed(self, wanted: ToEmbed) -> Embedded:
-        """Encode texts without storing them."""
-
-        def prepare() -> tuple[EncoderInfo, list[str]]:
-            try:
-                info = self._encoding.usable(wanted.model or self._encoding.default)
-            except LikewiseError as error:
-                error.pointer = "/model"
-                raise
-            if wanted.dimensions not in (None, info.dimension):
-                raise InvalidField(
-                    f"encoder {info.name!r} makes vectors of {info.dimension} numbers only",
-                    pointer="/dimensions",
-                )
-            settings = self.settings
-            return info, check_inputs(
-                wanted.texts, limit=settings.max_inputs, max_chars=settings.max_text_chars
-            )
-
-        info, texts = await self._control.run(prepare)
-        encoded = await self._encoded(info.name, texts, wanted.kind)
-        return Embedded(info.name, encoded.vectors, sum(encoded.tokens))
+        """Encode inputs without storing them; see `app.service.embedding`."""
+        return await embedding.embed(
+            wanted,
+            encoding=self._encoding,
+            encode=self._encoded,
+            lane=self._control,
+            settings=self.settings,
+        )
 
     async def models(self) -> list[EncoderInfo]:
         """All installed encoders."""

@@ -121,11 +121,6 @@ SchemaChange = Annotated[
     ),
 ]
 
-Texts = Annotated[
-    Any,
-    WithJsonSchema({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
-
 Names = Annotated[list[str], Field(fail_fast=True)]
 """Names, of which the first bad one ends validation."""
 

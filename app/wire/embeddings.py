@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 
-from app.wire.base import EncodingFormat, Texts, Vector, WireModel
+from app.wire.base import EncodingFormat, Vector, WireModel
+
+_TEXT = {"type": "string", "minLength": 1}
+_TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_OBJECT = {
+    "type": "object",
+    "properties": {"text": _TEXT},
+    "required": ["text"],
+    "additionalProperties": False,
+}
+
+Inputs = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "A text, the ids of its tokens, or a list of inputs: texts, ids, and "
+            "objects that say what they are.",
+            "anyOf": [
+                _TEXT,
+                _TOKENS,
+                {"type": "array", "items": {"anyOf": [_TEXT, _TOKENS, _OBJECT]}, "minItems": 1},
+            ],
+        }
+    ),
+]
 
 
 class CreateEmbeddings(WireModel):
-    """Texts to encode. Members that only other services know are ignored, as clients send them."""
+    """Inputs to encode. Members that only other services know are ignored: clients send them."""
 
     model_config = ConfigDict(extra="ignore")
 
-    input: Texts
+    input: Inputs
     model: str | None = None
     encoding_format: EncodingFormat | None = None
     dimensions: int | None = Field(None, ge=1)
     input_type: Literal["query", "document"] | None = None
+    output: Literal["dense", "tokens", "sparse"] | None = None
     user: str | None = None
 
 

@@ -41,6 +41,7 @@ from ._requests import (
     Metric,
     Request,
     Response,
+    TextLike,
     VectorDefinition,
 )
 from ._results import (
@@ -143,7 +144,7 @@ class AsyncClient:
 
     async def embed(
         self,
-        texts: Sequence[str],
+        texts: Sequence[TextLike],
         *,
         model: str | None = None,
         input_type: Literal["query", "document"] | None = None,
@@ -151,6 +152,7 @@ class AsyncClient:
     ) -> Embeddings:
         """Encode texts without storing them: `client.embed(["a", "b"]).to_numpy()`.
 
+        texts       texts, or each as the ids of its tokens
         model       None for the service's default encoder
         input_type  for encoders that read questions and documents differently
         dimensions  keep only the first ones

@@ -21,7 +21,7 @@ from ._errors import ApiError, LikewiseError, TransportError
 from ._filters import FilterLike
 from ._lines import Lines, LineSource, pieces
 from ._points import PointId, PointLike, batches
-from ._requests import Call, Request, Response
+from ._requests import Call, Request, Response, TextLike
 from ._results import Embeddings, ImportReport, Limits
 from ._retry import Failure, Retries, wait_before_retry
 
@@ -241,7 +241,7 @@ def export(
 
 def embed(
     session: Session,
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     *,
     model: str | None,
     input_type: Literal["query", "document"] | None,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
-from typing import Generic, Literal, TypedDict, TypeVar
+from typing import Generic, Literal, TypeAlias, TypedDict, TypeVar
 from urllib.parse import quote
 
 from ._errors import (
@@ -63,6 +63,9 @@ from ._version import API_VERSION
 T = TypeVar("T")
 
 _LINES = "application/x-ndjson"
+
+TextLike: TypeAlias = "str | Sequence[int] | Mapping[str, object]"
+"""A text; the ids of its tokens, made with the encoder's own tokenizer; or `{"text": …}`."""
 
 Metric = Literal["cosine", "ip", "l2"]
 Kind = Literal["keyword", "integer", "float", "bool", "datetime"]
@@ -170,7 +173,7 @@ def models() -> Call[list[Model]]:
 
 
 def embed(
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     *,
     model: str | None,
     input_type: Literal["query", "document"] | None,

@@ -38,6 +38,7 @@ from ._requests import (
     Metric,
     Request,
     Response,
+    TextLike,
     VectorDefinition,
 )
 from ._results import (
@@ -140,7 +141,7 @@ class Client:
 
     def embed(
         self,
-        texts: Sequence[str],
+        texts: Sequence[TextLike],
         *,
         model: str | None = None,
         input_type: Literal["query", "document"] | None = None,
@@ -148,6 +149,7 @@ class Client:
     ) -> Embeddings:
         """Encode texts without storing them: `client.embed(["a", "b"]).to_numpy()`.
 
+        texts       texts, or each as the ids of its tokens
         model       None for the service's default encoder
         input_type  for encoders that read questions and documents differently
         dimensions  keep only the first ones

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from app.backends.local import LocalBackend
-from app.encoders.base import TextKind
 from app.encoders.registry import EncoderRegistry
 
 from .harness import InProcess, settings
@@ -21,11 +20,11 @@ class Interrupted(EncoderRegistry):
 
     first: Callable[[], None] | None = None
 
-    def submit(self, name: str, texts: Sequence[str], kind: TextKind) -> Any:
+    def submit(self, name: str, texts: Sequence[Any], *how: Any) -> Any:
         first, self.first = self.first, None
         if first is not None:
             first()
-        return super().submit(name, texts, kind)
+        return super().submit(name, texts, *how)
 
 
 @pytest.fixture

@@ -30,7 +30,6 @@ from app.api.app import open_encoders
 from app.api.problems import STATUS
 from app.backends.base import Answer, Backend, CollectionInfo, Search
 from app.backends.local import LocalBackend
-from app.encoders.base import TextKind
 from app.encoders.registry import EncoderRegistry
 from app.errors import LikewiseError
 from app.types import Point
@@ -75,10 +74,10 @@ class Faulty(ReferenceBackend):
 class FaultyEncoders(EncoderRegistry):
     """Encoders whose runtime refuses one text."""
 
-    def submit(self, name: str, texts: Sequence[str], kind: TextKind) -> Any:
+    def submit(self, name: str, texts: Sequence[Any], *how: Any) -> Any:
         if "refused" in texts:
             raise errors.EncodingFailed("the model runtime refused the batch")
-        return super().submit(name, texts, kind)
+        return super().submit(name, texts, *how)
 
 
 @dataclass

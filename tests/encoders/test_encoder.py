@@ -16,6 +16,7 @@ from app.encoders.manifest import BertGraph, read_manifest
 from app.encoders.obtain import missing_files, obtain
 from app.encoders.safetensors import read_safetensors
 from app.encoders.text import TextEncoder
+from app.errors import InvalidText
 from tests.encoders.models import ROOT, TINY, small_files, small_manifest, write_model
 from tests.encoders.reference import bert_vector
 
@@ -80,6 +81,28 @@ def test_token_counts_are_those_after_truncation(encoder: TextEncoder) -> None:
     assert counts[0] == 2
     assert max(counts) == counts[4]
     assert counts[4] in (40, 64, 256)
+
+
+def test_the_ids_of_a_text_make_what_the_text_makes(encoder: TextEncoder) -> None:
+    whole = encoder._tokenizer._tokenizer.from_str(encoder._tokenizer._tokenizer.to_str())
+    whole.no_truncation()
+    ids = [tuple(one.ids) for one in whole.encode_batch(TEXTS)]
+    assert max(map(len, ids)) > encoder._tokenizer.max_tokens
+    from_texts, from_ids = (encode(encoder, given, "document") for given in (TEXTS, ids))
+    assert from_ids.tokens == from_texts.tokens
+    np.testing.assert_allclose(from_ids.vectors, from_texts.vectors, atol=5e-6)
+    mixed = encode(encoder, [TEXTS[1], ids[2], ids[1], TEXTS[2]], "document")
+    expected = from_texts.vectors[[1, 2, 1, 2]]
+    np.testing.assert_allclose(mixed.vectors, expected, atol=5e-6)
+
+
+def test_an_id_that_is_no_token_is_refused_at_its_place(encoder: TextEncoder) -> None:
+    vocabulary = encoder._tokenizer.vocabulary
+    for wrong in (-1, vocabulary, 2**70):
+        refused, taken = encoder.prepare([(2, wrong, 3), (2, vocabulary - 1, 3)])
+        assert isinstance(refused, InvalidText)
+        assert refused.pointer == "/1"
+        assert isinstance(taken, Prepared)
 
 
 def test_no_text_gives_no_vector(encoder: TextEncoder) -> None:

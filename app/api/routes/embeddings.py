@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.answers import answer, long_answer
+from app.api.answers import answer
 from app.api.body import read
-from app.api.convert import json_from_encoder, json_from_vector
+from app.api.convert import json_from_encoder
+from app.api.embeddings import embeddings_written
 from app.api.openapi import body_of
 from app.api.service import service_of
-from app.service.requests import ToEmbed
+from app.service.embedding import ToEmbed
 from app.wire.embeddings import CreateEmbeddings, Embeddings, Models
 
 router = APIRouter(prefix="/v1", tags=["encoders"])
@@ -24,22 +25,23 @@ async def list_models(request: Request) -> Response:
 
 @router.post("/embeddings", response_model=Embeddings, openapi_extra=body_of(CreateEmbeddings))
 async def create_embeddings(request: Request) -> Response:
-    """Encode texts without storing them."""
+    """Encode inputs without storing them."""
     body = await read(request, CreateEmbeddings)
     embedded = await service_of(request).embed(
-        ToEmbed(body.input, body.model, body.dimensions, body.input_type or "document")
+        ToEmbed(
+            body.input,
+            body.model,
+            body.dimensions,
+            body.input_type or "document",
+            body.output or "dense",
+        )
     )
-    encoding = body.encoding_format or "float"
-    return await long_answer(
-        lambda: {
+    tokens = sum(embedded.tokens)
+    return answer(
+        {
             "object": "list",
-            "data": [
-                {"object": "embedding", "index": i, "embedding": json_from_vector(vector, encoding)}
-                for i, vector in enumerate(embedded.vectors)
-            ],
+            "data": await embeddings_written(embedded, body.encoding_format or "float"),
             "model": embedded.model,
-            "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
-        },
-        records=len(embedded.vectors),
-        with_vectors=True,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
     )

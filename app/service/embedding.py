@@ -1,0 +1,179 @@
+"""Encoding what callers send, without storing it: the forms of inputs, and the use case.
+
+An input comes in one of these forms, and a list may mix them:
+
+    "a text"
+    [101, 7592, 102]     a text as the ids of its tokens, those of this encoder's tokenizer
+    {"text": "a text"}   an object with one member, which says what the input is
+
+A single text or list of ids may stand without a list around it. Objects are read by
+`_MEMBERS`: another kind of input is a row there and a function.
+
+Errors blame the JSON pointer of an input, also those that the encoder itself finds later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.config import Settings
+from app.encoders.base import Encoded, EncoderInfo, OutputKind, TextKind
+from app.encoders.inputs import Input, Tokens
+from app.errors import InvalidField, InvalidText, LikewiseError
+from app.service.checks import check_batch, check_text, place
+from app.service.encoding import Encoding
+from app.service.lanes import Lane
+from app.types import F32
+
+Encode = Callable[[str, Sequence[Input], TextKind, OutputKind], Awaitable[Encoded]]
+
+
+@dataclass(frozen=True, slots=True)
+class ToEmbed:
+    """Inputs to encode.
+
+    inputs      as they came
+    model       None is the default encoder
+    dimensions  how many numbers of each vector to keep; None is all
+    at          JSON pointer of the inputs in the request's body
+    dimensions_at  and that of `dimensions`
+    """
+
+    inputs: object
+    model: str | None = None
+    dimensions: int | None = None
+    kind: TextKind = "document"
+    output: OutputKind = "dense"
+    at: str = "/input"
+    dimensions_at: str = "/dimensions"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What an encoder made: `outputs` as in `Encoded`, and the tokens of each input."""
+
+    model: str
+    output: OutputKind
+    outputs: F32 | list[Any]
+    tokens: list[int]
+
+    @property
+    def vectors(self) -> F32:
+        """The dense vectors, [input, dim] float32."""
+        return Encoded(self.outputs, self.tokens).vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Checked inputs, and the JSON pointer of each."""
+
+    values: list[Input]
+    pointers: list[str]
+
+    def placed(self, pointer: str | None) -> str | None:
+        """The place in the body of an encoder's pointer, which counts inputs: `/i…`."""
+        if pointer is None:
+            return None
+        number, slash, rest = pointer.removeprefix("/").partition("/")
+        return self.pointers[int(number)] + slash + rest
+
+
+async def embed(
+    wanted: ToEmbed, *, encoding: Encoding, encode: Encode, lane: Lane, settings: Settings
+) -> Embedded:
+    """Check inputs on `lane` and encode them.
+
+    Raises what `Encoding.usable` and `encode` raise, and InvalidField, InvalidText or LimitExceeded
+    with the pointer of what is wrong.
+    """
+
+    def prepare() -> tuple[EncoderInfo, Inputs]:
+        try:
+            info = encoding.usable(wanted.model or encoding.default)
+        except LikewiseError as error:
+            error.pointer = "/model"
+            raise
+        _check_output(wanted, info)
+        inputs = read_inputs(
+            wanted.inputs, wanted.at, limit=settings.max_inputs, max_chars=settings.max_text_chars
+        )
+        return info, inputs
+
+    info, inputs = await lane.run(prepare)
+    try:
+        encoded = await encode(info.name, inputs.values, wanted.kind, wanted.output)
+    except LikewiseError as error:
+        error.pointer = inputs.placed(error.pointer)
+        raise
+    return Embedded(info.name, wanted.output, encoded.outputs, encoded.tokens)
+
+
+def _check_output(wanted: ToEmbed, info: EncoderInfo) -> None:
+    if wanted.output not in info.outputs:
+        raise InvalidField(
+            f"encoder {info.name!r} makes {' and '.join(info.outputs)} outputs only",
+            pointer="/output",
+        )
+    if wanted.dimensions not in (None, info.dimension):
+        raise InvalidField(
+            f"encoder {info.name!r} makes vectors of {info.dimension} numbers only",
+            pointer=wanted.dimensions_at,
+        )
+
+
+def read_inputs(raw: object, at: str, *, limit: int, max_chars: int) -> Inputs:
+    """Read inputs in any of their forms.
+
+    at         JSON pointer of `raw`
+    limit      most inputs
+    max_chars  most characters, or tokens, of one text
+
+    Raises InvalidField, InvalidText or LimitExceeded.
+    """
+    if isinstance(raw, str) or (isinstance(raw, list) and raw and isinstance(raw[0], int)):
+        return Inputs([_read(raw, at, max_chars)], [at])
+    if not isinstance(raw, list):
+        raise InvalidText("expected a text, a list of token ids, or a list of inputs", pointer=at)
+    check_batch(len(raw), what="inputs", limit=limit, pointer=at)
+    pointers = [place(at, number) for number in range(len(raw))]
+    return Inputs(
+        [_read(one, pointer, max_chars) for one, pointer in zip(raw, pointers, strict=True)],
+        pointers,
+    )
+
+
+def _read(raw: object, at: str, max_chars: int) -> Input:
+    if isinstance(raw, str):
+        return check_text(raw, limit=max_chars, pointer=at)
+    if isinstance(raw, list):
+        return _tokens(raw, at, max_chars)
+    if isinstance(raw, dict) and len(raw) == 1:
+        ((member, value),) = raw.items()
+        if member in _MEMBERS:
+            return _MEMBERS[member](value, place(at, member), max_chars)
+    known = ", ".join(_MEMBERS)
+    raise InvalidText(
+        f"expected a text, a list of token ids, or an object with one of the members {known}",
+        pointer=at,
+    )
+
+
+def _tokens(raw: list[object], at: str, limit: int) -> Tokens:
+    if not raw or len(raw) > limit:
+        raise InvalidText(f"a text has 1-{limit} tokens, received {len(raw)}", pointer=at)
+    for number, token in enumerate(raw):
+        if type(token) is not int:
+            raise InvalidText("expected the id of a token, an integer", pointer=place(at, number))
+    return tuple(raw)  # type: ignore[arg-type]  # they are integers, as was just seen
+
+
+def _text(raw: object, at: str, max_chars: int) -> Input:
+    if not isinstance(raw, str):
+        raise InvalidText("expected a text", pointer=at)
+    return check_text(raw, limit=max_chars, pointer=at)
+
+
+_MEMBERS: dict[str, Callable[[object, str, int], Input]] = {"text": _text}
+"""Member of an input's object → what reads its value: the value, its pointer, most characters."""
