@@ -78,8 +78,8 @@ class Plain(torch.nn.Module):
         self.network = network
 
     def forward(self, ids, mask, types):
-        out = self.network(input_ids=ids, attention_mask=mask, token_type_ids=types, use_cache=False)
-        return out.last_hidden_state
+        read = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        return self.network(**read, use_cache=False).last_hidden_state
 
 ids = torch.ones(2, 8, dtype=torch.long)
 names = ["input_ids", "attention_mask", "token_type_ids"]
