@@ -31,6 +31,8 @@ import numpy as np
 from bench.gemm import peaks
 from numpy.typing import NDArray
 
+from app.encoders.fidelity import compare
+from app.evaluation.devset import read_devset
 from bench.embedding.models import ENCODER, write_installed, write_published
 from bench.embedding.report import draw, print_report
 from bench.embedding.systems import (
@@ -46,14 +48,7 @@ from bench.embedding.systems import (
     plain_loop_int8,
     sentence_transformers,
 )
-from bench.embedding.texts import (
-    long_texts,
-    ndcg,
-    scifact,
-    sentence_pairs,
-    short_texts,
-    spearman,
-)
+from bench.embedding.texts import long_texts, short_texts
 from bench.load import closed_loop, request
 from bench.report import processor
 
@@ -241,9 +236,9 @@ def latency(systems: dict[str, System], chosen: argparse.Namespace) -> dict[str,
 
 def quality(systems: dict[str, System], chosen: argparse.Namespace) -> dict[str, Any]:
     """Agreement with people, retrieval, and closeness to the reference implementation."""
-    pairs = sentence_pairs(chosen.folder)
-    retrieval = scifact(chosen.folder)
-    documents, queries = list(retrieval.documents.values()), list(retrieval.queries.values())
+    tasks = {"stsb": read_devset(chosen.folder / "stsb" / "stsb-en-test.jsonl")}
+    if not chosen.quick:
+        tasks["scifact"] = read_devset(chosen.folder / "scifact")
     common = short_texts(chosen.folder, 500) + long_texts(chosen.folder, 500)
     reference: F32 | None = None
     if "sentence-transformers" in systems:
@@ -252,18 +247,14 @@ def quality(systems: dict[str, System], chosen: argparse.Namespace) -> dict[str,
     for name in ("likewise int8", "likewise fp32"):
         told(f"quality of {name}")
         system = systems[name]
-        first, second = (system.encode(some, 64)[1] for some in (pairs.first, pairs.second))
-        measured[name] = {"stsb": spearman((first * second).sum(axis=1), pairs.scores)}
-        if not chosen.quick:
-            vectors = system.encode(documents, 64)[1]
-            asked = system.encode(queries, 64)[1]
-            measured[name]["scifact"] = ndcg(retrieval, vectors, asked, 10)
+
+        def encode(texts: list[str], kind: str, system: System = system) -> F32:
+            return system.encode(texts, SERVER_BATCH)[1]
+
+        measured[name] = {task: found.score(encode) for task, found in tasks.items()}
         if reference is not None:
-            cosines = (system.encode(common, 64)[1] * reference).sum(axis=1)
-            measured[name]["cosine"] = {
-                "least": float(cosines.min()),
-                "mean": float(cosines.mean()),
-            }
+            alike = compare(reference, encode(common, "document"))
+            measured[name]["cosine"] = {"least": alike.least, "mean": alike.mean}
     return measured
 
 

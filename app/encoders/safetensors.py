@@ -7,6 +7,7 @@ the byte after the header). Format: https://github.com/huggingface/safetensors, 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,27 @@ def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
         for name, entry in header.items()
         if name != "__metadata__"
     }
+
+
+def safetensors_bytes(tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    """Write tensors as a file of this format. Raises KeyError for a dtype that it does not have."""
+    names = {code: name for name, code in DTYPES.items() if name != "BF16"}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    parts: list[bytes] = []
+    begin = 0
+    for name, tensor in tensors.items():
+        dtype = tensor.dtype.newbyteorder("<")
+        parts.append(tensor.astype(dtype, copy=False).tobytes())
+        end = begin + len(parts[-1])
+        header[name] = {
+            "dtype": names[dtype.str],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+        begin = end
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % 8)  # tensors begin on eight bytes, as readers may map them
+    return b"".join([len(encoded).to_bytes(8, "little"), encoded, *parts])
 
 
 def _tensor(path: Path, name: str, entry: Any, body: NDArray[np.uint8]) -> NDArray[Any]:

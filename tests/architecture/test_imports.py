@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | ATTRIBUTES
     | {"exchange", "tally", "kernels", "vectors", "storage", "segments", "planner"},
     "backends": BASE | ATTRIBUTES | {"exchange", "engine"},
-    "encoders": BASE | {"tally"},
+    "evaluation": BASE,
+    "encoders": BASE | {"tally", "evaluation"},
     "metrics": {"tally", "exchange", "encoders"},
     "access": {"types", "errors"},
     "service": BASE | ATTRIBUTES | {"exchange", "config", "encoders", "backends", "metrics"},

@@ -1,0 +1,48 @@
+"""Measures of agreement and of ranking; pure functions of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.types import F64
+
+
+def spearman(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Spearman's rank correlation; equal values share the mean of their ranks.
+
+    one, other  [n] numbers, n ≥ 2
+    returns     −1 … 1; nan if all values of a side are equal
+    """
+    ranks, others = _ranks(one), _ranks(other)
+    ranks -= ranks.mean()
+    others -= others.mean()
+    spread = float(np.sqrt((ranks @ ranks) * (others @ others)))
+    return float(ranks @ others) / spread if spread else float("nan")
+
+
+def ndcg(ranked: Sequence[Any], gains: Mapping[Any, float], k: int) -> float:
+    """Normalised discounted cumulative gain of the first k results.
+
+    ranked   ids, best first
+    gains    gain of every relevant id; others gain nothing
+    returns  0 … 1; nan if nothing is relevant
+
+    DCG@k = Σ gain(i) / log2(i + 1), divided by that of the best order there is.
+    Source: Järvelin & Kekäläinen 2002 (doi 10.1145/582415.582418), with linear gains.
+    """
+    discounts = 1.0 / np.log2(np.arange(2, k + 2))
+    found = np.array([gains.get(one, 0.0) for one in ranked[:k]], np.float64)
+    best = np.sort(np.array([gain for gain in gains.values() if gain > 0], np.float64))[::-1][:k]
+    due = float(best @ discounts[: len(best)])
+    return float(found @ discounts[: len(found)]) / due if due else float("nan")
+
+
+def _ranks(values: NDArray[Any]) -> F64:
+    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks: F64 = (last - (counts - 1) / 2)[where]
+    return ranks
