@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,6 +177,7 @@ def activate(kind: str, x: F64) -> F64:
     return out
 
 
+@cache
 def bucket(distance: int) -> int:
     """The bucket of a distance key − query, of 32, by comparing whole numbers only.
 
