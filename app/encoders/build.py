@@ -13,6 +13,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,53 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from app.encoders.base import Progress
 from app.encoders.files import is_whole, replacing, sha256_of
-from app.encoders.manifest import BertGraph, Manifest, Output, TextSpec
-from app.encoders.networks.families import Architecture, open_tensors, read_network
-from app.encoders.networks.heads import Pool, Pooled, build_network
-from app.encoders.safetensors import read_safetensors
+from app.encoders.manifest import (
+    FILE_NAME,
+    BuiltGraph,
+    Manifest,
+    ModelFile,
+    Output,
+    TextSpec,
+    Variant,
+)
+from app.encoders.networks.checkpoint import read_checkpoint, read_module
+from app.encoders.networks.config import read_config
+from app.encoders.networks.families import (
+    open_tensors,
+    read_classifier,
+    read_network,
+    read_predictor,
+)
+from app.encoders.networks.heads import (
+    Head,
+    Logits,
+    Pooled,
+    TokenVectors,
+    WordWeights,
+    build_network,
+    check_steps,
+)
+from app.encoders.networks.network import Dense, Network, Norm
+from app.encoders.networks.tensors import Tensors
+from app.errors import StoredDataError
 
 BUILDER = 1
 """Raise it with every change to the graph or its quantisation. If vectors change by more than
 float noise, raise the version of the spaces too."""
 
 RECORD = "built.json"
+GRAPH_FILES: dict[Variant, str] = {
+    "fp32": "model.onnx",
+    "fp16": "model.fp16.onnx",
+    "int8": "model.int8.onnx",
+}
 
 
 def graph_path(manifest: Manifest, folder: Path) -> Path:
     """Where the graph of a model is, or will be."""
     graph = manifest.graph
-    if isinstance(graph, BertGraph):
-        return folder / ("model.int8.onnx" if graph.variant == "int8" else "model.onnx")
+    if isinstance(graph, BuiltGraph):
+        return folder / GRAPH_FILES[graph.variant]
     assert graph is not None
     return folder / graph.file
 
@@ -57,23 +88,75 @@ def is_built(manifest: Manifest, folder: Path) -> bool:
 def build(manifest: Manifest, folder: Path, progress: Progress) -> None:
     """Build the graph and record it. The weights must be there and checked.
 
-    Raises CorruptFile if the weights do not hold a BERT of this shape.
+    Raises CorruptFile if the tensors are not those of the stated network, and StoredDataError if
+    the model's configuration asks for something that is not built.
     """
     graph = manifest.graph
-    assert isinstance(graph, BertGraph)
-    path, weights = graph_path(manifest, folder), folder / graph.weights
+    assert isinstance(graph, BuiltGraph)
+    path = graph_path(manifest, folder)
     progress(f"build {path.name}", 0, 1)
-    architecture = Architecture("bert", graph.heads, graph.layer_norm_eps)
-    tensors = open_tensors(read_safetensors(weights), architecture, str(weights))
-    pool: Pool = "cls" if _output(manifest).pool == "cls" else "mean"
-    head = Pooled(pool, normalise=_output(manifest).normalise)
-    model = build_network(read_network(tensors, architecture), head)
+    model = float_graph(manifest, folder)
     with replacing(path) as file:
         file.write(quantised(model) if graph.variant == "int8" else model.SerializeToString())
     entry = {"sha256": sha256_of(path), "built_from": _built_from(manifest)}
     with replacing(folder / RECORD) as file:
         file.write(json.dumps(_read_record(folder) | {path.name: entry}, indent=1).encode())
     progress(f"build {path.name}", 1, 1)
+
+
+def float_graph(manifest: Manifest, folder: Path) -> onnx.ModelProto:
+    """The graph of a manifest before any quantisation: what `build` starts from."""
+    graph = manifest.graph
+    assert isinstance(graph, BuiltGraph)
+    architecture = graph.architecture or read_config(folder / graph.config)
+    weights = folder / graph.weights
+    tensors = open_tensors(read_checkpoint(weights), architecture, str(weights))
+    network = read_network(tensors, architecture)
+    if manifest.spec.max_input > network.positions:
+        raise StoredDataError(
+            f"{folder / FILE_NAME}: expected at most {network.positions} tokens, which {weights} "
+            f"has positions for, found {manifest.spec.max_input}",
+            path=str(folder / FILE_NAME),
+        )
+    head: Head
+    if graph.head == "logits":
+        head = Logits(read_classifier(tensors, architecture, network))
+    elif graph.head == "word_weights":
+        head = WordWeights(read_predictor(tensors, architecture, network))
+    else:
+        steps = _steps(graph, folder, tensors, network)
+        output = _output(manifest)
+        if graph.head == "token_vectors":
+            head = TokenVectors(output.normalise, steps)
+        else:
+            assert output.pool != "graph"
+            head = Pooled(output.pool, output.normalise, steps)
+    # Classifiers judge pairs of texts.
+    return build_network(network, head, pairs=graph.head == "logits", half=graph.variant == "fp16")
+
+
+def _steps(
+    graph: BuiltGraph, folder: Path, tensors: Tensors, network: Network
+) -> list[Dense | Norm]:
+    steps: list[Dense | Norm] = []
+    if graph.projection:
+        steps.append(Dense(tensors.maybe_biased(graph.projection, None, network.dimension)))
+    steps += [read_module(folder / module) for module in graph.modules]
+    check_steps(steps, network.dimension, str(folder))
+    return steps
+
+
+def weight_files(manifest: Manifest) -> list[ModelFile]:
+    """The files that only the build reads: what is needed no more once the graph is built."""
+    graph = manifest.graph
+    assert isinstance(graph, BuiltGraph)
+    kept = set(manifest.spec.paths.values())
+    return [
+        file
+        for file in manifest.files
+        if file.path not in kept
+        and (file.path.endswith(".safetensors") or file.path in graph.paths.values())
+    ]
 
 
 def quantised(model: onnx.ModelProto) -> bytes:
@@ -112,17 +195,17 @@ def _quiet_root() -> Iterator[None]:
 
 
 def _built_from(manifest: Manifest) -> dict[str, Any]:
-    graph = manifest.graph
-    assert isinstance(graph, BertGraph)
-    return {
+    graph, spec = manifest.graph, manifest.spec
+    assert isinstance(graph, BuiltGraph)
+    record = {
         "builder": BUILDER,
-        "weights_sha256": manifest.file(graph.weights).sha256,
-        "variant": graph.variant,
-        "heads": graph.heads,
-        "layer_norm_eps": graph.layer_norm_eps,
-        "pool": _output(manifest).pool,
-        "normalise": _output(manifest).normalise,
+        "files": {file.path: file.sha256 for file in weight_files(manifest)},
+        "graph": asdict(graph),
+        "output": asdict(spec.output) if isinstance(spec, TextSpec) else {},
     }
+    # As it comes back from the file: lists for tuples.
+    written: dict[str, Any] = json.loads(json.dumps(record))
+    return written
 
 
 def _output(manifest: Manifest) -> Output:

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from app.encoders.base import Progress, no_progress
-from app.encoders.build import build, is_built
+from app.encoders.build import build, is_built, weight_files
 from app.encoders.files import is_whole
-from app.encoders.manifest import BertGraph, HubSource, Manifest, ModelFile, Variant
+from app.encoders.manifest import BuiltGraph, HubSource, Manifest, ModelFile, Variant
 from app.encoders.sources import SourceError, copy_local, fetch_hub, fetch_package
 from app.errors import EncoderUnavailable
 
@@ -67,13 +67,13 @@ def obtain(
             f"{manifest.name} lacks {names}; tried: {'; '.join(tried) or 'no source is given'}",
             encoder=manifest.name,
         )
-    if isinstance(manifest.graph, BertGraph) and not is_built(manifest, folder):
+    if isinstance(manifest.graph, BuiltGraph) and not is_built(manifest, folder):
         build(manifest, folder, progress)
 
 
 def with_variant(manifest: Manifest, variant: Variant | None) -> Manifest:
     """The same model with another variant of its built graph."""
-    if variant is None or not isinstance(manifest.graph, BertGraph):
+    if variant is None or not isinstance(manifest.graph, BuiltGraph):
         return manifest
     return replace(manifest, graph=replace(manifest.graph, variant=variant))
 
@@ -83,13 +83,14 @@ def missing_files(manifest: Manifest, folder: Path) -> list[ModelFile]:
 
     Weights whose graph is built are not missed: they may be deleted to save room.
     """
-    spared = ""
-    if isinstance(manifest.graph, BertGraph) and is_built(manifest, folder):
-        spared = manifest.graph.weights
+    spared: set[str] = set()
+    if isinstance(manifest.graph, BuiltGraph) and is_built(manifest, folder):
+        spared = {file.path for file in weight_files(manifest)}
     return [
         file
         for file in manifest.files
-        if file.path != spared and not is_whole(folder / file.path, file.sha256, file.size_bytes)
+        if file.path not in spared
+        and not is_whole(folder / file.path, file.sha256, file.size_bytes)
     ]
 
 

@@ -29,7 +29,7 @@ from app.encoders.base import (
 from app.encoders.batcher import Batcher
 from app.encoders.build import graph_path, is_built
 from app.encoders.inputs import Input
-from app.encoders.manifest import FILE_NAME, BertGraph, Manifest, read_manifest
+from app.encoders.manifest import FILE_NAME, BuiltGraph, Manifest, read_manifest
 from app.encoders.opening import open_encoder
 from app.errors import EncoderNotFound, EncoderUnavailable, LikewiseError, ShuttingDown
 
@@ -204,7 +204,7 @@ class EncoderRegistry:
 def _require(manifest: Manifest, folder: Path) -> None:
     """Raise EncoderUnavailable unless everything is there and whole, without fetching."""
     missing = [file.path for file in obtaining.missing_files(manifest, folder)]
-    if isinstance(manifest.graph, BertGraph) and not is_built(manifest, folder):
+    if isinstance(manifest.graph, BuiltGraph) and not is_built(manifest, folder):
         missing.append(graph_path(manifest, folder).name)
     if missing:
         raise EncoderUnavailable(

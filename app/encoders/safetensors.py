@@ -16,8 +16,16 @@ from numpy.typing import NDArray
 
 from app.errors import CorruptFile
 
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
-"""The dtypes that text encoders are published in; bfloat16 has no numpy twin and is refused."""
+DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "U8": "|u1",
+}
+"""The dtypes that encoders are published in, as they lie in the file."""
 
 LONGEST_HEADER = 100_000_000  # the limit that the format's own implementation sets
 
@@ -25,7 +33,8 @@ LONGEST_HEADER = 100_000_000  # the limit that the format's own implementation s
 def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     """Map the tensors of a file by name.
 
-    returns  read-only views into the mapped file; they keep it open
+    returns  read-only views into the mapped file, which they keep open; bfloat16, which numpy
+             lacks, as float32 of the same numbers, in memory
 
     Raises CorruptFile if the header is not what the format promises, a tensor leaves the file, or
     its dtype is not one of `DTYPES`.
@@ -82,7 +91,10 @@ def _tensor(path: Path, name: str, entry: Any, body: NDArray[np.uint8]) -> NDArr
     wanted = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if min(shape, default=0) < 0 or not 0 <= begin <= end <= len(body) or end - begin != wanted:
         raise _corrupt(path, f"tensor {name!r} of shape {list(shape)} does not fit its offsets")
-    return body[begin:end].view(dtype).reshape(shape)
+    values = body[begin:end].view(dtype)
+    if entry["dtype"] == "BF16":  # the upper half of a float32
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    return values.reshape(shape)
 
 
 def _corrupt(path: Path, reason: str) -> CorruptFile:

@@ -18,7 +18,7 @@ import numpy as np
 
 from app.encoders.base import OutputKind, Prepared, TextKind
 from app.encoders.inputs import Input, Tokens, check_unicode
-from app.encoders.manifest import BertGraph, Manifest, ReadyGraph, TextSpec
+from app.encoders.manifest import BuiltGraph, Manifest, ReadyGraph, TextSpec
 from app.encoders.onnx import OnnxSession
 from app.encoders.pooling import normalise, pool_cls, pool_mean
 from app.encoders.tokenizer import Tokenizer
@@ -40,7 +40,7 @@ class TextEncoder:
         self.dimension = manifest.dimension
         self._spec = manifest.spec
         # A built graph pools and normalises inside.
-        self._built = isinstance(manifest.graph, BertGraph)
+        self._built = isinstance(manifest.graph, BuiltGraph)
         text = self._spec.text
         self._tokenizer = Tokenizer(folder / text.tokenizer, text.max_tokens)
         alone = _runs_alone(manifest)
@@ -132,6 +132,6 @@ def _ready(ids: list[int]) -> Prepared:
 
 def _runs_alone(manifest: Manifest) -> bool:
     graph = manifest.graph
-    if isinstance(graph, BertGraph):
+    if isinstance(graph, BuiltGraph):
         return graph.variant == "int8"
     return graph is not None and graph.batch == "alone"

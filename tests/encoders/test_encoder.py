@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from app.encoders.base import Prepared
 from app.encoders.build import graph_path, is_built
 from app.encoders.direct import encode
-from app.encoders.manifest import BertGraph, read_manifest
+from app.encoders.manifest import BuiltGraph, read_manifest
 from app.encoders.obtain import missing_files, obtain
 from app.encoders.safetensors import read_safetensors
 from app.encoders.text import TextEncoder
@@ -179,11 +179,13 @@ def test_the_default_encoder_agrees_with_the_plain_reference_on_its_own_weights(
     if not weights.exists():
         pytest.skip("the weights were deleted after the build")
     manifest = read_manifest(DEFAULT)
-    assert isinstance(manifest.graph, BertGraph)
+    assert isinstance(manifest.graph, BuiltGraph)
+    assert manifest.graph.architecture is not None
     encoder = TextEncoder(manifest, DEFAULT, graph_path(manifest, DEFAULT), threads=1)
     text = "The quick brown fox jumps over the lazy dog."
     (ids,) = (one.value for one in encoder.prepare([text]) if isinstance(one, Prepared))
-    expected = bert_vector(read_safetensors(weights), ids, manifest.graph.heads, "mean")
+    heads = manifest.graph.architecture.heads
+    expected = bert_vector(read_safetensors(weights), ids, heads, "mean")
     # int8 against float64; the graph in float32 is within 1e-5 (docs/encoders.md)
     assert encode(encoder, [text], "document").vectors[0] @ expected > 0.98
     encoder.close()

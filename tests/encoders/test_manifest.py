@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.encoders.manifest import BertGraph, HubSource, PackageSource, ReadyGraph, read_manifest
+from app.encoders.manifest import BuiltGraph, HubSource, PackageSource, ReadyGraph, read_manifest
 from app.errors import IncompatibleFormat, StoredDataError
 from tests.encoders.models import ROOT, small_manifest, write_model
 
@@ -18,7 +18,7 @@ def test_the_default_encoder_is_pinned_by_hash_and_has_two_sources() -> None:
     manifest = read_manifest(ROOT / "models" / "all-MiniLM-L6-v2")
     assert (manifest.dimension, manifest.spec.max_input) == (384, 256)
     assert manifest.space == "all-MiniLM-L6-v2@1"
-    assert isinstance(manifest.graph, BertGraph)
+    assert isinstance(manifest.graph, BuiltGraph)
     assert manifest.graph.variant == "int8"
     assert manifest.file("model.safetensors").sha256.startswith("53aa5117")
     assert manifest.file("tokenizer.json").sha256.startswith("be50c362")
@@ -45,7 +45,7 @@ def test_a_release_day_becomes_seconds_since_1970(tmp_path: Path) -> None:
         ("dimension = 16", "dimension = 0", "dimension: expected a number of at least 1, found 0"),
         ("heads = 4", "head = 4", "graph.heads: expected an integer, found nothing"),
         ("heads = 4", "heads = 4\nhaeds = 4", "graph.haeds: expected no such key .known: heads"),
-        ('"int8"', '"int4"', "graph.variant: expected one of 'fp32', 'int8', found 'int4'"),
+        ('"int8"', '"int4"', "graph.variant: expected one of 'fp32', 'fp16', 'int8', found 'int4'"),
         ('modality = "text"', 'modality = "taste"', "modality: expected one of 'text'"),
         ('name = "small"', 'name = "other"', "name: expected the folder's name 'small'"),
         ('tokenizer = "tok', 'tokenizer = "tik', r"text.tokenizer: expected a path that \[\[files"),

@@ -43,7 +43,10 @@ def header(entry: object) -> bytes:
         ((3).to_bytes(8, "little") + b"{]}", "not JSON"),
         ((2).to_bytes(8, "little") + b"[]", "not a JSON object"),
         (header(5), "no known dtype"),
-        (header({"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}) + b"xx", "no known dtype"),
+        (
+            header({"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 2]}) + b"xx",
+            "no known dtype",
+        ),
         (header({"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}) + b"xxxx", "does not fit"),
         (header({"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}) + b"xxxx", "does not fit"),
         (header({"dtype": "F32", "shape": [-1], "data_offsets": [4, 0]}) + b"xxxx", "does not fit"),

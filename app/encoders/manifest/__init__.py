@@ -1,7 +1,7 @@
 """`encoder.toml`: what an encoder is."""
 
 from app.encoders.manifest.files import HubSource, ModelFile, PackageSource
-from app.encoders.manifest.graph import Batch, BertGraph, Graph, ReadyGraph, Variant
+from app.encoders.manifest.graph import Batch, BuiltGraph, Graph, HeadName, ReadyGraph, Variant
 from app.encoders.manifest.manifest import FILE_NAME, FORMAT, Manifest, read_manifest
 from app.encoders.manifest.text import Output, Pool, TextInput, TextSpec
 
@@ -9,8 +9,9 @@ __all__ = [
     "FILE_NAME",
     "FORMAT",
     "Batch",
-    "BertGraph",
+    "BuiltGraph",
     "Graph",
+    "HeadName",
     "HubSource",
     "Manifest",
     "ModelFile",

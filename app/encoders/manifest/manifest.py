@@ -24,7 +24,7 @@ from app.encoders.manifest.files import (
     read_file,
     read_source,
 )
-from app.encoders.manifest.graph import BertGraph, Graph, read_graph
+from app.encoders.manifest.graph import BuiltGraph, Graph, read_graph
 from app.encoders.manifest.table import Table
 from app.encoders.manifest.text import TextSpec, read_text
 from app.errors import IncompatibleFormat, StoredDataError
@@ -122,9 +122,9 @@ def _agree(top: Table, manifest: Manifest, folder: Path) -> None:
     listed = {file.path for file in manifest.files}
     graph, spec = manifest.graph, manifest.spec
     paths = dict(spec.paths)
-    if isinstance(graph, BertGraph):
-        paths["graph.weights"] = graph.weights
-        if isinstance(spec, TextSpec) and spec.output.pool == "graph":
+    if isinstance(graph, BuiltGraph):
+        paths |= graph.paths
+        if graph.head == "vectors" and isinstance(spec, TextSpec) and spec.output.pool == "graph":
             top.fail("output.pool", '"mean" or "cls", which the built graph will do', '"graph"')
     elif graph is not None:
         paths["graph.file"] = graph.file

@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from app.encoders.networks.network import Activation, Linear, Norm
+from app.errors import StoredDataError
 from app.types import F32
 
 OPSET = 20
 IR_VERSION = 9  # the IR that opset 20 came with: every ONNX Runtime that has Gelu-20 reads it
+
+LARGEST_BYTES = 2**31 - 2**22
+"""What constants may take together: a protocol buffer ends at 2 GiB, and the nodes need room."""
 
 NODES: dict[Activation, tuple[str, dict[str, str]]] = {
     "gelu": ("Gelu", {}),
@@ -61,13 +65,13 @@ class Graph:
         if not self._half:
             return self.node("Gather", [self.constant(name, table), ids], output)
         # Only what was looked up is widened: the table stays half as large in memory too.
-        stored = self.constant(name, table.astype(np.float16))
+        stored = self.constant(name, _halved(name, table))
         found = self.node("Gather", [stored, ids], output + ".half")
         return self.node("Cast", [found], output, to=TensorProto.FLOAT)
 
     def first_rows(self, name: str, table: F32, count: str, output: str) -> str:
         """Take as many first rows of a table as `count`, int64 [1], says."""
-        stored = self.constant(name, table.astype(np.float16) if self._half else table)
+        stored = self.constant(name, _halved(name, table) if self._half else table)
         zero = self.ints(0)
         inputs = [stored, zero, count, zero]
         if not self._half:
@@ -80,7 +84,7 @@ class Graph:
         """rows @ weightᵀ, and + bias unless it is all zero."""
         weight = f"{name}.weight"
         if self._half:
-            half = self.constant(weight + ".half", linear.weight.T.astype(np.float16))
+            half = self.constant(weight + ".half", _halved(weight, linear.weight.T))
             self.node("Cast", [half], weight, to=TensorProto.FLOAT)
         else:
             self.constant(weight, linear.weight.T)
@@ -108,7 +112,16 @@ class Graph:
     def model(
         self, inputs: list[str], output: str, axes: list[str | int], name: str
     ) -> onnx.ModelProto:
-        """Close the graph: inputs are int64 [text, token], the output float32 of the given axes."""
+        """Close the graph: inputs are int64 [text, token], the output float32 of the given axes.
+
+        Raises StoredDataError if it would be larger than an ONNX file can be.
+        """
+        size_bytes = sum(values.nbytes for values in self.constants.values())
+        if size_bytes > LARGEST_BYTES:
+            raise StoredDataError(
+                f"expected weights of at most {LARGEST_BYTES} bytes, which one ONNX file holds, "
+                f'found {size_bytes}; variant = "fp16" halves them'
+            )
         model = helper.make_model(
             helper.make_graph(
                 self.nodes,
@@ -128,3 +141,14 @@ class Graph:
         model.ir_version = IR_VERSION
         onnx.checker.check_model(model)
         return model
+
+
+def _halved(name: str, values: F32) -> NDArray[np.float16]:
+    """Round to float16, whose largest number is 65,504."""
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise StoredDataError(
+            f'{name} has numbers beyond float16; build variant = "fp32" or "int8"'
+        )
+    return half

@@ -26,6 +26,7 @@ import onnx
 from app.encoders.networks.graph import Graph
 from app.encoders.networks.network import Classifier, Dense, Network, Norm, WordPredictor
 from app.encoders.networks.transformer import TOKENS, add_layers, takes_types
+from app.errors import CorruptFile
 
 Pool = Literal["mean", "cls", "max", "last", "weighted_mean"]
 """How token vectors become one: their mean, the first, the maximum of each number, the last, or
@@ -91,6 +92,20 @@ def build_network(
     else:
         output, axes = _add_word_weights(graph, head.predictor, hidden, mask)
     return graph.model(inputs, output, axes, "bert")
+
+
+def check_steps(steps: Sequence[Dense | Norm], dimension: int, source: str) -> None:
+    """Raise CorruptFile unless each step takes as many numbers as the one before it gives."""
+    for number, step in enumerate(steps):
+        takes = len(step.scale) if isinstance(step, Norm) else step.linear.weight.shape[1]
+        if takes != dimension:
+            raise CorruptFile(
+                f"{source}: expected step {number} after the network to take {dimension} numbers, "
+                f"found one that takes {takes}",
+                path=source,
+            )
+        if isinstance(step, Dense):
+            dimension = len(step.linear.weight)
 
 
 def _add_pooled(

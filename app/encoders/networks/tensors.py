@@ -57,13 +57,20 @@ class Tensors:
         self._taken.add(name)
         return tensor.astype(np.float32, copy=False)
 
-    def linear(self, name: str, out: int | None, into: int | None, *, bias: bool = True) -> Linear:
+    def linear(self, name: str, out: int | None, into: int | None) -> Linear:
+        """A product. Raises CorruptFile if weight or bias is missing or of another shape."""
         weight = self.take(f"{name}.weight", out, into)
-        if not bias:
-            return Linear(weight, np.zeros(len(weight), np.float32))
         return Linear(weight, self.take(f"{name}.bias", len(weight)))
 
+    def maybe_biased(self, name: str, out: int | None, into: int | None) -> Linear:
+        """A product that may be without a bias."""
+        if f"{name}.bias" in self._tensors:
+            return self.linear(name, out, into)
+        weight = self.take(f"{name}.weight", out, into)
+        return Linear(weight, np.zeros(len(weight), np.float32))
+
     def norm(self, name: str, dimension: int, epsilon: float) -> Norm:
+        """A layer normalisation. Raises CorruptFile as `take`."""
         scale = self.take(f"{name}.weight", dimension)
         return Norm(scale, self.take(f"{name}.bias", dimension), epsilon)
 
