@@ -195,9 +195,10 @@ class ReferenceBackend:
         limit: int,
         after: PointId | None,
         projection: Projection,
+        mark: str | None = None,
     ) -> Page:
         with self._lock:
-            chosen = _selected(self._collection(name).points, Selection(filter=filter))
+            chosen = _selected(self._collection(name, mark).points, Selection(filter=filter))
             chosen.sort(key=lambda point: _order(point.id))
             rest = [p for p in chosen if after is None or _order(p.id) > _order(after)]
             page = [_record(point, projection) for point in rest[:limit]]

@@ -208,8 +208,10 @@ class Backend(Protocol):
         limit: int,
         after: PointId | None,
         projection: Projection,
+        mark: str | None = None,
     ) -> Page:
-        """Points in id order (integers, then strings), from just after `after`."""
+        """Points in id order (integers, then strings), from just after `after`; `mark` as in
+        `upsert`."""
         ...
 
     def search(

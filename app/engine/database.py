@@ -483,9 +483,10 @@ class Database:
         limit: int,
         after: PointId | None,
         projection: Projection,
+        mark: str | None = None,
     ) -> Page:
         """Read points in id order; see `Backend.scroll`."""
-        return self._collection(name).scroll(
+        return self._collection(name, mark).scroll(
             filter=filter, limit=limit, after=after, projection=projection
         )
 

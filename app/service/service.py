@@ -256,6 +256,7 @@ class Service:
     async def import_points(
         self,
         name: str,
+        mark: str,
         batches: AsyncIterator[LineBatch],
         progress: Progress,
         *,
@@ -264,30 +265,29 @@ class Service:
     ) -> None:
         """Write a stream of lines, each batch all or none; see `app.service.importing`.
 
+        mark       of the collection that is meant
         skip       leave bad lines out instead of ending at the first
         progress   kept up to date, also when this raises
 
         Raises what ended it early, with the progress in the error's context.
         """
 
-        meant = await self.mark(name)
-
         async def write(lines: Sequence[Line]) -> tuple[int, Sequence[Fault]]:
             try:
-                return await self._write_lines(name, meant, lines, skip=skip)
+                return await self._write_lines(name, mark, lines, skip=skip)
             except SchemaViolation:  # declared while the lines were encoded: check them again
-                return await self._write_lines(name, meant, lines, skip=skip)
+                return await self._write_lines(name, mark, lines, skip=skip)
 
         await importing.run(batches, write, progress, on_progress=on_progress)
 
     async def _write_lines(
-        self, name: str, meant: object, lines: Sequence[Line], *, skip: bool
+        self, name: str, mark: str, lines: Sequence[Line], *, skip: bool
     ) -> tuple[int, Sequence[Fault]]:
         def prepare() -> tuple[Draft | None, int, list[Fault]]:
             if self.state == "stopping":
                 raise ShuttingDown("the service is stopping: go on from `next_line` later")
             definition = self._definition(name)
-            if definition.mark != meant:  # dropped and made anew between two batches
+            if definition.mark != mark:  # dropped and made anew between two batches
                 raise CollectionNotFound(name)
             draft, good, faults = sift(lines, definition, self._drafted, skip=skip)
             if draft is None:
@@ -393,9 +393,18 @@ class Service:
         return (await self._control.run(partial(self._definition, name))).mark
 
     async def scroll(
-        self, name: str, filter: object, limit: int, cursor: str | None, projection: Projection
+        self,
+        name: str,
+        filter: object,
+        limit: int,
+        cursor: str | None,
+        projection: Projection,
+        mark: str | None = None,
     ) -> tuple[list[Record], str | None]:
-        """One page of points in the order of their ids, and the cursor of the next."""
+        """One page of points in the order of their ids, and the cursor of the next.
+
+        mark  if given, only of the collection that `mark` told
+        """
 
         def work() -> tuple[list[Record], str | None]:
             check_name(name, "collection")
@@ -410,6 +419,7 @@ class Service:
                 limit=limit,
                 after=None if cursor is None else id_from_cursor(cursor),
                 projection=projection,
+                mark=mark,
             )
             after = page.next_after
             return page.records, None if after is None else cursor_after(after)

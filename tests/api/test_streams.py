@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from app.backends.base import Page
 from app.errors import CollectionNotFound, CorruptFile, Overloaded
-from app.types import Definition, Point
+from app.types import Point
 from tests.attributes.strategies import attributes
 from tests.reference_backend import ReferenceBackend
 
@@ -335,17 +335,20 @@ class Vanishing(ReferenceBackend):
 
 
 class Succeeded(ReferenceBackend):
-    """A backend with another collection of the same name after the first page."""
+    """A backend whose collection is dropped and made anew, with points, after the first page."""
 
     pages = 0
 
     def scroll(self, name: str, **wanted: Any) -> Page:
+        page = super().scroll(name, **wanted)
         self.pages += 1
-        return super().scroll(name, **wanted)
-
-    def definition(self, name: str) -> Definition:
-        found = super().definition(name)
-        return found if self.pages < 2 else replace(found, mark="another")
+        if self.pages == 1:
+            definition = self.definition(name)
+            self.drop(name)
+            self.create(name, replace(definition, mark=""))
+            points = [Point(n, {"default": np.ones(1, np.float32)}, {}) for n in range(100)]
+            self.upsert(name, points)
+        return page
 
 
 @pytest.mark.parametrize("kind", [Vanishing, Succeeded])

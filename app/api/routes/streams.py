@@ -24,7 +24,7 @@ from app.api.stream import (
     json_from_progress,
     line_batches,
 )
-from app.errors import CollectionNotFound, InvalidField
+from app.errors import InvalidField
 from app.service.checks import check_id
 from app.service.cursor import cursor_after
 from app.service.importing import Progress, patiently
@@ -82,13 +82,13 @@ async def import_points(name: str, request: Request) -> Response:
     service = service_of(request)
     wanted = _wanted(request)
     check_headers(request)
-    await service.describe(name)
+    mark = await service.mark(name)
     progress = Progress(wanted.from_line)
 
     async def work(on_progress: Callable[[], object]) -> None:
         batches = line_batches(request, _parse, from_line=wanted.from_line)
         await service.import_points(
-            name, batches, progress, skip=wanted.skip, on_progress=on_progress
+            name, mark, batches, progress, skip=wanted.skip, on_progress=on_progress
         )
 
     if MEDIA_TYPE in request.headers.get("accept", "").lower():
@@ -148,14 +148,12 @@ async def _pages(service: Service, name: str, body: ExportPoints) -> AsyncIterat
     projection = Projection(with_text=body.with_text, with_vectors=body.with_vectors)
     cursor = None if body.after is None else cursor_after(check_id(body.after, "/after"))
     limit = min(_FIRST_PAGE, service.settings.max_k)
-    meant = await patiently(partial(service.mark, name))
+    mark = await patiently(partial(service.mark, name))
     while True:
         records, cursor = await patiently(
-            partial(service.scroll, name, body.filter, limit, cursor, projection)
+            partial(service.scroll, name, body.filter, limit, cursor, projection, mark)
         )
         page = await run_in_threadpool(_lines, records, body.encoding_format)
-        if await patiently(partial(service.mark, name)) != meant:  # another one came in its place
-            raise CollectionNotFound(name)
         yield page
         if cursor is None:
             return
