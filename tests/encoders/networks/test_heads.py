@@ -19,7 +19,7 @@ from app.encoders.networks.heads import (
     build_network,
     check_steps,
 )
-from app.encoders.networks.network import Dense, Linear, Norm
+from app.encoders.networks.network import Activation, Dense, Linear, Norm
 from app.errors import CorruptFile, StoredDataError
 from tests.encoders.networks.checkpoints import LABELS, WORDS, Session, checkpoint, texts
 from tests.encoders.reference import activate, pool, unit
@@ -101,9 +101,12 @@ def test_only_families_with_types_take_them_and_only_for_pairs(family: FamilyNam
         assert ("token_type_ids" in inputs) == typed
 
 
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_word_weights_are_the_maximum_over_the_tokens_that_carry_text(family: FamilyName) -> None:
-    made, tokens = checkpoint(family), texts(5)
+def test_word_weights_are_the_maximum_over_the_tokens_that_carry_text(
+    family: FamilyName, activation: Activation
+) -> None:
+    made, tokens = checkpoint(family, activation=activation), texts(5)
     session = Session(build_network(made.network, WordWeights(made.predictor)))
     assert session.shape == ["text", WORDS]
     (weights,) = session.run(tokens)
