@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -19,6 +19,9 @@ IR_VERSION = 9  # the IR that opset 20 came with: every ONNX Runtime that has Ge
 LARGEST_BYTES = 2**31 - 2**22
 """What constants may take together: a protocol buffer ends at 2 GiB, and the nodes need room."""
 
+Halved = Literal["nothing", "tables", "all"]
+"""What is stored as float16: tables of words, positions and types; or matrices, too."""
+
 NODES: dict[Activation, tuple[str, dict[str, str]]] = {
     "gelu": ("Gelu", {}),
     "gelu_tanh": ("Gelu", {"approximate": "tanh"}),
@@ -31,13 +34,19 @@ NODES: dict[Activation, tuple[str, dict[str, str]]] = {
 class Graph:
     """Nodes and constants under construction.
 
-    half  whether tables and matrices are stored as float16; every product is taken in float32
+    halved  what is stored as float16; every product is taken in float32
     """
 
-    def __init__(self, *, half: bool = False) -> None:
+    def __init__(self, halved: Halved = "nothing") -> None:
         self.nodes: list[Any] = []
         self.constants: dict[str, NDArray[Any]] = {}
-        self._half = half
+        self._half_tables = halved != "nothing"
+        self._half_matrices = halved == "all"
+
+    @property
+    def size_bytes(self) -> int:
+        """What the constants take together."""
+        return sum(values.nbytes for values in self.constants.values())
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
         self.constants[name] = np.asarray(values, order="C")
@@ -62,7 +71,7 @@ class Graph:
 
     def row_of(self, name: str, table: F32, ids: str, output: str) -> str:
         """Look rows of a table up: ids [...] → [..., column]."""
-        if not self._half:
+        if not self._half_tables:
             return self.node("Gather", [self.constant(name, table), ids], output)
         # Only what was looked up is widened: the table stays half as large in memory too.
         stored = self.constant(name, _halved(name, table))
@@ -71,10 +80,10 @@ class Graph:
 
     def first_rows(self, name: str, table: F32, count: str, output: str) -> str:
         """Take as many first rows of a table as `count`, int64 [1], says."""
-        stored = self.constant(name, _halved(name, table) if self._half else table)
+        stored = self.constant(name, _halved(name, table) if self._half_tables else table)
         zero = self.ints(0)
         inputs = [stored, zero, count, zero]
-        if not self._half:
+        if not self._half_tables:
             return self.node("Slice", inputs, output)
         return self.node(
             "Cast", [self.node("Slice", inputs, output + ".half")], output, to=TensorProto.FLOAT
@@ -83,7 +92,7 @@ class Graph:
     def linear(self, name: str, rows: str, linear: Linear) -> str:
         """rows @ weightᵀ, and + bias unless it is all zero."""
         weight = f"{name}.weight"
-        if self._half:
+        if self._half_matrices:
             half = self.constant(weight + ".half", _halved(weight, linear.weight.T))
             self.node("Cast", [half], weight, to=TensorProto.FLOAT)
         else:
@@ -116,11 +125,10 @@ class Graph:
 
         Raises StoredDataError if it would be larger than an ONNX file can be.
         """
-        size_bytes = sum(values.nbytes for values in self.constants.values())
-        if size_bytes > LARGEST_BYTES:
+        if self.size_bytes > LARGEST_BYTES:
             raise StoredDataError(
                 f"expected weights of at most {LARGEST_BYTES} bytes, which one ONNX file holds, "
-                f'found {size_bytes}; variant = "fp16" halves them'
+                f'found {self.size_bytes}; variant = "fp16" halves them'
             )
         model = helper.make_model(
             helper.make_graph(

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 import onnx
 
-from app.encoders.networks.graph import Graph
+from app.encoders.networks.graph import LARGEST_BYTES, Graph, Halved
 from app.encoders.networks.network import Classifier, Dense, Network, Norm, WordPredictor
 from app.encoders.networks.transformer import TOKENS, add_layers, takes_types
 from app.errors import CorruptFile
@@ -74,24 +74,34 @@ def build_network(
 
     pairs    whether texts come in pairs: then the graph takes `token_type_ids` too, if the network
              tells types apart
-    half     whether tables and matrices are stored as float16
+    half     whether tables and matrices are stored as float16. Tables are in any case, if the graph
+             would be larger than an ONNX file can be
     returns  a checked model with inputs `input_ids` and `attention_mask`, int64 [text, token]
+
+    Raises StoredDataError if the graph is too large even so, or has numbers beyond float16.
     """
-    graph = Graph(half=half)
-    hidden, mask = add_layers(graph, network, pairs=pairs)
+    graph, output, axes = _written(network, head, "all" if half else "nothing", pairs=pairs)
+    if graph.size_bytes > LARGEST_BYTES and not half:
+        graph, output, axes = _written(network, head, "tables", pairs=pairs)
     inputs = ["input_ids", "attention_mask"]
     if takes_types(network, pairs=pairs):
         inputs.append("token_type_ids")
-    axes: list[str | int]
-    if isinstance(head, Pooled):
-        output, axes = _add_pooled(graph, network, head, hidden, mask)
-    elif isinstance(head, TokenVectors):
-        output, axes = _add_token_vectors(graph, network, head, hidden, mask)
-    elif isinstance(head, Logits):
-        output, axes = _add_logits(graph, head.classifier, hidden)
-    else:
-        output, axes = _add_word_weights(graph, head.predictor, hidden, mask)
     return graph.model(inputs, output, axes, "bert")
+
+
+def _written(
+    network: Network, head: Head, halved: Halved, *, pairs: bool
+) -> tuple[Graph, str, list[str | int]]:
+    """A graph's nodes, the name of its output and the output's axes."""
+    graph = Graph(halved)
+    hidden, mask = add_layers(graph, network, pairs=pairs)
+    if isinstance(head, Pooled):
+        return graph, *_add_pooled(graph, network, head, hidden, mask)
+    if isinstance(head, TokenVectors):
+        return graph, *_add_token_vectors(graph, network, head, hidden, mask)
+    if isinstance(head, Logits):
+        return graph, *_add_logits(graph, head.classifier, hidden)
+    return graph, *_add_word_weights(graph, head.predictor, hidden, mask)
 
 
 def check_steps(steps: Sequence[Dense | Norm], dimension: int, source: str) -> None:

@@ -9,6 +9,8 @@ import onnx
 import pytest
 
 from app.encoders.build import quantised
+from app.encoders.networks import graph as graphs
+from app.encoders.networks import heads
 from app.encoders.networks.families import FamilyName
 from app.encoders.networks.heads import (
     Logits,
@@ -25,6 +27,7 @@ from tests.encoders.networks.checkpoints import LABELS, WORDS, Session, checkpoi
 from tests.encoders.reference import activate, pool, unit
 
 FAMILIES = get_args(FamilyName)
+FLOAT16 = onnx.TensorProto.FLOAT16
 CLOSE = 1e-5  # float32 against float64 through three layers of numbers around 1
 RANDOM = np.random.default_rng(8)
 
@@ -148,6 +151,29 @@ def test_float16_weights_halve_the_file_and_keep_the_direction(family: FamilyNam
             for model in (full, half)
         )
         assert matrices - halves > 0.45 * matrices
+
+
+def test_only_tables_are_halved_in_a_network_that_one_file_could_not_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def limit(size_bytes: int) -> None:
+        for module in (graphs, heads):
+            monkeypatch.setattr(module, "LARGEST_BYTES", size_bytes)
+
+    made, tokens = checkpoint("mpnet"), texts(8)
+    full = build_network(made.network, Pooled())
+    size_bytes = sum(len(each.raw_data) for each in full.graph.initializer)
+    limit(size_bytes)
+    assert build_network(made.network, Pooled()) == full
+    limit(size_bytes - 1)
+    smaller = build_network(made.network, Pooled())
+    halves = {each.name for each in smaller.graph.initializer if each.data_type == FLOAT16}
+    assert halves == {"words", "positions"}
+    one, two = (np.float64(Session(model).run(tokens)[0]) for model in (full, smaller))
+    assert 1e-12 < 1 - (unit(one) * unit(two)).sum(axis=1).min() < 1e-5
+    limit(size_bytes // 2)
+    with pytest.raises(StoredDataError, match=f"weights of at most {size_bytes // 2} bytes"):
+        build_network(made.network, Pooled())
 
 
 def test_weights_beyond_float16_are_refused() -> None:
