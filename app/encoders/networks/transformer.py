@@ -22,6 +22,9 @@ from app.encoders.networks.graph import Graph
 from app.encoders.networks.network import Activation, Embeddings, Layer, Network
 from app.types import F32
 
+WORDS = "words"
+"""Name of the table of words, [word, column]."""
+
 TOKENS = "tokens"
 """Name of the number of tokens in a row, padding included: int64 [1]."""
 
@@ -94,7 +97,7 @@ def _embed(graph: Graph, embeddings: Embeddings, *, by_type: bool) -> str:
     positions, types = embeddings.positions, embeddings.types
     if types is not None and not by_type:
         positions = positions + types[0]
-    words = graph.row_of("words", embeddings.words, "input_ids", "embeddings.words")
+    words = graph.row_of(WORDS, embeddings.words, "input_ids", "embeddings.words")
     graph.node("Shape", ["input_ids"], TOKENS, start=1, end=2)
     placed = graph.first_rows("positions", positions, TOKENS, "embeddings.positions")
     summed = graph.node("Add", [words, placed], "embeddings.sum")
