@@ -26,6 +26,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +83,9 @@ def main() -> None:
             cells.append(f"{company(encoder, texts['short']):.0e}")
             for given in texts.values():
                 ids = tokens(encoder, given)
-                cells.append(
-                    f"{rate(lambda ids=ids: run_all(encoder, ids), len(ids), chosen.rounds):,.0f}, "
-                    f"{rate(lambda ids=ids: run_loop(loop, ids), len(ids), chosen.rounds):,.0f}"
-                )
+                works = (partial(run_all, encoder, ids), partial(run_loop, loop, ids))
+                rates = [rate(work, len(ids), chosen.rounds) for work in works]
+                cells.append(", ".join(f"{each:,.0f}" for each in rates))
             print(f"| {' | '.join(cells)} |", flush=True)
             encoder.close()
 

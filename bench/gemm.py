@@ -5,7 +5,7 @@
 The peak is the best of a few shapes, each a product of ONNX Runtime alone, one on each core at the
 same time: float32 by float32, and uint8 by int8 into int32. An encoder's share is what its products
 with weights would take at that peak, of what a run takes, one run on each core at the same time.
-What is not such a product (attention, activations, norms, quantisation) counts as time, not as work.
+What is not such a product (attention, activations, norms, quantising) counts as time, not as work.
 """
 
 from __future__ import annotations
