@@ -96,6 +96,8 @@ def measure(
 ) -> dict[str, Range]:
     """Run a model on samples and keep the range of each channel (the last axis) of values."""
     names = sorted(names)
+    if not names:
+        return {}
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
