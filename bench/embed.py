@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench.gemm import peaks
 from numpy.typing import NDArray
 
 from app.encoders.fidelity import compare
@@ -49,6 +48,7 @@ from bench.embedding.systems import (
     sentence_transformers,
 )
 from bench.embedding.texts import long_texts, short_texts
+from bench.gemm import peaks
 from bench.load import closed_loop, request
 from bench.report import processor
 

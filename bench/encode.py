@@ -1,127 +1,170 @@
-"""Measure a text encoder: agreement with people, texts per second, influence of neighbours.
+"""Measure the text graphs: speed, fidelity, and whether company changes a text's vector.
 
-    python bench/encode.py stsb-test.jsonl [--models models] [--encoder all-MiniLM-L6-v2]
+    python -m bench.encode FOLDER [--models models] [--encoder all-MiniLM-L6-v2] [--rounds 5]
 
-The data is JSON lines with `s1`, `s2` and `score` (the STS benchmark, Cer et al. 2017). Variants
-are made by rewriting the manifest in a scratch folder, with the installed model as local source:
+FOLDER holds `stsb` and `arxiv`: "short" are sentences of the STS benchmark, "long" are titles with
+abstracts. Each variant is timed in two ways:
 
-    fp32           the graph in float32, batched
-    int8           as installed: dynamic quantisation, each text alone
-    int8-together  the same graph, batched: what "alone" protects from
+    encoder  as the service runs it: batches of 4,096 tokens, cut into runs, a thread for each core
+    loop     a bare loop over the same graph: 32 texts at a time, sorted by length, padded, with
+             ONNX Runtime's own threads
+
+Both start from token ids. The variants:
+
+    fp32     the built graph in float32
+    int8     the built graph, with static scales
+    dynamic  the float32 graph as `quantize_dynamic` of ONNX Runtime quantises it: scales per call,
+             so that each text runs alone
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
+import logging
+import os
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from app.encoders.base import Encoded
-from app.encoders.registry import EncoderRegistry
+from app.encoders.base import Encoder, Prepared
+from app.encoders.build import graph_path
+from app.encoders.direct import encode
+from app.encoders.manifest import Manifest, read_manifest
+from app.encoders.obtain import obtain, with_variant
+from app.encoders.onnx import OnnxSession
+from app.encoders.opening import open_encoder
+from app.encoders.packing import pack
+from bench.embedding.texts import long_texts, sentence_pairs, short_texts, spearman
 
-LONG_TEXTS, LONG_SENTENCES = 80, 12  # a dozen sentences are about an abstract
-RUNS = 5
+F32 = NDArray[np.float32]
+
+VARIANTS = ("fp32", "int8", "dynamic")
+SHORT, LONG = 1024, 128
+BATCH_TOKENS = 4096
+LOOP_TEXTS = 32
 
 
 def main() -> None:
+    """Print a table with a row for each variant."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("data", type=Path)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2")
-    parser.add_argument("--batch-tokens", type=int, nargs="+", default=[1024, 4096])
-    parser.add_argument("--variants", nargs="+", default=["fp32", "int8", "int8-together"])
-    arguments = parser.parse_args()
-    with arguments.data.open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
-    source = arguments.models / arguments.encoder
-    print(
-        "variant        budget threads  Spearman  short/s  long/s  cosine alone·batched (min mean)"
-    )
-    for variant in arguments.variants:
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
+    chosen = parser.parse_args()
+    logging.getLogger().setLevel(logging.ERROR)  # the quantiser tells it about every node
+    pairs = sentence_pairs(chosen.folder)
+    texts = {"short": short_texts(chosen.folder, SHORT), "long": long_texts(chosen.folder, LONG)}
+    exact: dict[str, F32] = {}
+    print("| variant | Spearman | cosine to fp32, short: least, mean | long | in company |", end="")
+    print(" short/s: encoder, loop | long/s: encoder, loop |")
+    print("|---|---|---|---|---|---|---|")
+    for variant in chosen.variants:
         with tempfile.TemporaryDirectory() as scratch:
-            write_variant(source, Path(scratch), variant)
-            for budget in arguments.batch_tokens:
-                for threads in (1, 2):
-                    registry = EncoderRegistry(
-                        Path(scratch),
-                        threads=threads,
-                        queue=100_000,
-                        batch_tokens=budget,
-                        local_source=source,
-                    )
-                    registry.load(arguments.encoder)
-                    print(f"{variant:14} {budget:6} {threads:7}", end="  ", flush=True)
-                    print(measure(registry, arguments.encoder, rows), flush=True)
-                    registry.close()
+            folder, manifest = write_variant(chosen.models / chosen.encoder, Path(scratch), variant)
+            threads = len(os.sched_getaffinity(0))
+            encoder = open_encoder(manifest, folder, threads=threads)
+            loop = OnnxSession(graph_path(manifest, folder), threads=threads)
+            cells = [variant]
+            first, second = (vectors(encoder, side) for side in (pairs.first, pairs.second))
+            cells.append(f"{spearman((first * second).sum(axis=1), pairs.scores):.4f}")
+            for kind, given in texts.items():
+                made = vectors(encoder, given)
+                cosines = (made * exact.setdefault(kind, made)).sum(axis=1)
+                cells.append(f"{cosines.min():.4f}, {cosines.mean():.4f}")
+            cells.append(f"{company(encoder, texts['short']):.0e}")
+            for given in texts.values():
+                ids = tokens(encoder, given)
+                works = (partial(run_all, encoder, ids), partial(run_loop, loop, ids))
+                rates = [rate(work, len(ids), chosen.rounds) for work in works]
+                cells.append(", ".join(f"{each:,.0f}" for each in rates))
+            print(f"| {' | '.join(cells)} |", flush=True)
+            encoder.close()
 
 
-def write_variant(source: Path, models: Path, variant: str) -> None:
+def write_variant(source: Path, models: Path, variant: str) -> tuple[Path, Manifest]:
+    """Write a model folder with this variant's graph in it."""
     folder = models / source.name
     folder.mkdir()
-    manifest = (source / "encoder.toml").read_text(encoding="utf-8")
-    if variant == "int8-together":
-        graph = (source / "model.int8.onnx").read_bytes()
-        before, after = manifest.index("[graph]"), manifest.index("[output]")
-        manifest = (
-            manifest[:before]
-            + '[graph]\nfile = "model.int8.onnx"\nbatch = "together"\n\n'
-            + manifest[after:].replace('pool = "mean"', 'pool = "graph"')
-            + '\n[[files]]\npath = "model.int8.onnx"\n'
-            + f'sha256 = "{hashlib.sha256(graph).hexdigest()}"\nbytes = {len(graph)}\n'
+    (folder / "encoder.toml").write_bytes((source / "encoder.toml").read_bytes())
+    manifest = with_variant(read_manifest(folder), "int8" if variant == "int8" else "fp32")
+    obtain(manifest, folder, local_source=source)
+    if variant == "dynamic":
+        graph = folder / "dynamic.onnx"
+        quantize_dynamic(
+            graph_path(manifest, folder),
+            graph,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
         )
-    else:
-        manifest = manifest.replace('variant = "int8"', f'variant = "{variant}"')
-    (folder / "encoder.toml").write_text(manifest, encoding="utf-8")
+        (folder / "encoder.toml").write_text(_published(source, graph), encoding="utf-8")
+        manifest = read_manifest(folder)
+    return folder, manifest
 
 
-def measure(registry: EncoderRegistry, name: str, rows: list[dict[str, object]]) -> str:
-    firsts = [str(row["s1"]) for row in rows]
-    seconds = [str(row["s2"]) for row in rows]
-    encoded = encode(registry, name, firsts)
-    cosines = np.einsum("nd,nd->n", encoded.vectors, encode(registry, name, seconds).vectors)
-    people = np.array([row["score"] for row in rows], np.float64)
-    alone = np.concatenate([encode(registry, name, [text]).vectors for text in firsts[:300]])
-    agreement = np.einsum("nd,nd->n", alone, encoded.vectors[:300])
-    short = list(dict.fromkeys(firsts))[:600]
-    long = [" ".join(firsts[text * 6 : text * 6 + LONG_SENTENCES]) for text in range(LONG_TEXTS)]
-    tokens = [sum(encode(registry, name, texts).tokens) / len(texts) for texts in (short, long)]
+def _published(source: Path, graph: Path) -> str:
+    """The manifest of a graph that was not built here."""
+    manifest = (source / "encoder.toml").read_text(encoding="utf-8")
+    before, after = manifest.index("[graph]"), manifest.index("[output]")
     return (
-        f"{spearman(cosines, people):8.4f}  {rate(registry, name, short):7.0f} "
-        f"{rate(registry, name, long):7.0f}  {agreement.min():.4f} {agreement.mean():.4f}"
-        f"  ({tokens[0]:.0f} and {tokens[1]:.0f} tokens)"
+        manifest[:before]
+        + f'[graph]\nfile = "{graph.name}"\nbatch = "alone"\n\n'
+        + manifest[after:].replace('pool = "mean"', 'pool = "graph"')
+        + f'\n[[files]]\npath = "{graph.name}"\n'
+        + f'sha256 = "{hashlib.sha256(graph.read_bytes()).hexdigest()}"\n'
+        + f"bytes = {graph.stat().st_size}\n"
     )
 
 
-def encode(registry: EncoderRegistry, name: str, texts: list[str]) -> Encoded:
-    return registry.submit(name, texts, "document").result()
+def tokens(encoder: Encoder, texts: Sequence[str]) -> list[Prepared]:
+    """Tokenise texts."""
+    ready = encoder.prepare(encoder.address(texts, "document"))
+    assert all(isinstance(one, Prepared) for one in ready)
+    return [one for one in ready if isinstance(one, Prepared)]
 
 
-def rate(registry: EncoderRegistry, name: str, texts: list[str]) -> float:
-    """Texts per second, the best of a few runs: the machine is never quite idle."""
-    best = float("inf")
-    for _ in range(RUNS):
+def vectors(encoder: Encoder, texts: Sequence[str]) -> F32:
+    """Encode texts as the service would."""
+    return encode(encoder, texts, "document", batch_tokens=BATCH_TOKENS).vectors
+
+
+def company(encoder: Encoder, texts: Sequence[str]) -> float:
+    """The largest difference of any number between a text among others and the text alone."""
+    among = vectors(encoder, texts)[:200]
+    alone = np.concatenate([vectors(encoder, [text]) for text in texts[:200]])
+    return float(np.abs(among - alone).max())
+
+
+def run_all(encoder: Encoder, ready: Sequence[Prepared]) -> None:
+    """Run what is tokenised already, as the batcher packs it."""
+    for batch in pack([one.cost for one in ready], BATCH_TOKENS):
+        encoder.run([ready[place] for place in batch], "dense")
+
+
+def run_loop(session: OnnxSession, ready: Sequence[Prepared]) -> None:
+    """The loop that anybody would write."""
+    in_order = sorted((one.value for one in ready), key=len)
+    for start in range(0, len(in_order), LOOP_TEXTS):
+        session.run(in_order[start : start + LOOP_TEXTS])
+
+
+def rate(work: Callable[[], None], texts: int, rounds: int) -> float:
+    """Texts per second, the best of a few rounds: the machine is never quite idle."""
+    best_s = float("inf")
+    for _ in range(rounds):
         begun = time.perf_counter()
-        encode(registry, name, texts)
-        best = min(best, time.perf_counter() - begun)
-    return len(texts) / best
-
-
-def spearman(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    """Rank correlation, ties at their mean rank."""
-    return float(np.corrcoef(ranks(one), ranks(other))[0, 1])
-
-
-def ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    means: NDArray[np.float64] = (ends - (counts - 1) / 2)[place]
-    return means
+        work()
+        best_s = min(best_s, time.perf_counter() - begun)
+    return texts / best_s
 
 
 if __name__ == "__main__":

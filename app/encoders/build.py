@@ -9,18 +9,15 @@ the sha256 of the weights in the manifest.
 from __future__ import annotations
 
 import json
-import logging
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import onnx
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from app.encoders.base import Progress
+from app.encoders.calibration import random_rows
 from app.encoders.files import is_whole, replacing, sha256_of
 from app.encoders.manifest import (
     FILE_NAME,
@@ -50,9 +47,12 @@ from app.encoders.networks.heads import (
 )
 from app.encoders.networks.network import Dense, Network, Norm
 from app.encoders.networks.tensors import Tensors
+from app.encoders.networks.transformer import WORDS
+from app.encoders.quantise import Feeds, quantise
+from app.encoders.tokenizer import Tokenizer
 from app.errors import StoredDataError
 
-BUILDER = 1
+BUILDER = 2
 """Raise it with every change to the graph or its quantisation. If vectors change by more than
 float noise, raise the version of the spaces too."""
 
@@ -96,8 +96,10 @@ def build(manifest: Manifest, folder: Path, progress: Progress) -> None:
     path = graph_path(manifest, folder)
     progress(f"build {path.name}", 0, 1)
     model = float_graph(manifest, folder)
+    if graph.variant == "int8":
+        model = quantise(model, samples(manifest, folder, model))
     with replacing(path) as file:
-        file.write(quantised(model) if graph.variant == "int8" else model.SerializeToString())
+        file.write(model.SerializeToString())
     entry = {"sha256": sha256_of(path), "built_from": _built_from(manifest)}
     with replacing(folder / RECORD) as file:
         file.write(json.dumps(_read_record(folder) | {path.name: entry}, indent=1).encode())
@@ -135,6 +137,15 @@ def float_graph(manifest: Manifest, folder: Path) -> onnx.ModelProto:
     return build_network(network, head, pairs=graph.head == "logits", half=graph.variant == "fp16")
 
 
+def samples(manifest: Manifest, folder: Path, model: onnx.ModelProto) -> Iterator[Feeds]:
+    """Inputs that calibrate a built graph of float32."""
+    assert isinstance(manifest.spec, TextSpec)
+    longest = manifest.spec.max_input
+    frame = Tokenizer(folder / manifest.spec.text.tokenizer, longest).ids([""])[0]
+    (words,) = (table.dims[0] for table in model.graph.initializer if table.name == WORDS)
+    return random_rows(frame, words, longest)
+
+
 def _steps(
     graph: BuiltGraph, folder: Path, tensors: Tensors, network: Network
 ) -> list[Dense | Norm]:
@@ -157,41 +168,6 @@ def weight_files(manifest: Manifest) -> list[ModelFile]:
         if file.path not in kept
         and (file.path.endswith(".safetensors") or file.path in graph.paths.values())
     ]
-
-
-def quantised(model: onnx.ModelProto) -> bytes:
-    """Turn the products with weights into int8: weights per output channel, inputs per call.
-
-    Products of two inputs, embeddings and everything elementwise stay float32.
-    """
-    with tempfile.TemporaryDirectory() as scratch, _quiet_root():
-        out = Path(scratch) / "model.onnx"
-        quantize_dynamic(
-            model,
-            out,
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        )
-        return out.read_bytes()
-
-
-@contextmanager
-def _quiet_root() -> Iterator[None]:
-    """Drop what is logged on the root logger itself: the quantiser tells it about every node.
-
-    Records of other loggers pass: a logger's filter does not see what its children hand up.
-    """
-    root = logging.getLogger()
-
-    def drop(record: logging.LogRecord) -> bool:
-        return False
-
-    root.addFilter(drop)
-    try:
-        yield
-    finally:
-        root.removeFilter(drop)
 
 
 def _built_from(manifest: Manifest) -> dict[str, Any]:

@@ -30,8 +30,14 @@ class OnnxSession:
         # which the token budget bounds, where malloc kept twice that (docs/decisions/0005).
         options.enable_mem_pattern = False
         options.log_severity_level = 3
+        # Its kernel takes eight times as long as the Add and the LayerNormalization that it
+        # replaces (docs/decisions/0018).
+        disabled = ["SkipLayerNormFusion"]
         self._session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
+            str(path),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=disabled,
         )
         self._inputs = [entry.name for entry in self._session.get_inputs()]
         unknown = set(self._inputs) - {"input_ids", "attention_mask", "token_type_ids"}

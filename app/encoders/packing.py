@@ -1,4 +1,4 @@
-"""Cut waiting texts into rounds and batches: pure functions of lengths."""
+"""Cut waiting texts into rounds and batches, and batches into runs: pure functions of lengths."""
 
 from __future__ import annotations
 
@@ -39,3 +39,34 @@ def pack(tokens: Sequence[int], budget_tokens: int) -> list[list[int]]:
         else:
             batches.append([text])
     return batches
+
+
+def cut_runs(tokens: Sequence[int], limit_tokens: int, spare_tokens: int) -> list[list[int]]:
+    """Cut a batch into runs of similar length, the largest first.
+
+    A run is what one thread gives the graph in one call. Many small runs cost calls and small
+    products; few large ones cost padding and idle threads at the end.
+
+    tokens        token count of each text
+    limit_tokens  most tokens of one run, padding included, unless its only text has more; 0 makes
+                  a run of each text
+    spare_tokens  most padding of one run; 0 puts only texts of one length together
+    returns       runs of positions in `tokens`; every position is in exactly one
+    """
+    runs: list[list[int]] = []
+    padding = 0  # of the last run
+    for text in sorted(range(len(tokens)), key=tokens.__getitem__):
+        length = tokens[text]
+        if runs:
+            last = runs[-1]
+            # Lengths ascend, so this text would be the longest of the run.
+            grown = padding + len(last) * (length - tokens[last[-1]])
+            if grown <= spare_tokens and (len(last) + 1) * length <= limit_tokens:
+                last.append(text)
+                padding = grown
+                continue
+        runs.append([text])
+        padding = 0
+    # Threads take runs in order: small ones at the end even their work out.
+    runs.sort(key=lambda run: -len(run) * tokens[run[-1]])
+    return runs

@@ -1,11 +1,20 @@
 """The text encoder: prompt → tokens → graph → pool → normalise, as its manifest says.
 
-A vector must not depend on the texts beside it. Graphs in float32 keep that by masking. Graphs
-with dynamic quantisation do not: the scale of every quantised product is taken over the whole
-batch, so neighbours and padding shift a text's vector (measured: docs/decisions/0005). Their
-manifests say `batch = "alone"`, and each text then runs by itself, several at once on threads of
-our own. That costs nothing on two cores: it saves the padding, and the threads work on whole texts
-instead of splitting small products.
+A vector must not depend on the texts beside it. Three kinds of graphs keep that in three ways:
+
+- float32: by masking. Texts of similar length run together, padded.
+- int8 built here: scales are constants, and products of integers are exact. But a number that
+  rounding in float32 moves by a last bit may cross to the next of 255 steps, so texts run together
+  only with texts of their own length: each then takes the same instructions as alone, and the
+  result is equal to the last bit.
+- `batch = "alone"`, for published graphs with dynamic quantisation: the scale of every product is
+  taken over the whole batch (docs/decisions/0005), so each text runs by itself.
+
+A batch is cut into **runs** of at most `RUN_TOKENS`, and threads of ours work on whole runs, with
+one thread inside ONNX Runtime each: that halves the time on two cores, where ONNX Runtime's own
+threads share single products and wait for each other. The activations of a run fit into a core's
+second-level cache or nearly so, and memory is bounded by threads, not by the batch
+(docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -20,12 +29,16 @@ from app.encoders.base import OutputKind, Prepared, TextKind
 from app.encoders.inputs import Input, Tokens, check_unicode
 from app.encoders.manifest import BuiltGraph, Manifest, ReadyGraph, TextSpec
 from app.encoders.onnx import OnnxSession
+from app.encoders.packing import cut_runs
 from app.encoders.pooling import normalise, pool_cls, pool_mean
 from app.encoders.tokenizer import Tokenizer
 from app.errors import InvalidText, LikewiseError
 from app.types import F32
 
 CHARS_PER_TOKEN = 4  # English word pieces; with other scripts a round is a few batches more
+RUN_TOKENS = 256  # measured with 64 to 1,024 (docs/decisions/0018): flat from here on
+FEWEST_RUN_TOKENS = 64  # below, splitting for another thread costs more than it saves
+SPARE_TOKENS = 8  # one more call costs as much as eight tokens of padding
 
 
 class TextEncoder:
@@ -43,14 +56,11 @@ class TextEncoder:
         self._built = isinstance(manifest.graph, BuiltGraph)
         text = self._spec.text
         self._tokenizer = Tokenizer(folder / text.tokenizer, text.max_tokens)
-        alone = _runs_alone(manifest)
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
-        self._session = OnnxSession(graph, threads=1 if alone else threads, output=output)
-        self._pool = (
-            ThreadPoolExecutor(threads, thread_name_prefix=f"encode-{manifest.name}")
-            if alone
-            else None
-        )
+        self._session = OnnxSession(graph, threads=1, output=output)
+        self._limit_tokens, self._spare_tokens = _togetherness(manifest)
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"encode-{manifest.name}")
 
     def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Put the model's prompt for this kind before each text; ids of tokens stay as they are."""
@@ -101,14 +111,24 @@ class TextEncoder:
         is not finite.
         """
         tokens: list[list[int]] = [one.value for one in batch]
-        if self._pool is None or len(tokens) == 1:
-            return self._vectors(tokens)
-        return np.concatenate(list(self._pool.map(lambda text: self._vectors([text]), tokens)))
+        lengths = [len(ids) for ids in tokens]
+        share = max(sum(lengths) // self._threads, FEWEST_RUN_TOKENS)
+        runs = cut_runs(lengths, min(self._limit_tokens, share), self._spare_tokens)
+        vectors = np.empty((len(tokens), self.dimension), np.float32)
+
+        def work(run: list[int]) -> None:
+            vectors[run] = self._vectors([tokens[text] for text in run])
+
+        if len(runs) == 1:
+            work(runs[0])
+        else:
+            for _ in self._pool.map(work, runs):
+                pass
+        return vectors
 
     def close(self) -> None:
         """End the threads. Nothing may be running."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._pool.shutdown()
 
     def _vectors(self, tokens: Sequence[Sequence[int]]) -> F32:
         out, mask = self._session.run(tokens)
@@ -130,8 +150,10 @@ def _ready(ids: list[int]) -> Prepared:
     return Prepared(ids, len(ids), len(ids))
 
 
-def _runs_alone(manifest: Manifest) -> bool:
+def _togetherness(manifest: Manifest) -> tuple[int, int]:
+    """Most tokens and most padding of one run."""
     graph = manifest.graph
     if isinstance(graph, BuiltGraph):
-        return graph.variant == "int8"
-    return graph is not None and graph.batch == "alone"
+        return RUN_TOKENS, 0 if graph.variant == "int8" else SPARE_TOKENS
+    alone = graph is not None and graph.batch == "alone"
+    return (0, 0) if alone else (RUN_TOKENS, SPARE_TOKENS)

@@ -13,7 +13,7 @@ from app.encoders.base import Prepared
 from app.encoders.build import graph_path, is_built
 from app.encoders.direct import encode
 from app.encoders.manifest import BuiltGraph, read_manifest
-from app.encoders.obtain import missing_files, obtain
+from app.encoders.obtain import missing_files, obtain, with_variant
 from app.encoders.safetensors import read_safetensors
 from app.encoders.text import TextEncoder
 from app.errors import InvalidText
@@ -109,14 +109,28 @@ def test_no_text_gives_no_vector(encoder: TextEncoder) -> None:
     assert encode(encoder, [], "document").vectors.shape == (0, encoder.dimension)
 
 
-def test_a_quantised_vector_is_the_same_to_the_last_bit_in_any_company(tmp_path: Path) -> None:
-    folder = write_model(tmp_path / "small", small_files())
+@pytest.mark.parametrize("name", ["small", pytest.param("default", marks=pytest.mark.model)])
+def test_a_quantised_vector_is_the_same_to_the_last_bit_in_any_company(
+    tmp_path: Path, name: str
+) -> None:
+    if name == "default":
+        need_default()
+        folder = DEFAULT
+    else:
+        folder = write_model(tmp_path / name, small_files())
+        obtain(read_manifest(folder), folder)
     manifest = read_manifest(folder)
-    obtain(manifest, folder)
+    assert isinstance(manifest.graph, BuiltGraph)
+    assert manifest.graph.variant == "int8"
     encoder = TextEncoder(manifest, folder, graph_path(manifest, folder), threads=2)
-    together = encode(encoder, TEXTS, "document").vectors
-    alone = np.concatenate([encode(encoder, [text], "document").vectors for text in TEXTS])
-    np.testing.assert_array_equal(together, alone)
+    # Many of one length, so that texts do run together.
+    words = ["the", "cat", "sat", "on", "a", "mat", "and", "drank", "tea", "by", "the", "sea"]
+    random = np.random.default_rng(3)
+    texts = [" ".join(random.choice(words, random.integers(1, 12))) for _ in range(60)] + TEXTS
+    alone = np.concatenate([encode(encoder, [text], "document").vectors for text in texts])
+    for order in (np.arange(len(texts)), random.permutation(len(texts))):
+        together = encode(encoder, [texts[place] for place in order], "document").vectors
+        np.testing.assert_array_equal(together, alone[order])
     encoder.close()
 
 
@@ -188,6 +202,26 @@ def test_the_default_encoder_agrees_with_the_plain_reference_on_its_own_weights(
     expected = bert_vector(read_safetensors(weights), ids, heads, "mean")
     # int8 against float64; the graph in float32 is within 1e-5 (docs/encoders.md)
     assert encode(encoder, [text], "document").vectors[0] @ expected > 0.98
+    encoder.close()
+
+
+@pytest.mark.model
+def test_the_default_encoder_in_float32_is_the_plain_reference(tmp_path: Path) -> None:
+    need_default()
+    weights = DEFAULT / "model.safetensors"
+    if not weights.exists():
+        pytest.skip("the weights were deleted after the build")
+    folder = tmp_path / DEFAULT.name
+    folder.mkdir()
+    (folder / "encoder.toml").write_bytes((DEFAULT / "encoder.toml").read_bytes())
+    manifest = with_variant(read_manifest(folder), "fp32")
+    obtain(manifest, folder, local_source=DEFAULT)
+    encoder = TextEncoder(manifest, folder, graph_path(manifest, folder), threads=2)
+    tensors = read_safetensors(weights)
+    ids = [one.value for one in encoder.prepare(TEXTS[:4]) if isinstance(one, Prepared)]
+    expected = np.stack([bert_vector(tensors, each, 12, "mean") for each in ids])
+    vectors = encode(encoder, TEXTS[:4], "document").vectors
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
     encoder.close()
 
 

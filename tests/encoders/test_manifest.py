@@ -17,7 +17,7 @@ GOOD = small_manifest(FILES)
 def test_the_default_encoder_is_pinned_by_hash_and_has_two_sources() -> None:
     manifest = read_manifest(ROOT / "models" / "all-MiniLM-L6-v2")
     assert (manifest.dimension, manifest.spec.max_input) == (384, 256)
-    assert manifest.space == "all-MiniLM-L6-v2@1"
+    assert manifest.space == "all-MiniLM-L6-v2@2"
     assert isinstance(manifest.graph, BuiltGraph)
     assert manifest.graph.variant == "int8"
     assert manifest.file("model.safetensors").sha256.startswith("53aa5117")

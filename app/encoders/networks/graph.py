@@ -13,8 +13,8 @@ from app.encoders.networks.network import Activation, Linear, Norm
 from app.errors import StoredDataError
 from app.types import F32
 
-OPSET = 20
-IR_VERSION = 9  # the IR that opset 20 came with: every ONNX Runtime that has Gelu-20 reads it
+OPSET = 23
+IR_VERSION = 11  # the IR that opset 23 came with: every ONNX Runtime that has Attention-23 reads it
 
 LARGEST_BYTES = 2**31 - 2**22
 """What constants may take together: a protocol buffer ends at 2 GiB, and the nodes need room."""
@@ -61,13 +61,6 @@ class Graph:
     def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
-
-    def split(self, rows: str, names: list[str], node: str) -> list[str]:
-        """Cut the last axis into equal parts, one for each name."""
-        self.nodes.append(
-            helper.make_node("Split", [rows], names, name=node, axis=-1, num_outputs=len(names))
-        )
-        return names
 
     def row_of(self, name: str, table: F32, ids: str, output: str) -> str:
         """Look rows of a table up: ids [...] → [..., column]."""

@@ -123,18 +123,14 @@ def _add_pooled(
 ) -> tuple[str, list[str | int]]:
     last = "pooled" if head.normalise else "vectors"
     out = "pool.out" if head.steps else last
-    if head.pool == "mean":
-        rows = graph.node("Unsqueeze", [mask, graph.ints(2)], "mask.rows")  # [text, token, 1]
-        kept = graph.node("Mul", [hidden, rows], "pool.kept")
-        summed = graph.node("ReduceSum", [kept, graph.ints(1)], "pool.sum", keepdims=0)
-        tokens = graph.node("ReduceSum", [mask, graph.ints(1)], "pool.tokens", keepdims=1)
-        graph.node("Div", [summed, tokens], out)
-    elif head.pool == "cls":
+    if head.pool == "cls":
         _first_token(graph, hidden, out)
     elif head.pool == "max":
         present = graph.node("Add", [hidden, _low_at_padding(graph)], "pool.present")
         graph.node("ReduceMax", [present, graph.ints(1)], out, keepdims=0)
     else:
+        # A product for each text adds in the same order whatever the texts beside it are; a sum
+        # over an axis does not.
         weights = _token_weights(graph, network.positions, head.pool, mask)
         rows = graph.node("Unsqueeze", [weights, graph.ints(1)], "pool.rows")  # [text, 1, token]
         summed = graph.node("MatMul", [rows, hidden], "pool.sum")
@@ -146,7 +142,10 @@ def _add_pooled(
 
 
 def _token_weights(graph: Graph, positions: int, pool: Pool, mask: str) -> str:
-    """Weights [text, token] that sum to 1: all on the last token, or growing from the first."""
+    """Weights [text, token] that sum to 1: even, on the last token alone, or growing."""
+    if pool == "mean":
+        tokens = graph.node("ReduceSum", [mask, graph.ints(1)], "pool.tokens", keepdims=1)
+        return graph.node("Div", [mask, tokens], "pool.weights")
     table = np.arange(1, positions + 1, dtype=np.float32)
     zero = graph.ints(0)
     ordinals = graph.node(

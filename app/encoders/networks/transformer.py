@@ -1,13 +1,12 @@
 """The layers: from token ids to a vector for each token.
 
-The graph is written for ONNX Runtime's optimiser and for dynamic quantisation:
+The graph is written for what ONNX Runtime's CPU kernels do best (docs/decisions/0018):
 
-- LayerNormalization and Gelu are single nodes (opset 17 and 20), so nothing has to be recognised.
-- The three projections of attention are one MatMul, and 1/√d is folded into the query's weights:
-  the input is quantised once, and one large product beats three small ones.
+- Attention, LayerNormalization and Gelu are single nodes (opset 23, 17 and 20): nothing has to be
+  recognised. `Attention` takes query, key and value as they come out of their products, and cuts
+  them into heads itself: three products and no Split beat one wide product and its Split.
 - Position embeddings come from a `Slice` of a constant, with the embedding of token type 0 already
-  added, unless pairs of texts are asked for. (Positions from `Range` on a scalar break ONNX
-  Runtime's embedding fusion.)
+  added, unless pairs of texts are asked for.
 - Attention weighs with the mask, so a padded text comes out as if it were alone.
 
 Sources: Devlin et al. 2019 (arXiv 1810.04805) for the network, Song et al. 2020 (arXiv 2004.09297)
@@ -20,14 +19,11 @@ import numpy as np
 from onnx import TensorProto
 
 from app.encoders.networks.graph import Graph
-from app.encoders.networks.network import (
-    Activation,
-    Embeddings,
-    Layer,
-    Linear,
-    Network,
-)
+from app.encoders.networks.network import Activation, Embeddings, Layer, Network
 from app.types import F32
+
+WORDS = "words"
+"""Name of the table of words, [word, column]."""
 
 TOKENS = "tokens"
 """Name of the number of tokens in a row, padding included: int64 [1]."""
@@ -56,24 +52,32 @@ def add_layers(graph: Graph, network: Network, *, pairs: bool) -> tuple[str, str
              float32, 1 = token, 0 = padding
     """
     mask = graph.node("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT)
-    bias = _mask_bias(graph, mask)
     hidden = _embed(graph, network.embeddings, by_type=takes_types(network, pairs=pairs))
-    if network.relative is not None:
-        bias = graph.node("Add", [_distance_bias(graph, network.relative), bias], "bias")
+    bias = _bias(graph, network.relative, mask)
     for number, layer in enumerate(network.layers):
         hidden = _attention(graph, layer, number, network.heads, hidden, bias)
         hidden = _feed_forward(graph, layer, number, network.activation, hidden)
     return hidden, mask
 
 
-def _mask_bias(graph: Graph, mask: str) -> str:
-    """0 where a token may be attended to, a large negative number where padding stands."""
+def _bias(graph: Graph, relative: F32 | None, mask: str) -> str:
+    """What attention logits gain: [text, 1 or head, query, key].
+
+    0 where a token may be attended to, a large negative number where padding stands, and the bias
+    by distance of networks that have one.
+    """
     # -10000 as the checkpoints were trained with: far below any logit, and finite, so that a row
     # of nothing but padding stays free of NaN.
     one, low = graph.float("one", 1.0), graph.float("low", -10_000.0)
     absent = graph.node("Sub", [one, mask], "mask.absent")
     scaled = graph.node("Mul", [absent, low], "mask.low")
-    return graph.node("Unsqueeze", [scaled, graph.ints(1, 2)], "mask.bias")  # [text, 1, 1, token]
+    by_key = graph.node("Unsqueeze", [scaled, graph.ints(1, 2)], "mask.bias")  # [text, 1, 1, key]
+    if relative is not None:
+        return graph.node("Add", [_distance_bias(graph, relative), by_key], "bias")
+    # Attention wants a row for each query.
+    texts = graph.node("Shape", ["input_ids"], "texts", start=0, end=1)
+    shape = graph.node("Concat", [texts, graph.ints(1), TOKENS, TOKENS], "bias.shape", axis=0)
+    return graph.node("Expand", [by_key, shape], "bias")
 
 
 def _distance_bias(graph: Graph, relative: F32) -> str:
@@ -93,7 +97,7 @@ def _embed(graph: Graph, embeddings: Embeddings, *, by_type: bool) -> str:
     positions, types = embeddings.positions, embeddings.types
     if types is not None and not by_type:
         positions = positions + types[0]
-    words = graph.row_of("words", embeddings.words, "input_ids", "embeddings.words")
+    words = graph.row_of(WORDS, embeddings.words, "input_ids", "embeddings.words")
     graph.node("Shape", ["input_ids"], TOKENS, start=1, end=2)
     placed = graph.first_rows("positions", positions, TOKENS, "embeddings.positions")
     summed = graph.node("Add", [words, placed], "embeddings.sum")
@@ -108,41 +112,16 @@ def _embed(graph: Graph, embeddings: Embeddings, *, by_type: bool) -> str:
 
 def _attention(graph: Graph, layer: Layer, number: int, heads: int, hidden: str, bias: str) -> str:
     out = f"layer.{number}.attention."
-    dimension = len(layer.query.weight)
-    joint = graph.linear(out + "qkv", hidden, _joint(layer, np.sqrt(dimension / heads)))
-    names = [out + part for part in ("query", "key", "value")]
-    graph.split(joint, names, out + "split")
-    in_heads = graph.ints(0, 0, heads, dimension // heads)
-    # [text, head, token, dim]; the key comes with its last two axes swapped already
-    query, key, value = (
-        graph.node(
-            "Transpose",
-            [graph.node("Reshape", [name, in_heads], name + ".heads")],
-            name + ".turned",
-            perm=perm,
-        )
-        for name, perm in zip(names, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True)
+    parts = {"query": layer.query, "key": layer.key, "value": layer.value}
+    rows = [graph.linear(out + name, hidden, linear) for name, linear in parts.items()]
+    # Its scale is 1/√d unless told otherwise.
+    context = graph.node(
+        "Attention", [*rows, bias], out + "context", q_num_heads=heads, kv_num_heads=heads
     )
-    logits = graph.node("MatMul", [query, key], out + "logits")
-    masked = graph.node("Add", [logits, bias], out + "masked")
-    shares = graph.node("Softmax", [masked], out + "shares", axis=-1)
-    context = graph.node("MatMul", [shares, value], out + "context")
-    turned = graph.node("Transpose", [context], out + "context.turned", perm=[0, 2, 1, 3])
-    flat = graph.node("Reshape", [turned, graph.ints(0, 0, dimension)], out + "context.flat")
-    projected = graph.linear(out + "output", flat, layer.output)
+    projected = graph.linear(out + "output", context, layer.output)
     residual = graph.node("Add", [projected, hidden], out + "residual")
     return graph.norm(
         f"encoder.layer.{number}.attention.output.LayerNorm", residual, layer.attention_norm
-    )
-
-
-def _joint(layer: Layer, root: float) -> Linear:
-    """Query, key and value as one product, and queries divided by √d."""
-    scale = np.float32(1.0 / root)
-    query, key, value = layer.query, layer.key, layer.value
-    return Linear(
-        np.concatenate([query.weight * scale, key.weight, value.weight]),
-        np.concatenate([query.bias * scale, key.bias, value.bias]),
     )
 
 
