@@ -43,8 +43,8 @@ def test_langchains_openai_embeddings(service: str, vectors: NDArray[np.float32]
     embeddings.client._client.close()  # they leave it open, which is a warning and so an error
 
 
-# The client joins answers by an attribute that pydantic wants to be rid of.
-@pytest.mark.filterwarnings("ignore:Accessing the 'model_fields' attribute")
+# The client joins answers by what pydantic wants to be rid of.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_langchains_cohere_embeddings(service: str, vectors: NDArray[np.float32]) -> None:
     embeddings = imported("langchain_cohere").CohereEmbeddings(
         base_url=service, cohere_api_key=KEY, model="tiny"
