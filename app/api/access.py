@@ -58,6 +58,9 @@ NEEDS: dict[str, Need] = {
     "POST /v1/collections/{name}/points:import": _WRITE,
     "POST /v1/collections/{name}/points:export": _READ,
     "POST /v1/embeddings": _READ,
+    "POST /v1/embed": _READ,
+    "POST /v2/embed": _READ,
+    "POST /embed": _READ,
     # The list shows what the grant is for, and nothing else.
     "GET /v1/collections": _READ,
     "GET /v1/collections/{name}": _READ,
@@ -74,6 +77,7 @@ NEEDS: dict[str, Need] = {
     "DELETE /v1/snapshots/{snapshot}": _ADMIN_OF_ALL,
     "POST /v1/snapshots/{snapshot}/restore": _ADMIN_OF_ALL,
     "GET /v1/models": _READ,
+    "GET /v1/models/{model}": _READ,
     "GET /v1/limits": _READ,
     "GET /v1/info": _READ,
     "GET /": _READ,
@@ -222,7 +226,7 @@ def _credential(scope: Scope) -> bytes | None:
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     error = scope[_REFUSAL]
-    response = response_to(error)
+    response = response_to(error, scope["path"])
     # Source: RFC 6750, 3 and 3.1; RFC 9110, 15.5.6.
     if isinstance(error, Unauthenticated):
         given = any(name in (b"authorization", b"x-api-key") for name, _ in scope["headers"])

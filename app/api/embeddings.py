@@ -19,52 +19,62 @@ from app.api.answers import written
 from app.api.convert import json_from_vector
 from app.encoders.base import OutputKind
 from app.service.embedding import Embedded
-from app.wire.base import EncodingFormat
+from app.service.quantised import quantise
+from app.types import F32
+from app.wire.embeddings import NumberFormat
 
 _PIECE_NUMBERS = 8192
 """Numbers of one piece: 0.2 ms on one core."""
 
-Writer = Callable[[Any, EncodingFormat], Any]
+Writer = Callable[[Any, NumberFormat], Any]
 
 
-def _dense(made: Any, encoding: EncodingFormat) -> Any:
-    return json_from_vector(made, encoding)
+def _dense(vectors: F32, numbers: NumberFormat) -> Any:
+    if numbers == "float":
+        return vectors
+    if numbers == "base64":
+        return [json_from_vector(vector, "base64") for vector in vectors]
+    return quantise(vectors, numbers)
 
 
-WRITERS: dict[OutputKind, Writer] = {"dense": _dense}
-"""Kind of output → what makes JSON of one of them."""
+_WRITERS: dict[OutputKind, Writer] = {"dense": _dense}
+"""Kind of output → what makes JSON of some of them."""
 
 
-async def embeddings_written(embedded: Embedded, encoding: EncodingFormat) -> orjson.Fragment:
+async def embeddings_written(embedded: Embedded, numbers: NumberFormat) -> orjson.Fragment:
     """Write the list of `app.wire.embeddings.Embedding`."""
-    write = WRITERS[embedded.output]
 
-    def entry(place: int) -> Any:
-        made = write(embedded.outputs[place], encoding)
-        return {"object": "embedding", "index": place, "embedding": made}
+    def entries(start: int, made: Any) -> Any:
+        return [
+            {"object": "embedding", "index": place, "embedding": one}
+            for place, one in enumerate(made, start)
+        ]
 
-    count = len(embedded.outputs)
-    return await list_written(count, entry, numbers=_numbers(embedded))
+    return await outputs_written(embedded, numbers, entries)
 
 
-async def list_written(count: int, entry: Callable[[int], Any], *, numbers: int) -> orjson.Fragment:
-    """Write a list of `count` entries in pieces.
+async def outputs_written(
+    embedded: Embedded,
+    numbers: NumberFormat,
+    entries: Callable[[int, Any], Any] = lambda start, made: made,
+) -> orjson.Fragment:
+    """Write outputs as a list, in pieces.
 
-    numbers  how many numbers an entry holds, about
+    entries  makes of the first one's place and some outputs, as JSON, what stands in the list
     """
-    step = max(1, _PIECE_NUMBERS // max(1, numbers))
+    outputs = embedded.outputs
+    write = _WRITERS[embedded.output]
+    step = max(1, _PIECE_NUMBERS // _numbers(outputs))
     pieces = []
-    for start in range(0, count, step):
+    for start in range(0, len(outputs), step):
         if start:
             await asyncio.sleep(0)
-        stop = min(count, start + step)
-        pieces.append(written([entry(place) for place in range(start, stop)])[1:-1])
+        made = write(outputs[start : start + step], numbers)
+        pieces.append(written(entries(start, made))[1:-1])
     return orjson.Fragment(b"".join((b"[", b",".join(pieces), b"]")))
 
 
-def _numbers(embedded: Embedded) -> int:
-    """How many numbers an output holds, about."""
-    if not len(embedded.outputs):
-        return 1
-    first = embedded.outputs[0]
-    return int(np.size(first)) if isinstance(first, np.ndarray) else 256
+def _numbers(outputs: Any) -> int:
+    """How many numbers an output holds, about; what is no array is taken for a few hundred."""
+    first = outputs[0] if len(outputs) else None
+    return max(1, first.size) if isinstance(first, np.ndarray) else 256

@@ -92,7 +92,7 @@ class RequestFrame:
             scope["problem"] = error.code
             if status:
                 raise
-            await response_to(error)(scope, receive, send_with_id)
+            await response_to(error, scope["path"])(scope, receive, send_with_id)
         except asyncio.CancelledError:
             if GONE in scope:
                 status = status or CLIENT_GONE
@@ -102,13 +102,13 @@ class RequestFrame:
                 # The grace of a shutdown is over.
                 scope["problem"] = ShuttingDown.code
                 stopped = ShuttingDown("the service stopped before the request was answered")
-                await response_to(stopped)(scope, receive, send_with_id)
+                await response_to(stopped, scope["path"])(scope, receive, send_with_id)
         except Exception:
             log.exception("a request failed unexpectedly", extra={"facts": _place(scope)})
             if status:
                 raise  # half an answer is out: only a broken connection can tell the caller
             scope["problem"] = "internal"
-            await unexpected()(scope, receive, send_with_id)
+            await unexpected(scope["path"])(scope, receive, send_with_id)
         finally:
             took_s = time.monotonic() - started
             self._requests.in_flight -= 1

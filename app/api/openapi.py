@@ -17,6 +17,7 @@ from app import __version__
 from app.api.access import NEEDS
 from app.api.problems import MEDIA_TYPE
 from app.wire.base import WireModel
+from app.wire.cohere import CohereEmbed
 from app.wire.collections import AlterCollection, CreateCollection
 from app.wire.embeddings import CreateEmbeddings
 from app.wire.points import (
@@ -31,6 +32,7 @@ from app.wire.points import (
 from app.wire.queries import Query, QueryBatch
 from app.wire.snapshots import CreateSnapshot, RestoreSnapshot
 from app.wire.status import Problem
+from app.wire.tei import TeiEmbed
 
 REQUESTS: tuple[type[WireModel], ...] = (
     CreateCollection,
@@ -45,6 +47,8 @@ REQUESTS: tuple[type[WireModel], ...] = (
     Query,
     QueryBatch,
     CreateEmbeddings,
+    CohereEmbed,
+    TeiEmbed,
     CreateSnapshot,
     RestoreSnapshot,
 )
@@ -94,6 +98,9 @@ _WRITES = {
     "restore_snapshot",
     "import_points",
 }
+
+
+_ENCODES = {"create_embeddings", "cohere_embed_v1", "cohere_embed_v2", "tei_embed"}
 
 
 def body_of(model: type[WireModel]) -> dict[str, Any]:
@@ -148,7 +155,7 @@ def _declare_problems(path: str, operation: dict[str, Any], *, is_open: bool) ->
     kinds = dict(_OF_ALL)
     if not is_open:
         kinds |= _OF_KEYS
-    if path.startswith("/v1/"):
+    if path.startswith(("/v1/", "/v2/", "/embed")):
         kinds |= _OF_V1
     if path == "/metrics":  # refused before the start and after the end only
         kinds |= {"503": _OF_V1["503"]}
@@ -160,7 +167,7 @@ def _declare_problems(path: str, operation: dict[str, Any], *, is_open: bool) ->
         kinds |= _OF_WRITES
     if operation["operationId"] == "import_points":
         kinds |= {"408": "The body did not come"}
-    if operation["operationId"] == "create_embeddings":
+    if operation["operationId"] in _ENCODES:
         kinds |= {"404": "Something named does not exist"}
     content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
     for status, description in sorted(kinds.items()):

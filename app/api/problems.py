@@ -97,6 +97,10 @@ _LAST_WORDS = (
 """After these the connection is closed: its next request could not be told from the rest of this
 one, or shall not come."""
 
+_OPENAI_PATHS = ("/v1/embeddings", "/v1/models")
+_OPENAI_TYPE = "invalid_request_error"
+_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
 _MOST_FAULTS = 32  # more help nobody, and a body can be made to hold millions
 _MOST_POINTER_CHARS = 1024
 _MOST_INTEGER = 2**63 - 1
@@ -114,9 +118,15 @@ def error_from_validation(error: ValidationError) -> LikewiseError:
     return InvalidField(detail, pointer=pointer, faults=faults if len(faults) > 1 else ())
 
 
-def response_to(error: LikewiseError) -> Response:
-    """Answer with the problem document of an error."""
-    response = Response(orjson.dumps(problem_of(error)), STATUS[type(error)], media_type=MEDIA_TYPE)
+def response_to(error: LikewiseError, path: str = "") -> Response:
+    """Answer with the problem document of an error.
+
+    path  of the request; where OpenAI's clients ask, the problem says it in their words too
+    """
+    problem = problem_of(error)
+    if path.startswith(_OPENAI_PATHS):
+        problem["error"] = _for_openai(problem, error)
+    response = Response(orjson.dumps(problem), STATUS[type(error)], media_type=MEDIA_TYPE)
     if isinstance(error, errors.Unavailable):
         response.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, _LAST_WORDS):
@@ -144,12 +154,23 @@ def problem_of(error: LikewiseError) -> dict[str, Any]:
     return problem
 
 
+def _for_openai(problem: dict[str, Any], error: LikewiseError) -> dict[str, Any]:
+    """Make the member `error` that OpenAI's clients look for: they show its message."""
+    status, pointer = problem["status"], problem.get("pointer") or ""
+    return {
+        "message": f"{error.detail} (at {pointer})" if pointer else error.detail,
+        "type": _OPENAI_TYPES.get(status, "server_error" if status >= 500 else _OPENAI_TYPE),
+        "param": pointer.split("/")[1] if pointer else None,
+        "code": error.code,
+    }
+
+
 async def on_error(request: Request, error: Exception) -> Response:
     """Answer an error of the tree; one that is ours to mend is logged as well."""
     assert isinstance(error, LikewiseError)
     log_fault(error)
     request.scope["problem"] = error.code
-    return response_to(error)
+    return response_to(error, request.scope["path"])
 
 
 def log_fault(error: LikewiseError) -> None:
@@ -169,7 +190,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     else:
         refused = errors.InvalidRequest("the request could not be read")
     request.scope["problem"] = refused.code
-    response = response_to(refused)
+    response = response_to(refused, request.scope["path"])
     response.headers.update(error.headers or {})
     if error.status_code == 405:
         response.headers["Allow"] = ", ".join(_methods(request))
@@ -189,10 +210,13 @@ def _methods(request: Request) -> list[str]:
     ]
 
 
-def unexpected() -> Response:
+def unexpected(path: str) -> Response:
     """The answer to an exception that nobody foresaw."""
     return response_to(
-        LikewiseError("something failed that should not have; the log has it under this request id")
+        LikewiseError(
+            "something failed that should not have; the log has it under this request id"
+        ),
+        path,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,9 @@ tokens  one vector for each of its tokens, [token, dim] float32
 sparse  weights of a vocabulary, `Sparse`
 score   one number: how well the two texts of a pair go together
 """
+
+Cut = Literal["end", "start", "never"]
+"""Where an input loses what is too much for the model; "never" refuses it."""
 
 LaneName = Literal["query", "write", "bulk"]
 """Who asks: somebody who waits for an answer, somebody who stores a few points, an import."""
@@ -154,4 +157,16 @@ class Encoder(Protocol):
 
     def close(self) -> None:
         """End its threads. Nothing may be running."""
+        ...
+
+
+@runtime_checkable
+class Cutting(Protocol):
+    """An encoder whose inputs can be cut in other ways than at their end."""
+
+    def fitted(self, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
+        """Make inputs short enough, prompts put before them; what comes back is sent as it is.
+
+        Raises InvalidText (pointer `/i`) for an input that it does not read, or that `cut` refuses.
+        """
         ...

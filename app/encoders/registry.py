@@ -16,6 +16,8 @@ from pathlib import Path
 
 from app.encoders import obtain as obtaining
 from app.encoders.base import (
+    Cut,
+    Cutting,
     Encoded,
     Encoder,
     EncoderInfo,
@@ -31,7 +33,13 @@ from app.encoders.build import graph_path, is_built
 from app.encoders.inputs import Input
 from app.encoders.manifest import FILE_NAME, BuiltGraph, Manifest, read_manifest
 from app.encoders.opening import open_encoder
-from app.errors import EncoderNotFound, EncoderUnavailable, LikewiseError, ShuttingDown
+from app.errors import (
+    EncoderNotFound,
+    EncoderUnavailable,
+    InvalidField,
+    LikewiseError,
+    ShuttingDown,
+)
 
 _SHOWN = 64  # characters of an unknown name that an error repeats
 
@@ -145,13 +153,19 @@ class EncoderRegistry:
         The future completes with outputs in the order of the inputs, with the error of an input
         that cannot be read (pointer `/i`), EncodingFailed or ShuttingDown.
         """
-        entry = self._entry(name)
-        loaded = entry.loaded
-        if loaded is None:
-            status, detail = entry.state
-            reason = "is being loaded" if status == "loading" else f"is unavailable: {detail}"
-            raise EncoderUnavailable(f"{name} {reason}", encoder=name)
+        loaded = self._ready(name)
         return loaded.batcher.submit(loaded.encoder.address(inputs, kind), output)
+
+    def fitted(self, name: str, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
+        """Make inputs short enough for an encoder, on the caller's thread; see `Cutting`.
+
+        Raises EncoderNotFound, EncoderUnavailable, InvalidText, and InvalidField if its inputs are
+        not cut.
+        """
+        encoder = self._ready(name).encoder
+        if not isinstance(encoder, Cutting):
+            raise InvalidField(f"inputs of {name} are not cut: leave out how")
+        return encoder.fitted(inputs, kind, cut)
 
     def close(self, grace_s: float = 5.0) -> None:
         """End all encoders: for at most `grace_s` they work on what was accepted, then fail it.
@@ -164,6 +178,14 @@ class EncoderRegistry:
             if entry.loaded is not None:
                 entry.loaded.batcher.close(grace_s)
                 entry.loaded.encoder.close()
+
+    def _ready(self, name: str) -> _Loaded:
+        entry = self._entry(name)
+        if entry.loaded is not None:
+            return entry.loaded
+        status, detail = entry.state
+        reason = "is being loaded" if status == "loading" else f"is unavailable: {detail}"
+        raise EncoderUnavailable(f"{name} {reason}", encoder=name)
 
     def _entry(self, name: str) -> _Entry:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import tokenizers
@@ -34,12 +35,26 @@ class Tokenizer:
         # "fast" leaves out character offsets, which nobody here asks for.
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
-    def cut(self, ids: Sequence[int]) -> list[int]:
-        """Cut ids to `max_tokens` as a text is cut: from the end, but for the token that ends it.
+    def whole(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text with its special tokens, however many they are."""
+        return [encoding.ids for encoding in self._uncut.encode_batch_fast(list(texts))]
+
+    def cut(self, ids: Sequence[int], *, at_start: bool = False) -> list[int]:
+        """Cut ids to `max_tokens` as a text is cut: from one end, but for the special token there.
 
         So the ids of a text, special tokens included, make what the text itself makes.
         """
         if len(ids) <= self.max_tokens:
             return list(ids)
+        if at_start:
+            rest = ids[len(ids) - self.max_tokens :]
+            return [ids[0] if ids[0] in self._special else rest[0], *rest[1:]]
         last = ids[-1] if ids[-1] in self._special else ids[self.max_tokens - 1]
         return [*ids[: self.max_tokens - 1], last]
+
+    @cached_property
+    def _uncut(self) -> tokenizers.Tokenizer:
+        """A second one, made when it is asked for: to cut is a state of the first."""
+        uncut = tokenizers.Tokenizer.from_str(self._tokenizer.to_str())
+        uncut.no_truncation()
+        return uncut

@@ -15,11 +15,13 @@ Errors blame the JSON pointer of an input, also those that the encoder itself fi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from app.config import Settings
-from app.encoders.base import Encoded, EncoderInfo, OutputKind, TextKind
+from app.encoders.base import Cut, Encoded, EncoderInfo, OutputKind, TextKind
 from app.encoders.inputs import Input, Tokens
 from app.errors import InvalidField, InvalidText, LikewiseError
 from app.service.checks import check_batch, check_text, place
@@ -32,13 +34,13 @@ Encode = Callable[[str, Sequence[Input], TextKind, OutputKind], Awaitable[Encode
 
 @dataclass(frozen=True, slots=True)
 class ToEmbed:
-    """Inputs to encode.
+    """Inputs to encode, and where their parts stand in the request's body.
 
     inputs      as they came
     model       None is the default encoder
     dimensions  how many numbers of each vector to keep; None is all
-    at          JSON pointer of the inputs in the request's body
-    dimensions_at  and that of `dimensions`
+    cut         where an input loses what is too much for the model
+    normalise   bring vectors to length one, whatever the encoder does
     """
 
     inputs: object
@@ -46,8 +48,11 @@ class ToEmbed:
     dimensions: int | None = None
     kind: TextKind = "document"
     output: OutputKind = "dense"
-    at: str = "/input"
+    cut: Cut = "end"
+    normalise: bool = False
+    inputs_at: str = "/input"
     dimensions_at: str = "/dimensions"
+    cut_at: str = "/truncate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +102,13 @@ async def embed(
             raise
         _check_output(wanted, info)
         inputs = read_inputs(
-            wanted.inputs, wanted.at, limit=settings.max_inputs, max_chars=settings.max_text_chars
+            wanted.inputs,
+            wanted.inputs_at,
+            limit=settings.max_inputs,
+            max_chars=settings.max_text_chars,
         )
+        if wanted.cut != "end":
+            inputs = _fitted(inputs, wanted, info.name, encoding)
         return info, inputs
 
     info, inputs = await lane.run(prepare)
@@ -107,7 +117,10 @@ async def embed(
     except LikewiseError as error:
         error.pointer = inputs.placed(error.pointer)
         raise
-    return Embedded(info.name, wanted.output, encoded.outputs, encoded.tokens)
+    embedded = Embedded(info.name, wanted.output, encoded.outputs, encoded.tokens)
+    if wanted.output == "dense" and (wanted.normalise or wanted.dimensions is not None):
+        return await lane.run(lambda: _finished(embedded, wanted.dimensions))
+    return embedded
 
 
 def _check_output(wanted: ToEmbed, info: EncoderInfo) -> None:
@@ -121,6 +134,34 @@ def _check_output(wanted: ToEmbed, info: EncoderInfo) -> None:
             f"encoder {info.name!r} makes vectors of {info.dimension} numbers only",
             pointer=wanted.dimensions_at,
         )
+
+
+def _fitted(inputs: Inputs, wanted: ToEmbed, name: str, encoding: Encoding) -> Inputs:
+    try:
+        values = encoding.fitted(name, inputs.values, wanted.kind, wanted.cut)
+    except InvalidField as error:
+        error.pointer = wanted.cut_at
+        raise
+    except LikewiseError as error:
+        error.pointer = inputs.placed(error.pointer)
+        raise
+    return Inputs(values, inputs.pointers)
+
+
+def _finished(embedded: Embedded, dimensions: int | None) -> Embedded:
+    return replace(embedded, outputs=shortened(embedded.vectors, dimensions))
+
+
+def shortened(vectors: F32, dimensions: int | None) -> F32:
+    """Keep the first numbers of vectors [row, dim] and bring what is left to length one.
+
+    What is left of no length stays zero. Vectors of a model that was trained for it (Matryoshka)
+    keep most of their meaning in their first numbers.
+    """
+    kept = vectors if dimensions is None else vectors[:, :dimensions]
+    lengths = np.linalg.norm(kept, axis=1, keepdims=True)
+    unit: F32 = np.divide(kept, lengths, out=np.zeros_like(kept, order="C"), where=lengths > 0)
+    return unit
 
 
 def read_inputs(raw: object, at: str, *, limit: int, max_chars: int) -> Inputs:

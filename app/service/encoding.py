@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from app.encoders.base import (
+    Cut,
     Encoded,
     EncoderInfo,
     EncoderStatistics,
@@ -92,6 +93,10 @@ class Encoding:
             f"encoder {name!r} {state}; vectors that a request brings itself work meanwhile",
             encoder=name,
         )
+
+    def fitted(self, name: str, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
+        """Make inputs short enough, on the caller's thread; see `EncoderRegistry.fitted`."""
+        return self._registry.fitted(name, inputs, kind, cut)
 
     async def encode(
         self,

@@ -590,6 +590,10 @@ class Service:
             settings=self.settings,
         )
 
+    async def model(self, name: str) -> EncoderInfo:
+        """One installed encoder. Raises EncoderNotFound."""
+        return await self._control.run(partial(self._encoding.describe, name))
+
     async def models(self) -> list[EncoderInfo]:
         """All installed encoders."""
         return await self._control.run(self._encoding.describe_all)

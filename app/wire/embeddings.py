@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
-from app.wire.base import EncodingFormat, Vector, WireModel
+from app.wire.base import Vector, WireModel
 
 _TEXT = {"type": "string", "minLength": 1}
 _TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
@@ -33,6 +33,10 @@ Inputs = Annotated[
 ]
 
 
+NumberFormat = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]
+"""How a vector's numbers travel; what is neither float nor base64: `app.service.quantised`."""
+
+
 class CreateEmbeddings(WireModel):
     """Inputs to encode. Members that only other services know are ignored: clients send them."""
 
@@ -40,11 +44,17 @@ class CreateEmbeddings(WireModel):
 
     input: Inputs
     model: str | None = None
-    encoding_format: EncodingFormat | None = None
+    encoding_format: NumberFormat | None = None
     dimensions: int | None = Field(None, ge=1)
     input_type: Literal["query", "document"] | None = None
     output: Literal["dense", "tokens", "sparse"] | None = None
     user: str | None = None
+    # What clients of Jina send.
+    embedding_type: NumberFormat | None = None
+    task: str | None = None
+    normalized: bool | None = None
+    truncate: bool | None = None
+    late_chunking: Literal[False] | None = None
 
 
 class Embedding(WireModel):

@@ -72,6 +72,15 @@ class Fault(WireModel):
     detail: str
 
 
+class OpenAiError(WireModel):
+    """A problem in the words of OpenAI's API, whose clients show the message."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
 class Problem(WireModel):
     """What went wrong (RFC 9457).
 
@@ -79,6 +88,7 @@ class Problem(WireModel):
     pointer     the place in the request body to blame (RFC 6901), if there is one
     errors      all places, if there are several
     request_id  also in the header `X-Request-Id` and in the log
+    error       the same for OpenAI's clients, where they ask: `/v1/embeddings` and `/v1/models`
     """
 
     type: str
@@ -89,3 +99,4 @@ class Problem(WireModel):
     pointer: str | None = None
     errors: list[Fault] | None = None
     context: dict[str, Any] | None = None
+    error: OpenAiError | None = None

@@ -216,10 +216,12 @@ def test_a_bad_body_is_refused_at_its_place(
         ({"input": ["a", {"text": ""}]}, "invalid-text", "/input/1/text"),
         ({"input": [1] * 100_001}, "invalid-text", "/input"),
         ({"input": "x", "output": "sparse"}, "invalid-field", "/output"),
+        ({"input": ["x", "a b c " * 99], "truncate": False}, "invalid-text", "/input/1"),
+        ({"input": "x", "late_chunking": True}, "invalid-field", "/late_chunking"),
         ({"input": "x" * 1_000_000}, "invalid-text", "/input"),
         ({"input": ["x"] * 2_049}, "limit-exceeded", "/input"),
         ({"input": "x", "dimensions": 16}, "invalid-field", "/dimensions"),
-        ({"input": "x", "encoding_format": "int8"}, "invalid-field", "/encoding_format"),
+        ({"input": "x", "encoding_format": "int4"}, "invalid-field", "/encoding_format"),
         ({"input": "x", "input_type": "passage"}, "invalid-field", "/input_type"),
         ({"input": "x", "model": "nobody"}, "encoder-not-found", "/model"),
     ],
@@ -356,6 +358,8 @@ ENDPOINTS = [
     ("POST", "/v1/collections/c/query"),
     ("POST", "/v1/collections/c/query:batch"),
     ("POST", "/v1/embeddings"),
+    ("POST", "/v2/embed"),
+    ("POST", "/embed"),
 ]
 
 

@@ -187,11 +187,18 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
 # What the server offers and the SDK leaves alone, each with its reason.
 NOT_SPOKEN = {
     "GET /",  # the same answer as /v1/info
+    "POST /v1/embed",  # for Cohere's clients
+    "POST /v2/embed",
+    "POST /embed",  # for clients of text-embeddings-inference
+    "GET /v1/models/{name}",  # for OpenAI's clients; `models()` has it all
     "GET /metrics",  # for scrapers, which speak for themselves
 }
 NOT_SENT = {
-    # OpenAI's field, which the service ignores; and what is no dense vector has no type here yet.
-    "POST /v1/embeddings": {"user", "output"},
+    "POST /v1/embeddings": {
+        "user",  # OpenAI's, which the service ignores
+        "output",  # what is no dense vector has no type here yet
+        *("embedding_type", "task", "normalized", "truncate", "late_chunking"),  # Jina's
+    }
 }
 
 
@@ -461,7 +468,7 @@ def test_problem_documents_have_the_fields_that_errors_are_rebuilt_from(document
     error = requests.error_from_response(requests.Request("GET", "/"), answer)
     assert isinstance(error, InvalidRequestError)
     _assert_no_gaps(error.problem, "problem")
-    assert set(schema["properties"]) - {"type"} <= {
+    assert set(schema["properties"]) - {"type", "error"} <= {  # `error` is for OpenAI's clients
         field.name for field in dataclasses.fields(Problem)
     }
 

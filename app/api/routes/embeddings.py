@@ -10,8 +10,9 @@ from app.api.convert import json_from_encoder
 from app.api.embeddings import embeddings_written
 from app.api.openapi import body_of
 from app.api.service import service_of
+from app.encoders.base import TextKind
 from app.service.embedding import ToEmbed
-from app.wire.embeddings import CreateEmbeddings, Embeddings, Models
+from app.wire.embeddings import CreateEmbeddings, Embeddings, Model, Models
 
 router = APIRouter(prefix="/v1", tags=["encoders"])
 
@@ -23,6 +24,12 @@ async def list_models(request: Request) -> Response:
     return answer({"object": "list", "data": [json_from_encoder(model) for model in models]})
 
 
+@router.get("/models/{model}", response_model=Model)
+async def describe_model(model: str, request: Request) -> Response:
+    """Describe one installed encoder."""
+    return answer(json_from_encoder(await service_of(request).model(model)))
+
+
 @router.post("/embeddings", response_model=Embeddings, openapi_extra=body_of(CreateEmbeddings))
 async def create_embeddings(request: Request) -> Response:
     """Encode inputs without storing them."""
@@ -32,16 +39,24 @@ async def create_embeddings(request: Request) -> Response:
             body.input,
             body.model,
             body.dimensions,
-            body.input_type or "document",
+            body.input_type or _kind_of(body.task),
             body.output or "dense",
+            cut="never" if body.truncate is False else "end",
+            normalise=body.normalized is True,
         )
     )
+    numbers = body.encoding_format or body.embedding_type or "float"
     tokens = sum(embedded.tokens)
     return answer(
         {
             "object": "list",
-            "data": await embeddings_written(embedded, body.encoding_format or "float"),
+            "data": await embeddings_written(embedded, numbers),
             "model": embedded.model,
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
     )
+
+
+def _kind_of(task: str | None) -> TextKind:
+    """Jina's tasks have names such as `retrieval.query` and `retrieval.passage`."""
+    return "query" if task is not None and task.endswith(".query") else "document"

@@ -1,0 +1,67 @@
+"""Embeddings, in the shapes that Cohere's clients speak."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from app.api.answers import answer
+from app.api.body import read
+from app.api.embeddings import outputs_written
+from app.api.middleware import new_id
+from app.api.openapi import body_of
+from app.api.service import service_of
+from app.encoders.base import Cut
+from app.service.embedding import ToEmbed
+from app.wire.cohere import CohereEmbed, CohereEmbeddings
+
+router = APIRouter(tags=["encoders"])
+
+_CUTS: dict[str | None, Cut] = {None: "end", "END": "end", "START": "start", "NONE": "never"}
+
+
+@router.post("/v1/embed", response_model=CohereEmbeddings, openapi_extra=body_of(CohereEmbed))
+async def cohere_embed_v1(request: Request) -> Response:
+    """Encode texts without storing them, as version 1 of Cohere's API does."""
+    return await _embed(request, "1")
+
+
+@router.post("/v2/embed", response_model=CohereEmbeddings, openapi_extra=body_of(CohereEmbed))
+async def cohere_embed_v2(request: Request) -> Response:
+    """Encode texts without storing them, as version 2 of Cohere's API does."""
+    return await _embed(request, "2")
+
+
+async def _embed(request: Request, version: Literal["1", "2"]) -> Response:
+    body = await read(request, CohereEmbed)
+    embedded = await service_of(request).embed(
+        ToEmbed(
+            body.texts,
+            body.model,
+            body.output_dimension,
+            "query" if body.input_type == "search_query" else "document",
+            cut=_CUTS[body.truncate],
+            inputs_at="/texts",
+            dimensions_at="/output_dimension",
+        )
+    )
+    embeddings: dict[str, orjson.Fragment] | orjson.Fragment
+    if body.embedding_types is None and version == "1":
+        kind, embeddings = "embeddings_floats", await outputs_written(embedded, "float")
+    else:
+        kind, embeddings = "embeddings_by_type", {}
+        for numbers in body.embedding_types or ["float"]:
+            embeddings[numbers] = await outputs_written(embedded, numbers)
+    found: dict[str, Any] = {
+        "response_type": kind,
+        "id": new_id(),
+        "embeddings": embeddings,
+        "texts": body.texts,
+        "meta": {
+            "api_version": {"version": version},
+            "billed_units": {"input_tokens": sum(embedded.tokens)},
+        },
+    }
+    return answer(found)

@@ -1,0 +1,51 @@
+"""A real service that other services' official clients are pointed at, unchanged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.encoders.tokenizer import Tokenizer
+from tests.launched import ROOT, launched
+
+KEY = "a-key-of-some-length"
+TEXTS = ["a small red fox", "the sea and the old man", "tea"]
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service in a process of its own, which asks for a key."""
+    with launched(tmp_path_factory.mktemp("clients"), LIKEWISE_API_KEY=KEY) as running:
+        patience = time.monotonic() + 60
+        while embedded(running.url, ["warm up"]) is None:
+            assert time.monotonic() < patience
+            time.sleep(0.05)
+        yield running.url
+
+
+@pytest.fixture(scope="session")
+def vectors(service: str) -> NDArray[np.float32]:
+    """What the service makes of TEXTS, asked without anybody's client."""
+    found = embedded(service, TEXTS)
+    assert found is not None
+    return found
+
+
+def embedded(url: str, texts: list[str]) -> NDArray[np.float32] | None:
+    """Embeddings of texts, or None if there are none now."""
+    answer = httpx.post(
+        f"{url}/v1/embeddings", json={"input": texts}, headers={"authorization": f"Bearer {KEY}"}
+    )
+    if answer.status_code != 200:
+        return None
+    return np.array([one["embedding"] for one in answer.json()["data"]], np.float32)
+
+
+def token_ids(texts: list[str]) -> list[list[int]]:
+    """The tokens of the tiny encoder, special ones included."""
+    return Tokenizer(ROOT / "models" / "tiny" / "tokenizer.json", 64).ids(texts)
