@@ -226,6 +226,7 @@ def _info(entry: _Entry) -> EncoderInfo:
         owned_by=manifest.owned_by,
         space=manifest.space,
         kind=manifest.kind,
+        outputs=manifest.outputs,
     )
 
 

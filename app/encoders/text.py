@@ -113,6 +113,7 @@ class TextEncoder:
     def _vectors(self, tokens: Sequence[Sequence[int]]) -> F32:
         out, mask = self._session.run(tokens)
         output = self._spec.output
+        assert output is not None
         if not self._built and output.pool != "graph":
             if out.ndim != 3:
                 raise ValueError(f"expected token vectors to pool, got {out.shape}")

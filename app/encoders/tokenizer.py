@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import tokenizers
+
+Truncate = Literal["second", "longest"]
 
 
 class Tokenizer:
@@ -26,6 +29,22 @@ class Tokenizer:
         self._special = {number for number, token in added.items() if token.special}
         self.vocabulary = self._tokenizer.get_vocab_size(with_added_tokens=True)
 
+    def id_of(self, piece: str) -> int:
+        """The id of one piece of the vocabulary. Raises ValueError if it has none."""
+        found = self._tokenizer.token_to_id(piece)
+        if found is None:
+            raise ValueError(f"the tokenizer has no piece {piece!r}")
+        return int(found)
+
+    def vocabulary(self) -> dict[str, int]:
+        """All pieces, those that were added included, and their ids."""
+        return dict(self._tokenizer.get_vocab(with_added_tokens=True))
+
+    def special_ids(self) -> list[int]:
+        """Ids of the pieces that stand for no text: the beginning, the end, padding, …"""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return [place for place, piece in added.items() if piece.special]
+
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with its special tokens, at most `max_tokens` long.
 
@@ -43,3 +62,73 @@ class Tokenizer:
             return list(ids)
         last = ids[-1] if ids[-1] in self._special else ids[self.max_tokens - 1]
         return [*ids[: self.max_tokens - 1], last]
+
+class PairTokenizer:
+    """A model's `tokenizer.json` on pairs of texts. Thread-safe.
+
+    max_tokens  of both texts together, special tokens included
+    truncate    which text of a pair that is too long is cut: see `cut`
+
+    Raises ValueError if there is no room for two texts, or the tokenizer makes no pairs.
+    """
+
+    def __init__(self, path: Path, max_tokens: int, truncate: Truncate) -> None:
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._truncate = truncate
+        self._room = max_tokens - self._tokenizer.num_special_tokens_to_add(True)
+        if self._room < 2:
+            raise ValueError(f"{max_tokens} tokens have no room for two texts")
+        word = self._tokenizer.encode("a", add_special_tokens=False)
+        shown = self._tokenizer.post_process(word, word)
+        # Which of the two texts each token is of; None for those that were added around them.
+        sides = shown.sequence_ids
+        if [side for side in sides if side is not None] != [0] * len(word) + [1] * len(word):
+            raise ValueError("the tokenizer does not put the second text behind the first")
+        first, second = sides.index(0), sides.index(1)
+        borders = (0, first), (first + len(word), second), (second + len(word), len(sides))
+        self._added = [shown.ids[start:end] for start, end in borders]
+        self._types = [shown.type_ids[start:end] for start, end in borders]
+        self._type_of = shown.type_ids[first], shown.type_ids[second]
+
+    def ids(
+        self, pairs: Sequence[tuple[str, str]], most_tokens: Sequence[int | None]
+    ) -> list[tuple[list[int], list[int]]]:
+        """Token ids and types of each pair, special tokens included.
+
+        most_tokens  of each second text; None leaves it to the room
+        """
+        # Queries are the same many times: each text is read once.
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        read = {text: encoding.ids for text, encoding in zip(texts, encodings, strict=True)}
+        return [
+            self._whole(read[first], read[second][:most])
+            for (first, second), most in zip(pairs, most_tokens, strict=True)
+        ]
+
+    def _whole(self, first: list[int], second: list[int]) -> tuple[list[int], list[int]]:
+        one, other = cut(len(first), len(second), self._room, self._truncate)
+        before, between, after = self._added
+        ids = [*before, *first[:one], *between, *second[:other], *after]
+        before, between, after = self._types
+        of_one, of_other = self._type_of
+        return ids, [*before, *[of_one] * one, *between, *[of_other] * other, *after]
+
+
+def cut(first: int, second: int, room: int, truncate: Truncate) -> tuple[int, int]:
+    """Say how many tokens of two texts are kept, so that both fit into a room.
+
+    truncate  "second": the second is cut, and the first only if it has more than half of the room;
+              "longest": the longer one is cut until both are equal, then both
+    """
+    if first + second <= room:
+        return first, second
+    half = room // 2
+    if truncate == "second":
+        first = min(first, max(half, room - second))
+        return first, room - first
+    if min(first, second) <= half:
+        return (first, room - first) if first <= second else (room - second, second)
+    return (room - half, half) if first > second else (half, room - half)
