@@ -210,6 +210,7 @@ def _built_from(manifest: Manifest) -> dict[str, Any]:
 
 def _output(manifest: Manifest) -> Output:
     assert isinstance(manifest.spec, TextSpec)
+    assert manifest.spec.output is not None
     return manifest.spec.output
 
 

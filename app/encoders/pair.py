@@ -106,7 +106,7 @@ def _activated(logits: F32, spec: PairSpec) -> F32:
     if spec.activation == "sigmoid":
         # By the sign of the logit, so that the exponential never overflows.
         small = np.exp(-np.abs(wanted))
-        scores: F32 = np.where(wanted >= 0, 1.0, small) / (1.0 + small)
+        scores: F32 = np.where(wanted >= 0, np.float32(1), small) / (1 + small)
         return scores
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: F32 = weights[:, spec.label] / weights.sum(axis=1)

@@ -82,12 +82,13 @@ class PairTokenizer:
             raise ValueError(f"{max_tokens} tokens have no room for two texts")
         word = self._tokenizer.encode("a", add_special_tokens=False)
         shown = self._tokenizer.post_process(word, word)
-        # Which of the two texts each token is of; None for those that were added around them.
-        sides = shown.sequence_ids
-        if [side for side in sides if side is not None] != [0] * len(word) + [1] * len(word):
-            raise ValueError("the tokenizer does not put the second text behind the first")
-        first, second = sides.index(0), sides.index(1)
-        borders = (0, first), (first + len(word), second), (second + len(word), len(sides))
+        # Which tokens were added around the two texts, which all tokenizers keep in their order.
+        added = shown.special_tokens_mask
+        if len(added) - sum(added) != 2 * len(word):
+            raise ValueError("the tokenizer makes no pairs")
+        first = added.index(0)
+        second = added.index(0, first + len(word)) if len(word) else first
+        borders = (0, first), (first + len(word), second), (second + len(word), len(added))
         self._added = [shown.ids[start:end] for start, end in borders]
         self._types = [shown.type_ids[start:end] for start, end in borders]
         self._type_of = shown.type_ids[first], shown.type_ids[second]

@@ -1,4 +1,4 @@
-"""What makes an encoder of texts: [text], and what it makes of them: [output], [tokens], [sparse]."""
+"""What makes an encoder of texts: [text]; what it makes of them: [output], [tokens], [sparse]."""
 
 from __future__ import annotations
 
