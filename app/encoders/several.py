@@ -64,11 +64,10 @@ class SeveralEncoder:
         self.outputs = manifest.outputs
         self._spec = spec = manifest.spec
         self._tokenizer = Tokenizer(folder / spec.text.tokenizer, spec.text.max_tokens)
-        self._special = frozenset(self._tokenizer.special_ids())
-        vocabulary = self._tokenizer.vocabulary()
-        self._words = len(vocabulary)
-        marks = [mark for mark in string.punctuation if mark in vocabulary]
-        self._punctuation = frozenset(vocabulary[mark] for mark in marks)
+        self._special = frozenset(self._tokenizer.special)
+        pieces = self._tokenizer.pieces()
+        marks = [mark for mark in string.punctuation if mark in pieces]
+        self._punctuation = frozenset(pieces[mark] for mark in marks)
         self._sided = spec.tokens is not None and spec.tokens.sided
         self._mask = -1
         self._markers: dict[str, list[int]] = {"query": [], "document": []}
@@ -173,7 +172,7 @@ class SeveralEncoder:
         if "sparse" not in asked or sparse is None or sparse.form != "logits":
             return len(texts)
         longest = max(len(text.ids) for text in texts)
-        return max(1, MOST_NUMBERS // (longest * self._words))
+        return max(1, MOST_NUMBERS // (longest * self._tokenizer.vocabulary))
 
     def _several(self, texts: Sequence[_Text], asked: Sequence[OutputKind]) -> list[Several]:
         spec = self._spec

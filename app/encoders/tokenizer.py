@@ -15,6 +15,7 @@ class Tokenizer:
     """A model's `tokenizer.json`, cut to a length of ours. Thread-safe.
 
     vocabulary  how many tokens there are; their ids are below it
+    special     ids of those that stand for no text: the beginning, the end, padding, …
 
     The file's own truncation and padding are switched off: they say how the model was trained, and
     padding belongs to whoever knows the batch.
@@ -26,7 +27,7 @@ class Tokenizer:
         self._tokenizer.enable_truncation(max_length=max_tokens)
         self.max_tokens = max_tokens
         added = self._tokenizer.get_added_tokens_decoder()
-        self._special = {number for number, token in added.items() if token.special}
+        self.special = {number for number, token in added.items() if token.special}
         self.vocabulary = self._tokenizer.get_vocab_size(with_added_tokens=True)
 
     def id_of(self, piece: str) -> int:
@@ -36,14 +37,9 @@ class Tokenizer:
             raise ValueError(f"the tokenizer has no piece {piece!r}")
         return int(found)
 
-    def vocabulary(self) -> dict[str, int]:
+    def pieces(self) -> dict[str, int]:
         """All pieces, those that were added included, and their ids."""
         return dict(self._tokenizer.get_vocab(with_added_tokens=True))
-
-    def special_ids(self) -> list[int]:
-        """Ids of the pieces that stand for no text: the beginning, the end, padding, …"""
-        added = self._tokenizer.get_added_tokens_decoder()
-        return [place for place, piece in added.items() if piece.special]
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with its special tokens, at most `max_tokens` long.
@@ -60,14 +56,14 @@ class Tokenizer:
         """
         if len(ids) <= self.max_tokens:
             return list(ids)
-        last = ids[-1] if ids[-1] in self._special else ids[self.max_tokens - 1]
+        last = ids[-1] if ids[-1] in self.special else ids[self.max_tokens - 1]
         return [*ids[: self.max_tokens - 1], last]
 
 class PairTokenizer:
     """A model's `tokenizer.json` on pairs of texts. Thread-safe.
 
     max_tokens  of both texts together, special tokens included
-    truncate    which text of a pair that is too long is cut: see `cut`
+    truncate    which text of a pair that is too long is cut: see `cut_pair`
 
     Raises ValueError if there is no room for two texts, or the tokenizer makes no pairs.
     """
@@ -110,7 +106,7 @@ class PairTokenizer:
         ]
 
     def _whole(self, first: list[int], second: list[int]) -> tuple[list[int], list[int]]:
-        one, other = cut(len(first), len(second), self._room, self._truncate)
+        one, other = cut_pair(len(first), len(second), self._room, self._truncate)
         before, between, after = self._added
         ids = [*before, *first[:one], *between, *second[:other], *after]
         before, between, after = self._types
@@ -118,7 +114,7 @@ class PairTokenizer:
         return ids, [*before, *[of_one] * one, *between, *[of_other] * other, *after]
 
 
-def cut(first: int, second: int, room: int, truncate: Truncate) -> tuple[int, int]:
+def cut_pair(first: int, second: int, room: int, truncate: Truncate) -> tuple[int, int]:
     """Say how many tokens of two texts are kept, so that both fit into a room.
 
     truncate  "second": the second is cut, and the first only if it has more than half of the room;

@@ -17,7 +17,7 @@ class PairSpec:
     """An encoder of pairs: two texts → tokens → graph → one number.
 
     max_tokens  of both texts together, special tokens included
-    truncate    which text of a pair that is too long is cut: `app.encoders.tokenizer.cut`
+    truncate    which text of a pair that is too long is cut: `app.encoders.tokenizer.cut_pair`
     labels      numbers that the graph returns for a pair
     label       which of them is the score
     activation  what makes the score of it; "softmax" is over all labels
