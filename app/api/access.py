@@ -58,6 +58,8 @@ NEEDS: dict[str, Need] = {
     "POST /v1/collections/{name}/points:import": _WRITE,
     "POST /v1/collections/{name}/points:export": _READ,
     "POST /v1/embeddings": _READ,
+    "POST /v1/rerank": _READ,
+    "POST /v2/rerank": _READ,
     # The list shows what the grant is for, and nothing else.
     "GET /v1/collections": _READ,
     "GET /v1/collections/{name}": _READ,

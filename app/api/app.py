@@ -20,7 +20,16 @@ from app.api import openapi, problems
 from app.api.access import Gate
 from app.api.inflight import Inflight
 from app.api.middleware import RequestFrame
-from app.api.routes import collections, embeddings, points, queries, snapshots, status, streams
+from app.api.routes import (
+    collections,
+    embeddings,
+    points,
+    queries,
+    reranking,
+    snapshots,
+    status,
+    streams,
+)
 from app.api.shortcut import Shortcut
 from app.backends.base import Backend
 from app.config import Settings, WrongSetting
@@ -94,7 +103,7 @@ def create_app(
     app.add_exception_handler(LikewiseError, problems.on_error)
     app.add_exception_handler(HTTPException, problems.on_http_exception)
     # Routes are tried in order; their paths are disjoint, so the busiest come first.
-    for routes in (queries, points, streams, embeddings, collections, snapshots, status):
+    for routes in (queries, points, streams, embeddings, reranking, collections, snapshots, status):
         app.include_router(routes.router)
     _describe(app)
     return app

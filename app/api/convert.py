@@ -92,9 +92,7 @@ def query_from_wire(query: WireQuery, at: str, vector: object) -> Query:
 
 
 def _rerank_from_wire(rerank: WireRerank) -> Rerank:
-    return Rerank(
-        rerank.model, rerank.field, rerank.template, rerank.query, rerank.candidates
-    )
+    return Rerank(rerank.model, rerank.field, rerank.template, rerank.query, rerank.candidates)
 
 
 def projection_from_wire(body: WireQuery | GetPoints | ScrollPoints) -> Projection:
@@ -171,6 +169,7 @@ def json_from_encoder(info: EncoderInfo) -> Json:
         "max_tokens": info.max_tokens,
         "modality": info.modality,
         "status": info.status,
+        "outputs": list(info.outputs),
     }
     if info.detail:
         model["detail"] = info.detail

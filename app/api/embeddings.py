@@ -17,7 +17,6 @@ import orjson
 
 from app.api.answers import written
 from app.api.convert import json_from_vector
-from app.encoders.base import OutputKind
 from app.service.embedding import Embedded
 from app.wire.base import EncodingFormat
 
@@ -31,7 +30,31 @@ def _dense(made: Any, encoding: EncodingFormat) -> Any:
     return json_from_vector(made, encoding)
 
 
-WRITERS: dict[OutputKind, Writer] = {"dense": _dense}
+def _tokens(made: Any, encoding: EncodingFormat) -> Any:
+    if encoding == "base64":
+        return {"shape": list(made.shape), "data": json_from_vector(made, encoding)}
+    return np.ascontiguousarray(made)
+
+
+def _sparse(made: Any, encoding: EncodingFormat) -> Any:
+    return {"indices": made.indices, "values": made.values}
+
+
+def _all(made: Any, encoding: EncodingFormat) -> Any:
+    outputs = {"dense": made.dense, "tokens": made.tokens, "sparse": made.sparse}
+    return {
+        kind: WRITERS[kind](output, encoding)
+        for kind, output in outputs.items()
+        if output is not None
+    }
+
+
+WRITERS: dict[str, Writer] = {
+    "dense": _dense,
+    "tokens": _tokens,
+    "sparse": _sparse,
+    "all": _all,
+}
 """Kind of output → what makes JSON of one of them."""
 
 

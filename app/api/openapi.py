@@ -29,6 +29,7 @@ from app.wire.points import (
     UpsertPoints,
 )
 from app.wire.queries import Query, QueryBatch
+from app.wire.reranking import RerankDocuments
 from app.wire.snapshots import CreateSnapshot, RestoreSnapshot
 from app.wire.status import Problem
 
@@ -45,6 +46,7 @@ REQUESTS: tuple[type[WireModel], ...] = (
     Query,
     QueryBatch,
     CreateEmbeddings,
+    RerankDocuments,
     CreateSnapshot,
     RestoreSnapshot,
 )
@@ -148,7 +150,7 @@ def _declare_problems(path: str, operation: dict[str, Any], *, is_open: bool) ->
     kinds = dict(_OF_ALL)
     if not is_open:
         kinds |= _OF_KEYS
-    if path.startswith("/v1/"):
+    if path.startswith(("/v1/", "/v2/")):
         kinds |= _OF_V1
     if path == "/metrics":  # refused before the start and after the end only
         kinds |= {"503": _OF_V1["503"]}
@@ -160,7 +162,7 @@ def _declare_problems(path: str, operation: dict[str, Any], *, is_open: bool) ->
         kinds |= _OF_WRITES
     if operation["operationId"] == "import_points":
         kinds |= {"408": "The body did not come"}
-    if operation["operationId"] == "create_embeddings":
+    if operation["operationId"] in ("create_embeddings", "rerank", "rerank_v2"):
         kinds |= {"404": "Something named does not exist"}
     content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
     for status, description in sorted(kinds.items()):

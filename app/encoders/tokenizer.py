@@ -59,6 +59,7 @@ class Tokenizer:
         last = ids[-1] if ids[-1] in self.special else ids[self.max_tokens - 1]
         return [*ids[: self.max_tokens - 1], last]
 
+
 class PairTokenizer:
     """A model's `tokenizer.json` on pairs of texts. Thread-safe.
 

@@ -291,9 +291,7 @@ def _texts(
 ) -> list[list[str]]:
     """What is to be read of each candidate of each query; "" where there is nothing."""
     return [
-        []
-        if order is None
-        else [order.reading.of(hit.record).strip() for hit in answer.hits]
+        [] if order is None else [order.reading.of(hit.record).strip() for hit in answer.hits]
         for (_, order), answer in zip(asked, answers, strict=True)
     ]
 
@@ -317,7 +315,9 @@ def _projected(hit: Hit, wanted: Projection) -> Hit:
     """Take away what was recalled for the reranker only."""
     record = hit.record
     if wanted.fields is not None:
-        kept = {name: record.attributes[name] for name in record.attributes if name in wanted.fields}
+        kept = {
+            name: record.attributes[name] for name in record.attributes if name in wanted.fields
+        }
         record = record._replace(attributes=kept)
     if not wanted.with_text:
         record = record._replace(text=None)

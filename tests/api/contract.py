@@ -7,12 +7,12 @@ from typing import Any
 
 import httpx
 
-from app.wire import collections, embeddings, points, queries, snapshots, status
+from app.wire import collections, embeddings, points, queries, reranking, snapshots, status
 from app.wire.base import WireModel
 
 MODELS: dict[str, type[WireModel]] = {
     name: model
-    for module in (collections, embeddings, points, queries, snapshots, status)
+    for module in (collections, embeddings, points, queries, reranking, snapshots, status)
     for name, model in vars(module).items()
     if isinstance(model, type) and issubclass(model, WireModel)
 }

@@ -21,6 +21,8 @@ OPERATIONS = {
     "limits": "GET /v1/limits",
     "list_models": "GET /v1/models",
     "create_embeddings": "POST /v1/embeddings",
+    "rerank": "POST /v1/rerank",
+    "rerank_v2": "POST /v2/rerank",
     "list_collections": "GET /v1/collections",
     "create_collection": "PUT /v1/collections/{name}",
     "get_collection": "GET /v1/collections/{name}",

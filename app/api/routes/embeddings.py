@@ -33,7 +33,7 @@ async def create_embeddings(request: Request) -> Response:
             body.model,
             body.dimensions,
             body.input_type or "document",
-            body.output or "dense",
+            body.output or ("tokens" if body.return_multivector else "dense"),
         )
     )
     tokens = sum(embedded.tokens)
