@@ -23,7 +23,7 @@ import numpy as np
 from app.backends.base import Answer
 from app.encoders.base import EncoderInfo, Sparse
 from app.encoders.inputs import Pair, check_unicode
-from app.errors import InvalidField, InvalidQuery, InvalidText, LimitExceeded
+from app.errors import InvalidField, InvalidQuery, InvalidText, LikewiseError, LimitExceeded
 from app.service.checks import check_batch, check_text, place
 from app.service.encoding import Encoding
 from app.service.lanes import Lane
@@ -113,7 +113,7 @@ class Reranking:
         """
 
         def prepare() -> tuple[EncoderInfo, list[str]]:
-            info = self._encoding.usable(wanted.model or self._default)
+            info = self._usable(wanted.model, "/model")
             self._check_query(wanted.query, "/query")
             documents = self._documents(wanted)
             most = wanted.most_tokens
@@ -133,39 +133,15 @@ class Reranking:
 
     # ── candidates of queries ────────────────────────────────────────────────────────────────
 
-    def order(self, query: Query, rerank: Rerank) -> Order:
-        """Check how a query wants its candidates ordered. Raises with the pointer of its place."""
-        at = place(query.at, "rerank")
-        text = query.text if rerank.query is None else rerank.query
-        if text is None:
-            raise InvalidQuery(
-                "a query without text says in `query` what its candidates are compared with",
-                pointer=place(at, "query"),
-            )
-        self._check_query(text, place(at, "query") if rerank.query else place(query.at, "text"))
-        wanted, most = query.k + query.offset, self._max_documents
-        candidates = rerank.candidates
-        if candidates is None:
-            candidates = max(wanted, min(CANDIDATES, most))
-        elif candidates < wanted:
-            raise InvalidQuery(
-                f"offset + k is {wanted}: expected as many candidates at least, "
-                f"received {candidates}",
-                pointer=place(at, "candidates"),
-            )
-        if candidates > most:
-            raise LimitExceeded(
-                f"at most {most} candidates are reranked",
-                pointer=place(at, "candidates") if rerank.candidates else place(query.at, "k"),
-                limit=most,
-                received=candidates,
-            )
-        reading = read_from(rerank.field, rerank.template, at)
-        model = self._encoding.usable(rerank.model or self._default).name
-        return Order(model, text, reading, candidates)
+    def orders(self, queries: Sequence[Query]) -> list[Order | None]:
+        """Check how the queries of a request want their candidates ordered; None: as recalled.
 
-    def check_orders(self, orders: Sequence[Order | None]) -> None:
-        """Raise LimitExceeded if the queries of a batch have too many candidates together."""
+        Raises InvalidQuery, InvalidText, LimitExceeded, EncoderNotFound or EncoderUnavailable with
+        the pointer of what is wrong.
+        """
+        orders = [
+            None if query.rerank is None else self._order(query, query.rerank) for query in queries
+        ]
         most = BATCH_PAGES * self._max_documents
         if sum(order.candidates for order in orders if order is not None) > most:
             raise LimitExceeded(
@@ -173,6 +149,7 @@ class Reranking:
                 pointer="/queries",
                 limit=most,
             )
+        return orders
 
     async def reorder(
         self,
@@ -243,6 +220,46 @@ class Reranking:
         tokens = list(documents.tokens)
         tokens[0] += sum(queries.tokens)
         return scores, tokens
+
+    def _order(self, query: Query, rerank: Rerank) -> Order:
+        at = place(query.at, "rerank")
+        text = query.text if rerank.query is None else rerank.query
+        if text is None:
+            raise InvalidQuery(
+                "a query without text says in `query` what its candidates are compared with",
+                pointer=place(at, "query"),
+            )
+        self._check_query(
+            text, place(query.at, "text") if rerank.query is None else place(at, "query")
+        )
+        wanted, most = query.k + query.offset, self._max_documents
+        candidates = rerank.candidates
+        if candidates is None:
+            candidates = max(wanted, min(CANDIDATES, most))
+        elif candidates < wanted:
+            raise InvalidQuery(
+                f"offset + k is {wanted}: expected as many candidates at least, "
+                f"received {candidates}",
+                pointer=place(at, "candidates"),
+            )
+        if candidates > most:
+            raise LimitExceeded(
+                f"at most {most} candidates are reranked",
+                pointer=place(at, "candidates") if rerank.candidates else place(query.at, "k"),
+                limit=most,
+                received=candidates,
+            )
+        reading = read_from(rerank.field, rerank.template, at)
+        model = self._usable(rerank.model, place(at, "model")).name
+        return Order(model, text, reading, candidates)
+
+    def _usable(self, named: str | None, pointer: str) -> EncoderInfo:
+        try:
+            return self._encoding.usable(named or self._default)
+        except LikewiseError as error:
+            if named is not None:
+                error.pointer = pointer
+            raise
 
     def _check_query(self, query: str, pointer: str) -> None:
         check_text(query, limit=self._max_text_chars, pointer=pointer)

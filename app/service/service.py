@@ -584,11 +584,9 @@ class Service:
                 pointer="/queries",
                 limit=BATCH_PAGES * settings.max_k,
             )
-        for question in questions:
-            if question.query.rerank is not None:
-                question.order = self._reranking.order(question.query, question.query.rerank)
-        if any(question.order is not None for question in questions):
-            self._reranking.check_orders([question.order for question in questions])
+        if any(query.rerank is not None for query in queries):
+            for question, order in zip(questions, self._reranking.orders(queries), strict=True):
+                question.order = order
         for encoder in {q.field.encoder for q in questions if q.vector is None}:
             assert encoder is not None
             self._encoding.usable(encoder)
