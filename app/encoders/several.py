@@ -84,6 +84,9 @@ class SeveralEncoder:
         prompt = text.query_prompt if kind == "query" else text.document_prompt
         addressed: list[Input] = []
         for place, given in enumerate(inputs):
+            if isinstance(given, tuple):
+                addressed.append(Sided(given, kind))
+                continue
             if not isinstance(given, str):
                 raise InvalidText(f"{self.name} reads texts only", pointer=f"/{place}")
             check_unicode(given, f"/{place}")
@@ -93,14 +96,28 @@ class SeveralEncoder:
     def estimate(self, given: Input) -> int:
         """Tokens of a text, guessed from its length."""
         assert isinstance(given, Sided)
-        return 1 + len(given.text) // CHARS_PER_TOKEN
+        tokens = len(given.text) if isinstance(given.text, tuple) else _guessed(given.text)
+        return min(tokens, self._tokenizer.max_tokens)
 
     def prepare(self, inputs: Sequence[Input]) -> list[Prepared | LikewiseError]:
-        """Tokenise texts."""
+        """Tokenise texts, and check the ids of those that are tokens already."""
         sided = [given for given in inputs if isinstance(given, Sided)]
-        read = self._tokenizer.ids([str(given.text) for given in sided])
-        texts = [self._text(ids, given.side) for ids, given in zip(read, sided, strict=True)]
-        return [Prepared(text, len(text.ids), len(text.ids)) for text in texts]
+        texts = [given.text for given in sided if isinstance(given.text, str)]
+        tokenised = iter(self._tokenizer.ids(texts))
+        prepared: list[Prepared | LikewiseError] = []
+        for given in sided:
+            try:
+                ids = (
+                    self._tokenizer.accepted(given.text)
+                    if isinstance(given.text, tuple)
+                    else next(tokenised)
+                )
+            except InvalidText as error:
+                prepared.append(error)
+            else:
+                text = self._text(ids, given.side)
+                prepared.append(Prepared(text, len(text.ids), len(text.ids)))
+        return prepared
 
     def run(self, batch: Sequence[Prepared], output: OutputKind) -> F32 | list[Any]:
         """Outputs of one batch, in its order.
@@ -233,3 +250,7 @@ class SeveralEncoder:
             words = np.array(text.ids, np.int64)[own]
             made = words_from_tokens(out[: len(text.ids)].reshape(-1)[own], words)
         return pruned(made, most=sparse.most, min_weight=sparse.min_weight)
+
+
+def _guessed(text: str) -> int:
+    return 1 + len(text) // CHARS_PER_TOKEN

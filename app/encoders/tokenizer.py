@@ -8,6 +8,8 @@ from typing import Literal
 
 import tokenizers
 
+from app.errors import InvalidText
+
 Truncate = Literal["second", "longest"]
 
 
@@ -48,6 +50,17 @@ class Tokenizer:
         """
         # "fast" leaves out character offsets, which nobody here asks for.
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def accepted(self, ids: Sequence[int]) -> list[int]:
+        """Cut ids that a caller sent. Raises InvalidText (pointer `/i`) for one that is none."""
+        if min(ids) >= 0 and max(ids) < self.vocabulary:
+            return self.cut(ids)
+        wrong = next(place for place, token in enumerate(ids) if not 0 <= token < self.vocabulary)
+        raise InvalidText(
+            f"the tokens of this encoder have ids below {self.vocabulary}; a text that another "
+            "tokenizer has cut cannot be read: send the text itself",
+            pointer=f"/{wrong}",
+        )
 
     def cut(self, ids: Sequence[int]) -> list[int]:
         """Cut ids to `max_tokens` as a text is cut: from the end, but for the token that ends it.
