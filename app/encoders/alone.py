@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from app.encoders.manifest import BertGraph, Manifest
+from app.encoders.manifest import BuiltGraph, Manifest
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -18,7 +18,7 @@ Made = TypeVar("Made")
 def runs_alone(manifest: Manifest) -> bool:
     """Whether a text's numbers depend on those beside it in a batch."""
     graph = manifest.graph
-    if isinstance(graph, BertGraph):
+    if isinstance(graph, BuiltGraph):
         return graph.variant == "int8"
     return graph is not None and graph.batch == "alone"
 

@@ -25,7 +25,7 @@ from app.encoders.manifest.files import (
     read_file,
     read_source,
 )
-from app.encoders.manifest.graph import BuiltGraph, Graph, read_graph
+from app.encoders.manifest.graph import BuiltGraph, Graph, HeadName, read_graph
 from app.encoders.manifest.pair import PairSpec, read_pair
 from app.encoders.manifest.table import Table
 from app.encoders.manifest.text import TextSpec, read_text
@@ -46,6 +46,14 @@ KINDS: dict[str, Callable[[Table], Spec]] = {"text": read_text, "pair": read_pai
 """Who reads the tables of each kind of encoder."""
 
 MODALITIES = ("text",)
+
+HEADS: dict[tuple[OutputKind, ...], HeadName] = {
+    ("dense",): "vectors",
+    ("tokens",): "token_vectors",
+    ("sparse",): "word_weights",
+    ("score",): "logits",
+}
+"""The head of a built graph by what the manifest promises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,16 @@ def _agree(top: Table, manifest: Manifest, folder: Path) -> None:
     paths = dict(spec.paths)
     if isinstance(graph, BuiltGraph):
         paths |= graph.paths
+        if graph.head != HEADS.get(manifest.outputs):
+            made, known = " and ".join(manifest.outputs), HEADS.get(manifest.outputs)
+            expected = f'"{known}", which makes {made}' if known else f"no head makes {made}"
+            top.fail("graph.head", expected, repr(graph.head))
+        if isinstance(spec, TextSpec) and spec.tokens is not None and spec.tokens.projection:
+            top.fail("tokens.projection", "[graph]'s, which the built graph will do", "it here")
+        if isinstance(spec, TextSpec) and spec.sparse and spec.sparse.form != "weights":
+            top.fail(
+                "sparse.form", '"weights", which the built graph makes', repr(spec.sparse.form)
+            )
         if isinstance(spec, TextSpec) and spec.output and spec.output.pool == "graph":
             top.fail("output.pool", '"mean" or "cls", which the built graph will do', '"graph"')
     elif graph is not None:
