@@ -48,6 +48,11 @@ class Settings(BaseSettings):
         default="all-MiniLM-L6-v2",
         description="Encoder of collections that name none, and of `model` left out.",
     )
+    default_reranker: str = Field(
+        default="",
+        description="Encoder that reranks where a request names none; empty takes the default "
+        "encoder, and the cosine of its vectors.",
+    )
     encoders: str = Field(
         default="",
         description="Comma-separated encoders to load at start; empty loads the default one.",
@@ -165,6 +170,12 @@ class Settings(BaseSettings):
     )
     max_inputs: int = Field(
         default=2_048, ge=1, description="Most texts in one `/v1/embeddings` request."
+    )
+    max_documents: int = Field(
+        default=1_000,
+        ge=1,
+        description="Most documents in one `/v1/rerank` request, and candidates of one query "
+        "that reranks.",
     )
     max_text_chars: int = Field(default=100_000, ge=1, description="Longest text, in characters.")
     max_filter_nodes: int = Field(default=1_000, ge=1, description="Most conditions in one filter.")

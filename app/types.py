@@ -141,7 +141,11 @@ class Record(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """One result of a query."""
+    """One result of a query.
+
+    rerank_score   what a reranker made of it, and what reranked answers are ordered by
+    """
 
     score: float
     record: Record
+    rerank_score: float | None = None

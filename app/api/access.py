@@ -61,6 +61,8 @@ NEEDS: dict[str, Need] = {
     "POST /v1/embed": _READ,
     "POST /v2/embed": _READ,
     "POST /embed": _READ,
+    "POST /v1/rerank": _READ,
+    "POST /v2/rerank": _READ,
     # The list shows what the grant is for, and nothing else.
     "GET /v1/collections": _READ,
     "GET /v1/collections/{name}": _READ,

@@ -20,6 +20,7 @@ from app.service.requests import (
     NewPoint,
     NewVector,
     Query,
+    Rerank,
 )
 from app.types import F32, Hit, Projection, Record
 from app.wire.base import EncodingFormat
@@ -27,6 +28,7 @@ from app.wire.collections import CreateCollection, IndexSpec, VectorSpec
 from app.wire.points import GetPoints, PatchPoints, ScrollPoints, UpsertPoints
 from app.wire.points import NewPoint as WirePoint
 from app.wire.queries import Query as WireQuery
+from app.wire.queries import Rerank as WireRerank
 
 Json = dict[str, Any]
 
@@ -85,7 +87,12 @@ def query_from_wire(query: WireQuery, at: str, vector: object) -> Query:
         projection=projection_from_wire(query),
         explain=query.explain,
         at=at,
+        rerank=None if query.rerank is None else _rerank_from_wire(query.rerank),
     )
+
+
+def _rerank_from_wire(rerank: WireRerank) -> Rerank:
+    return Rerank(rerank.model, rerank.field, rerank.template, rerank.query, rerank.candidates)
 
 
 def projection_from_wire(body: WireQuery | GetPoints | ScrollPoints) -> Projection:
@@ -162,6 +169,7 @@ def json_from_encoder(info: EncoderInfo) -> Json:
         "max_tokens": info.max_tokens,
         "modality": info.modality,
         "status": info.status,
+        "outputs": list(info.outputs),
     }
     if info.detail:
         model["detail"] = info.detail
@@ -175,6 +183,8 @@ def _vectors_from_wire(vectors: dict[str, VectorSpec]) -> dict[str, NewVector]:
 def _json_from_hit(hit: Hit, encoding: EncodingFormat) -> Json:
     record = _json_from_record(hit.record, encoding)
     record["score"] = hit.score
+    if hit.rerank_score is not None:
+        record["rerank_score"] = hit.rerank_score
     return record
 
 

@@ -17,7 +17,6 @@ import orjson
 
 from app.api.answers import written
 from app.api.convert import json_from_vector
-from app.encoders.base import OutputKind
 from app.service.embedding import Embedded
 from app.service.quantised import quantise
 from app.types import F32
@@ -37,7 +36,39 @@ def _dense(vectors: F32, numbers: NumberFormat) -> Any:
     return quantise(vectors, numbers)
 
 
-_WRITERS: dict[OutputKind, Writer] = {"dense": _dense}
+def _tokens(matrices: Any, numbers: NumberFormat) -> Any:
+    if numbers == "base64":
+        return [
+            {"shape": list(matrix.shape), "data": json_from_vector(matrix, "base64")}
+            for matrix in matrices
+        ]
+    if numbers == "float":
+        return [np.ascontiguousarray(matrix) for matrix in matrices]
+    return [quantise(matrix, numbers) for matrix in matrices]
+
+
+def _sparse(vectors: Any, numbers: NumberFormat) -> Any:
+    return [{"indices": one.indices, "values": one.values} for one in vectors]
+
+
+def _all(made: Any, numbers: NumberFormat) -> Any:
+    return [
+        {
+            kind: WRITERS[kind]([output], numbers)[0]
+            for kind, output in (("tokens", one.tokens), ("sparse", one.sparse))
+            if output is not None
+        }
+        | ({} if one.dense is None else {"dense": _dense(one.dense[None], numbers)[0]})
+        for one in made
+    ]
+
+
+WRITERS: dict[str, Writer] = {
+    "dense": _dense,
+    "tokens": _tokens,
+    "sparse": _sparse,
+    "all": _all,
+}
 """Kind of output → what makes JSON of some of them."""
 
 
@@ -63,7 +94,7 @@ async def outputs_written(
     entries  makes of the first one's place and some outputs, as JSON, what stands in the list
     """
     outputs = embedded.outputs
-    write = _WRITERS[embedded.output]
+    write = WRITERS[embedded.output]
     step = max(1, _PIECE_NUMBERS // _numbers(outputs))
     pieces = []
     for start in range(0, len(outputs), step):

@@ -30,6 +30,7 @@ from app.wire.points import (
     UpsertPoints,
 )
 from app.wire.queries import Query, QueryBatch
+from app.wire.reranking import RerankDocuments
 from app.wire.snapshots import CreateSnapshot, RestoreSnapshot
 from app.wire.status import Problem
 from app.wire.tei import TeiEmbed
@@ -49,6 +50,7 @@ REQUESTS: tuple[type[WireModel], ...] = (
     CreateEmbeddings,
     CohereEmbed,
     TeiEmbed,
+    RerankDocuments,
     CreateSnapshot,
     RestoreSnapshot,
 )
@@ -100,7 +102,14 @@ _WRITES = {
 }
 
 
-_ENCODES = {"create_embeddings", "cohere_embed_v1", "cohere_embed_v2", "tei_embed"}
+_ENCODES = {
+    "create_embeddings",
+    "cohere_embed_v1",
+    "cohere_embed_v2",
+    "tei_embed",
+    "rerank",
+    "rerank_v2",
+}
 
 
 def body_of(model: type[WireModel]) -> dict[str, Any]:

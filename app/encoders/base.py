@@ -16,13 +16,14 @@ from app.types import F32, I64
 TextKind = Literal["query", "document"]
 """Which side of a search a text is on: some models put another prompt before each."""
 
-OutputKind = Literal["dense", "tokens", "sparse", "score"]
+OutputKind = Literal["dense", "tokens", "sparse", "score", "all"]
 """What an encoder makes of one input:
 
 dense   one vector, [dim] float32
 tokens  one vector for each of its tokens, [token, dim] float32
 sparse  weights of a vocabulary, `Sparse`
 score   one number: how well the two texts of a pair go together
+all     everything that it makes of a text, of one run: `Several`
 """
 
 Cut = Literal["end", "start", "never"]
@@ -73,12 +74,21 @@ class Sparse:
     values: F32
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Several:
+    """All outputs of one text; None for those that the encoder does not make."""
+
+    dense: F32 | None
+    tokens: F32 | None
+    sparse: Sparse | None
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """Inputs as what was asked for.
 
-    outputs  one for each input, in order: dense vectors as one array [input, dim] float32, token
-             vectors, `Sparse` or numbers as a list
+    outputs  one for each input, in order: dense vectors as one array [input, dim] float32,
+             whatever else as a list
     tokens   token count of each input as the model saw it: after truncation, special tokens and
              prompt included
     """

@@ -24,7 +24,6 @@ from app.encoders.manifest import (
     BuiltGraph,
     Manifest,
     ModelFile,
-    Output,
     TextSpec,
     Variant,
 )
@@ -127,10 +126,12 @@ def float_graph(manifest: Manifest, folder: Path) -> onnx.ModelProto:
         head = WordWeights(read_predictor(tensors, architecture, network))
     else:
         steps = _steps(graph, folder, tensors, network)
-        output = _output(manifest)
-        if graph.head == "token_vectors":
-            head = TokenVectors(output.normalise, steps)
+        assert isinstance(manifest.spec, TextSpec)
+        if manifest.spec.tokens is not None:
+            head = TokenVectors(manifest.spec.tokens.normalise, steps)
         else:
+            output = manifest.spec.output
+            assert output is not None
             assert output.pool != "graph"
             head = Pooled(output.pool, output.normalise, steps)
     # Classifiers judge pairs of texts.
@@ -171,22 +172,27 @@ def weight_files(manifest: Manifest) -> list[ModelFile]:
 
 
 def _built_from(manifest: Manifest) -> dict[str, Any]:
-    graph, spec = manifest.graph, manifest.spec
+    graph = manifest.graph
     assert isinstance(graph, BuiltGraph)
     record = {
         "builder": BUILDER,
         "files": {file.path: file.sha256 for file in weight_files(manifest)},
         "graph": asdict(graph),
-        "output": asdict(spec.output) if isinstance(spec, TextSpec) else {},
+        "output": _outputs(manifest),
     }
     # As it comes back from the file: lists for tuples.
     written: dict[str, Any] = json.loads(json.dumps(record))
     return written
 
 
-def _output(manifest: Manifest) -> Output:
-    assert isinstance(manifest.spec, TextSpec)
-    return manifest.spec.output
+def _outputs(manifest: Manifest) -> dict[str, Any]:
+    """What the graph depends on of the manifest's outputs."""
+    spec = manifest.spec
+    if isinstance(spec, TextSpec) and spec.output is not None:
+        return asdict(spec.output)
+    if isinstance(spec, TextSpec) and spec.tokens is not None:
+        return {"normalise": spec.tokens.normalise}
+    return {}
 
 
 def _read_record(folder: Path) -> dict[str, Any]:

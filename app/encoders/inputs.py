@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from app.errors import InvalidText
 
@@ -13,10 +13,22 @@ Tokens: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two texts that are read together, as a cross-encoder does."""
+    """Two texts that are read together, as a cross-encoder does.
+
+    most_tokens  of the second text, if the caller wants fewer of them than the model reads
+    """
 
     first: str
     second: str
+    most_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sided:
+    """A text for a model that cuts and marks queries in another way than documents."""
+
+    text: str | Tokens
+    side: Literal["query", "document"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class Record:
     canonical: str
 
 
-Input: TypeAlias = str | Tokens | Pair | Picture | Record
+Input: TypeAlias = str | Tokens | Pair | Sided | Picture | Record
 
 
 def check_unicode(text: str, pointer: str) -> None:

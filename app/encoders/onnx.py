@@ -48,18 +48,47 @@ class OnnxSession:
             raise ValueError(f"the graph has no output {output!r}, but {outputs}")
         self._output = output or outputs[0]
 
-    def run(self, tokens: Sequence[Sequence[int]]) -> tuple[F32, NDArray[np.int64]]:
+    def run(
+        self, tokens: Sequence[Sequence[int]], types: Sequence[Sequence[int]] | None = None
+    ) -> tuple[F32, NDArray[np.int64]]:
         """Run one batch, padded to its longest text.
+
+        types    0 or 1 for each token: which text of a pair it is of; None for single texts
 
         returns  the graph's output, [text, dim] or [text, token, dim], and the mask that was
                  used, [text, token]
         """
-        ids = np.zeros((len(tokens), max(map(len, tokens))), np.int64)
-        mask = np.zeros_like(ids)
-        for row, text in enumerate(tokens):
-            ids[row, : len(text)] = text
-            mask[row, : len(text)] = 1
-        # Types stay 0: one text, never a pair.
-        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        (out,) = self._session.run([self._output], {name: feeds[name] for name in self._inputs})
-        return np.asarray(out, np.float32), mask
+        ids, mask = padded(tokens)
+        (out,) = self.feed(ids, mask, None if types is None else padded(types)[0])
+        return out, mask
+
+    def feed(
+        self,
+        ids: NDArray[np.int64],
+        mask: NDArray[np.int64],
+        types: NDArray[np.int64] | None = None,
+        outputs: Sequence[str] = (),
+    ) -> list[F32]:
+        """Run one batch that is padded already: all arrays are [text, token].
+
+        outputs  names of the graph's; "" and none at all mean the one that the session was made for
+        """
+        feeds = {"input_ids": ids, "attention_mask": mask}
+        if "token_type_ids" in self._inputs:
+            feeds["token_type_ids"] = np.zeros_like(ids) if types is None else types
+        names = [name or self._output for name in outputs or ("",)]
+        made = self._session.run(names, {name: feeds[name] for name in self._inputs})
+        return [np.asarray(one, np.float32) for one in made]
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Fill rows with zeros to the length of the longest.
+
+    returns  the rows and the mask, 1 where a row has a number; both [row, longest] int64
+    """
+    whole = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    mask = np.zeros_like(whole)
+    for place, row in enumerate(rows):
+        whole[place, : len(row)] = row
+        mask[place, : len(row)] = 1
+    return whole, mask

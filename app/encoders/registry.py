@@ -248,6 +248,7 @@ def _info(entry: _Entry) -> EncoderInfo:
         owned_by=manifest.owned_by,
         space=manifest.space,
         kind=manifest.kind,
+        outputs=manifest.outputs,
     )
 
 

@@ -114,15 +114,10 @@ class TextEncoder:
         ]
 
     def _prepared(self, tokens: Tokens) -> Prepared | LikewiseError:
-        vocabulary = self._tokenizer.vocabulary
-        if min(tokens) >= 0 and max(tokens) < vocabulary:
-            return _ready(self._tokenizer.cut(tokens))
-        wrong = next(place for place, token in enumerate(tokens) if not 0 <= token < vocabulary)
-        return InvalidText(
-            f"the tokens of {self.name} have ids below {vocabulary}; a text that another "
-            "tokenizer has cut cannot be read: send the text itself",
-            pointer=f"/{wrong}",
-        )
+        try:
+            return _ready(self._tokenizer.accepted(tokens))
+        except InvalidText as error:
+            return error
 
     def run(self, batch: Sequence[Prepared], output: OutputKind) -> F32:
         """Vectors [text, dim] of one batch, in its order.
@@ -153,6 +148,7 @@ class TextEncoder:
     def _vectors(self, tokens: Sequence[Sequence[int]]) -> F32:
         out, mask = self._session.run(tokens)
         output = self._spec.output
+        assert output is not None
         if not self._built and output.pool != "graph":
             if out.ndim != 3:
                 raise ValueError(f"expected token vectors to pool, got {out.shape}")

@@ -47,12 +47,12 @@ ENDS = (
 def write_tiny(folder: Path) -> None:
     """Write model.onnx, tokenizer.json and encoder.toml into `folder`, over what is there."""
     folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = _vocabulary()
+    vocabulary = tiny_vocabulary()
     architecture = Architecture("bert", heads=HEADS, layer_norm_eps=1e-12)
     tensors = open_tensors(_tensors(len(vocabulary)), architecture)
     model = build_network(read_network(tensors, architecture), Pooled())
     files = {
-        "tokenizer.json": json.dumps(_tokenizer(vocabulary), indent=0).encode(),
+        "tokenizer.json": json.dumps(tiny_tokenizer(vocabulary), indent=0).encode(),
         "model.onnx": model.SerializeToString(deterministic=True),
     }
     for name, content in files.items():
@@ -60,7 +60,8 @@ def write_tiny(folder: Path) -> None:
     (folder / "encoder.toml").write_text(_manifest(files), encoding="utf-8")
 
 
-def _vocabulary() -> list[str]:
+def tiny_vocabulary() -> list[str]:
+    """The pieces of the tiny models; a piece's id is its place."""
     characters = string.ascii_lowercase + string.digits
     pieces = [*SPECIAL, *characters, *string.punctuation, *STARTS.split()]
     pieces += [f"##{piece}" for piece in (*characters, *ENDS.split())]
@@ -100,7 +101,7 @@ def _tensors(pieces: int) -> dict[str, NDArray[Any]]:
     return tensors
 
 
-def _tokenizer(vocabulary: list[str]) -> dict[str, Any]:
+def tiny_tokenizer(vocabulary: list[str]) -> dict[str, Any]:
     """A word-piece tokenizer of the same kind as BERT's, in the format of `tokenizers`."""
     ids = {piece: place for place, piece in enumerate(vocabulary)}
     first, last = ({"SpecialToken": {"id": piece, "type_id": 0}} for piece in ("[CLS]", "[SEP]"))

@@ -48,10 +48,10 @@ class Requests:
         self.problems[code] = self.problems.get(code, 0) + 1
 
 
-STAGES = ("read", "wait", "check", "encode", "search", "answer")
+STAGES = ("read", "wait", "check", "encode", "search", "rerank", "answer")
 """What the time of a query goes to: receiving and validating its body; waiting for a thread; checks
-of a text query, which are a visit to the lane of their own; its texts' encoder; the search; writing
-the answer."""
+of a text query, which are a visit to the lane of their own; its texts' encoder; the search; the
+reranker, if one is asked for; writing the answer."""
 
 WRITES = ("create", "alter", "drop", "upsert", "patch", "delete")
 

@@ -47,7 +47,7 @@ FAMILIES = (
         "query_stage_seconds",
         "histogram",
         "stage",
-        "Parts of a query: read, wait (for a thread), check, encode, search, answer.",
+        "Parts of a query: read, wait (for a thread), check, encode, search, rerank, answer.",
     ),
     _family(
         "queries_total", "counter", "plan", "Queries answered, by the plan that was carried out."

@@ -81,6 +81,12 @@ def _field(
     except LikewiseError as error:
         error.pointer = place(at, "encoder")
         raise
+    if "dense" not in info.outputs:
+        raise InvalidDefinition(
+            f"encoder {encoder!r} makes {' and '.join(info.outputs)} outputs, no single vector to "
+            "store",
+            pointer=place(at, "encoder"),
+        )
     if new.dimension not in (None, info.dimension):
         raise InvalidDefinition(
             f"encoder {encoder!r} makes vectors of {info.dimension} numbers; leave `dimension` out",

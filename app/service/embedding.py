@@ -124,7 +124,8 @@ async def embed(
 
 
 def _check_output(wanted: ToEmbed, info: EncoderInfo) -> None:
-    if wanted.output not in info.outputs:
+    several = wanted.output == "all" and len(info.outputs) > 1
+    if wanted.output not in info.outputs and not several:
         raise InvalidField(
             f"encoder {info.name!r} makes {' and '.join(info.outputs)} outputs only",
             pointer="/output",

@@ -100,6 +100,7 @@ def kinds_of(collection: str, queries: Sequence[Query]) -> list[Kind] | None:
         projection = query.projection
         if (
             query.vector is None
+            or query.rerank is not None
             or query.exact
             or projection.with_vectors
             or wanted > MOST_RESULTS

@@ -71,6 +71,16 @@ class Chosen:
     filter: object = None
 
 
+class Rerank(NamedTuple):
+    """Order the nearest points by a reranker; members as in `app.wire.queries.Rerank`."""
+
+    model: str | None = None
+    field: str | None = None
+    template: str | None = None
+    query: str | None = None
+    candidates: int | None = None
+
+
 class Query(NamedTuple):
     """One nearest-neighbour question: exactly one of `text`, `vector`, `id` is to be set."""
 
@@ -87,3 +97,4 @@ class Query(NamedTuple):
     projection: Projection = Projection()
     explain: bool = False
     at: str = ""
+    rerank: Rerank | None = None

@@ -15,18 +15,23 @@ from app.backends.base import Search
 from app.errors import InvalidQuery, InvalidText, LikewiseError, LimitExceeded
 from app.service.checks import check_id, check_text, check_vector, place
 from app.service.requests import Query
+from app.service.reranking import Order
 from app.service.writing import check_encoded, known_field
 from app.types import F32, PointId, VectorField
 
 
 @dataclass(slots=True)
 class Question:
-    """A checked query; `vector`, or the id of the point to start from, is None until encoded."""
+    """A checked query; `vector`, or the id of the point to start from, is None until encoded.
+
+    order   how its hits are to be reranked, if they are
+    """
 
     query: Query
     field: VectorField
     filter: Filter | None
     vector: F32 | PointId | None = None
+    order: Order | None = None
 
     def fill(self, encoded: F32) -> None:
         """Take the vector that was made of the query's text."""
@@ -36,17 +41,19 @@ class Question:
     def search(self) -> Search:
         """The search to run, once the vector is there."""
         assert self.vector is not None
-        query = self.query
+        query, order = self.query, self.order
         return Search(
             vector=self.vector,
             using=self.field.name,
             filter=self.filter,
-            k=query.k,
-            offset=query.offset,
+            k=query.k if order is None else order.candidates,
+            offset=query.offset if order is None else 0,
             score_threshold=query.score_threshold,
             ef=query.ef,
             exact=query.exact,
-            projection=query.projection,
+            projection=query.projection
+            if order is None
+            else order.reading.widened(query.projection),
             explain=query.explain,
         )
 

@@ -67,6 +67,7 @@ from app.service.requests import (
     NewPoint,
     Query,
 )
+from app.service.reranking import Reranked, Reranking, ToRerank
 from app.service.searching import Question, ask, checked_filter, placed
 from app.service.selecting import check_patch, select
 from app.service.self_check import SelfCheck
@@ -143,6 +144,14 @@ class Service:
             quick=self._control,
             restored=self._want_encoders,
             max_bytes=settings.max_snapshot_bytes,
+        )
+        self._reranking = Reranking(
+            self._encoding,
+            default=settings.default_reranker or settings.default_encoder,
+            max_documents=settings.max_documents,
+            max_text_chars=settings.max_text_chars,
+            quick=self._control,
+            lane=self._search,
         )
         lanes = (self._search, self._write, self._control, self.snapshots.lane)
         self.lanes = {lane.name: lane for lane in lanes}
@@ -458,7 +467,26 @@ class Service:
             searched = await self._searched(partial(self._answered, name, mark, questions))
             answers, begun_s, ended_s = searched
         self._note_search(name, questions, answers, begun_s, ended_s)
+        if any(question.order is not None for question in questions):
+            return await self._reranked(questions, answers)
         return answers
+
+    async def _reranked(
+        self, questions: Sequence[Question], answers: Sequence[Answer]
+    ) -> list[Answer]:
+        begun_s = time.perf_counter()
+        asked = [(question.query, question.order) for question in questions]
+        reranked = await self._reranking.reorder(asked, answers)
+        ended_s = time.perf_counter()
+        self.work.stages["rerank"].note(ended_s - begun_s)
+        if self.on_stage is not None:
+            facts = {"candidates": sum(len(answer.hits) for answer in answers)}
+            self.on_stage("rerank", begun_s, ended_s, facts)
+        return reranked
+
+    async def rerank(self, wanted: ToRerank) -> Reranked:
+        """Order documents by how well each answers a query."""
+        return await self._reranking.rerank(wanted)
 
     async def _searched(self, work: Callable[[], Result]) -> tuple[Result, float, float]:
         """Do work on the search lane: its result, and when it began and ended there."""
@@ -566,6 +594,9 @@ class Service:
                 pointer="/queries",
                 limit=BATCH_PAGES * settings.max_k,
             )
+        if any(query.rerank is not None for query in queries):
+            for question, order in zip(questions, self._reranking.orders(queries), strict=True):
+                question.order = order
         for encoder in {q.field.encoder for q in questions if q.vector is None}:
             assert encoder is not None
             self._encoding.usable(encoder)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
-from app.wire.base import Vector, WireModel
+from app.wire.base import WireModel
 
 _TEXT = {"type": "string", "minLength": 1}
 _TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
@@ -47,7 +47,8 @@ class CreateEmbeddings(WireModel):
     encoding_format: NumberFormat | None = None
     dimensions: int | None = Field(None, ge=1)
     input_type: Literal["query", "document"] | None = None
-    output: Literal["dense", "tokens", "sparse"] | None = None
+    output: Literal["dense", "tokens", "sparse", "all"] | None = None
+    return_multivector: bool | None = None
     user: str | None = None
     # What clients of Jina send.
     embedding_type: NumberFormat | None = None
@@ -57,12 +58,61 @@ class CreateEmbeddings(WireModel):
     late_chunking: Literal[False] | None = None
 
 
+_MATRIX = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
+_PACKED = {
+    "type": "object",
+    "properties": {
+        "shape": {"type": "array", "items": {"type": "integer"}},
+        "data": {"type": "string", "format": "byte"},
+    },
+    "required": ["shape", "data"],
+}
+_SPARSE = {
+    "type": "object",
+    "properties": {
+        "indices": {"type": "array", "items": {"type": "integer"}},
+        "values": {"type": "array", "items": {"type": "number"}},
+    },
+    "required": ["indices", "values"],
+}
+_VECTOR = {
+    "oneOf": [
+        {"type": "array", "items": {"type": "number"}},
+        {"type": "string", "format": "byte"},
+    ]
+}
+
+Output = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "By `output`: a vector; a vector for each token, in base64 with the "
+            "shape; indices and values of a sparse vector; or an object with all of these.",
+            "anyOf": [
+                *_VECTOR["oneOf"],
+                _MATRIX,
+                _PACKED,
+                _SPARSE,
+                {
+                    "type": "object",
+                    "properties": {
+                        "dense": _VECTOR,
+                        "tokens": {"anyOf": [_MATRIX, _PACKED]},
+                        "sparse": _SPARSE,
+                    },
+                },
+            ],
+        }
+    ),
+]
+
+
 class Embedding(WireModel):
-    """The vector of one input."""
+    """What was made of one input."""
 
     object: Literal["embedding"]
     index: int
-    embedding: Vector
+    embedding: Output
 
 
 class Usage(WireModel):
@@ -92,6 +142,7 @@ class Model(WireModel):
     max_tokens: int
     modality: str
     status: Literal["ready", "loading", "unavailable"]
+    outputs: list[str]
     detail: str | None = None
 
 

@@ -26,6 +26,22 @@ class Params(WireModel):
     exact: bool = False
 
 
+class Rerank(WireModel):
+    """Recall more points than are asked for, and order them by a reranker.
+
+    field       a string attribute that it reads; the points' own texts without it
+    template    attributes in braces, instead of one: "{title}. {abstract}"
+    query       what the points are compared with; the query's own text without it
+    candidates  how many points are recalled, `offset + k` at least; 100 without it
+    """
+
+    model: str | None = None
+    field: str | None = None
+    template: str | None = None
+    query: str | None = None
+    candidates: int | None = Field(None, ge=1)
+
+
 class Query(WireModel):
     """The nearest points to exactly one of `text`, `vector` or the point `id`."""
 
@@ -44,6 +60,7 @@ class Query(WireModel):
     with_vectors: bool = False
     params: Params | None = None
     explain: bool = False
+    rerank: Rerank | None = None
     encoding_format: EncodingFormat = "float"
 
 
@@ -54,9 +71,14 @@ class QueryBatch(WireModel):
 
 
 class ScoredRecord(Record):
-    """A point that was found; a higher score is better in every metric."""
+    """A point that was found; a higher score is better in every metric.
+
+    rerank_score  orders the answer where a reranker was asked for; missing if there was nothing to
+                  read, and such points come last
+    """
 
     score: float
+    rerank_score: float | None = None
 
 
 class QueryAnswer(WireModel):

@@ -47,6 +47,7 @@ class Limits(WireModel):
     max_queries: int
     max_k: int
     max_inputs: int
+    max_documents: int
     max_text_chars: int
     max_filter_nodes: int
     max_attributes_bytes: int

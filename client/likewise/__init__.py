@@ -25,7 +25,7 @@ from ._errors import (
 )
 from ._filters import F, Filter
 from ._points import Point, points_from_columns
-from ._queries import Query
+from ._queries import Query, Rerank
 from ._results import (
     CollectionInfo,
     Embeddings,
@@ -37,9 +37,11 @@ from ._results import (
     LineError,
     Model,
     QueryResult,
+    Ranked,
     Readiness,
     Record,
     Records,
+    Reranking,
     SegmentInfo,
     SnapshotInfo,
     VectorInfo,
@@ -76,9 +78,12 @@ __all__ = [
     "Problem",
     "Query",
     "QueryResult",
+    "Ranked",
     "Readiness",
     "Record",
     "Records",
+    "Rerank",
+    "Reranking",
     "Retries",
     "SegmentInfo",
     "ServerError",

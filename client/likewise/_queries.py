@@ -11,6 +11,29 @@ from ._points import PointId
 from ._vectors import Vector, vector_to_base64
 
 
+@dataclass(frozen=True, slots=True)
+class Rerank:
+    """Recall more points than are wanted, and let a reranker order them.
+
+    model       None for the service's default one
+    field       a string attribute that is read; the points' own texts if neither this nor
+                `template` is given
+    template    several attributes, in braces: "{title}. {abstract}"
+    query       what the points are compared with, if not the query's own text
+    candidates  how many points are recalled; None lets the service choose
+
+    >>> Rerank("tiny-cross", field="title").field
+    'title'
+    """
+
+    model: str | None = None
+    _: KW_ONLY
+    field: str | None = None
+    template: str | None = None
+    query: str | None = None
+    candidates: int | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """What to search for and what to return; give exactly one of `text`, `vector` and `id`.
@@ -21,6 +44,7 @@ class Query:
     fields           attributes to return; None for all
     ef               search width of graphs; None lets the service choose
     exact            whether approximation is forbidden
+    rerank           who orders the hits by another model: a `Rerank`, or a dict with its keys
 
     >>> Query("a white whale", filter={"year": {"$lt": 1900}}, k=3).k
     3
@@ -41,7 +65,11 @@ class Query:
     ef: int | None = None
     exact: bool = False
     explain: bool = False
+    rerank: RerankLike | None = None
 
+
+RerankLike: TypeAlias = "Rerank | Mapping[str, Any]"
+"""A `Rerank`, or a dict with the same keys."""
 
 QueryLike: TypeAlias = "Query | Mapping[str, Any]"
 """A `Query`, or a dict with the same keys."""
@@ -67,9 +95,26 @@ def query_to_wire(query: QueryLike) -> dict[str, object]:
         "score_threshold": query.score_threshold,
         "params": params or None,
         "explain": query.explain or None,
+        "rerank": _rerank_to_wire(query.rerank),
         **projection_to_wire(query.fields, query.with_text, query.with_vectors),
     }
     return given(wire)
+
+
+def _rerank_to_wire(rerank: RerankLike | None) -> dict[str, object] | None:
+    if rerank is None:
+        return None
+    if isinstance(rerank, Mapping):
+        rerank = Rerank(**rerank)
+    return given(
+        {
+            "model": rerank.model,
+            "field": rerank.field,
+            "template": rerank.template,
+            "query": rerank.query,
+            "candidates": rerank.candidates,
+        }
+    )
 
 
 def projection_to_wire(

@@ -42,6 +42,7 @@ from ._results import (
     QueryResult,
     Readiness,
     Records,
+    Reranking,
     SnapshotInfo,
     collection_from_json,
     collections_from_json,
@@ -55,6 +56,7 @@ from ._results import (
     query_results_from_json,
     readiness_from_json,
     records_from_json,
+    reranking_from_json,
     snapshot_from_json,
     snapshots_from_json,
 )
@@ -187,6 +189,28 @@ def embed(
         "encoding_format": "base64",
     }
     return Call(_post("/v1/embeddings", body), _body(embeddings_from_json))
+
+
+def rerank(
+    query: str,
+    documents: Sequence[str | Mapping[str, object]],
+    *,
+    model: str | None,
+    top_n: int | None,
+    rank_fields: Sequence[str] | None,
+    max_tokens_per_doc: int | None,
+) -> Call[Reranking]:
+    if isinstance(documents, str):
+        raise TypeError("expected a list of documents; a string would be taken letter by letter")
+    body = {
+        "query": query,
+        "documents": list(documents),
+        "model": model,
+        "top_n": top_n,
+        "rank_fields": None if rank_fields is None else list(rank_fields),
+        "max_tokens_per_doc": max_tokens_per_doc,
+    }
+    return Call(_post("/v1/rerank", body), _body(reranking_from_json))
 
 
 # ── collections ──────────────────────────────────────────────────────────────────────────────

@@ -64,7 +64,8 @@ class Record:
 class Hit:
     """One result of a query. The score is higher for better in every metric.
 
-    expires_at   as in `Record`
+    expires_at     as in `Record`
+    rerank_score   by the reranker, where one was asked for and had something to read
     """
 
     id: PointId
@@ -73,6 +74,7 @@ class Hit:
     text: str | None = None
     vectors: dict[str, array[float]] | None = None
     expires_at: str | None = None
+    rerank_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ def hit_from_json(body: Json) -> Hit:
         body.get("text"),
         _vectors(body),
         body.get("expires_at"),
+        body.get("rerank_score"),
     )
 
 
@@ -293,13 +296,17 @@ def snapshots_from_json(body: Json) -> list[SnapshotInfo]:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """An encoder of the service; status is "ready", "loading" or "unavailable"."""
+    """An encoder of the service; status is "ready", "loading" or "unavailable".
+
+    outputs   what it makes: "dense", "tokens", "sparse", "score"
+    """
 
     id: str
     dimension: int
     max_tokens: int
     modality: str
     status: str
+    outputs: tuple[str, ...]
     detail: str | None = None
 
 
@@ -321,6 +328,30 @@ class Embeddings(_Listed["array[float]"]):
     def to_numpy(self) -> NDArray[np.float32]:
         """Return the vectors as float32 `[text, dim]`. Raises ImportError without numpy."""
         return to_numpy(self.vectors)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One document: its place in the list that was sent, and its score, higher for better."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reranking(_Listed[Ranked]):
+    """Documents in their new order, best first; iterate or index it as a list.
+
+    tokens   how many tokens the reranker read
+    """
+
+    ranked: tuple[Ranked, ...]
+    model: str
+    tokens: int
+
+    @property
+    def _items(self) -> tuple[Ranked, ...]:
+        return self.ranked
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +380,7 @@ class Limits:
     max_queries: int
     max_k: int
     max_inputs: int
+    max_documents: int
     max_text_chars: int
     max_filter_nodes: int
     max_attributes_bytes: int
@@ -402,7 +434,16 @@ def _model(body: Json) -> Model:
         max_tokens=body["max_tokens"],
         modality=body["modality"],
         status=body["status"],
+        outputs=tuple(body["outputs"]),
         detail=body.get("detail"),
+    )
+
+
+def reranking_from_json(body: Json) -> Reranking:
+    return Reranking(
+        ranked=tuple(Ranked(one["index"], one["relevance_score"]) for one in body["results"]),
+        model=body["model"],
+        tokens=body["usage"]["total_tokens"],
     )
 
 
@@ -429,6 +470,7 @@ def limits_from_json(body: Json) -> Limits:
         max_queries=body["max_queries"],
         max_k=body["max_k"],
         max_inputs=body["max_inputs"],
+        max_documents=body["max_documents"],
         max_text_chars=body["max_text_chars"],
         max_filter_nodes=body["max_filter_nodes"],
         max_attributes_bytes=body["max_attributes_bytes"],

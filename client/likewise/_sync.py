@@ -30,7 +30,7 @@ from ._http import (
 )
 from ._lines import LineSource, LineTarget, opened_target
 from ._points import PointId, PointLike
-from ._queries import Query, QueryLike
+from ._queries import Query, QueryLike, RerankLike
 from ._requests import (
     Call,
     IndexDefinition,
@@ -52,6 +52,7 @@ from ._results import (
     Readiness,
     Record,
     Records,
+    Reranking,
     SnapshotInfo,
 )
 from ._retry import Retries
@@ -157,6 +158,34 @@ class Client:
         return self._run(
             flows.embed(
                 self._session, texts, model=model, input_type=input_type, dimensions=dimensions
+            )
+        )
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str | Mapping[str, object]],
+        *,
+        model: str | None = None,
+        top_n: int | None = None,
+        rank_fields: Sequence[str] | None = None,
+        max_tokens_per_doc: int | None = None,
+    ) -> Reranking:
+        """Order documents by how well each answers a query: `client.rerank("a", ["b"])[0].index`.
+
+        documents           texts, or dicts with a "text" or with what `rank_fields` names
+        model               None for the service's default reranker
+        top_n               how many of the best come back; None for all
+        max_tokens_per_doc  cut documents, for cross-encoders
+        """
+        return self._call(
+            requests.rerank(
+                query,
+                documents,
+                model=model,
+                top_n=top_n,
+                rank_fields=rank_fields,
+                max_tokens_per_doc=max_tokens_per_doc,
             )
         )
 
@@ -560,6 +589,7 @@ class Collection:
         ef: int | None = None,
         exact: bool = False,
         explain: bool = False,
+        rerank: RerankLike | None = None,
     ) -> QueryResult:
         """Find the nearest points that pass a filter: `films.query("a shark", k=3)[0].id`.
 
@@ -583,6 +613,7 @@ class Collection:
                     ef=ef,
                     exact=exact,
                     explain=explain,
+                    rerank=rerank,
                 ),
             )
         )

@@ -7,12 +7,32 @@ from typing import Any
 
 import httpx
 
-from app.wire import cohere, collections, embeddings, points, queries, snapshots, status, tei
+from app.wire import (
+    cohere,
+    collections,
+    embeddings,
+    points,
+    queries,
+    reranking,
+    snapshots,
+    status,
+    tei,
+)
 from app.wire.base import WireModel
 
 MODELS: dict[str, type[WireModel]] = {
     name: model
-    for module in (cohere, collections, embeddings, points, queries, snapshots, status, tei)
+    for module in (
+        cohere,
+        collections,
+        embeddings,
+        points,
+        queries,
+        reranking,
+        snapshots,
+        status,
+        tei,
+    )
     for name, model in vars(module).items()
     if isinstance(model, type) and issubclass(model, WireModel)
 }

@@ -19,6 +19,7 @@ LIMITS = {
     "max_queries": 3,
     "max_k": 7,
     "max_inputs": 4,
+    "max_documents": 6,
     "max_text_chars": 50,
     "max_filter_nodes": 40,
     "max_attributes_bytes": 100,
@@ -78,6 +79,8 @@ def attempt(server: Listening, limit: str, size: int) -> Answer:
         return server.ask("POST", f"{C}/query", {**vector, "k": size - 3, "offset": 3})
     if limit == "max_inputs":
         return server.ask("POST", "/v1/embeddings", {"input": ["a"] * size})
+    if limit == "max_documents":
+        return server.ask("POST", "/v1/rerank", {"query": "a", "documents": ["b"] * size})
     if limit == "max_text_chars":
         return server.ask("POST", "/v1/embeddings", {"input": "ü" * size})
     if limit == "max_filter_nodes":
@@ -113,6 +116,7 @@ REFUSED = {
     "max_queries": (422, "limit-exceeded"),
     "max_k": (422, "limit-exceeded"),
     "max_inputs": (422, "limit-exceeded"),
+    "max_documents": (422, "limit-exceeded"),
     "max_line_bytes": (422, "limit-exceeded"),
     "max_text_chars": (422, "invalid-text"),
     "max_filter_nodes": (422, "invalid-filter"),

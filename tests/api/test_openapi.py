@@ -25,6 +25,8 @@ OPERATIONS = {
     "cohere_embed_v1": "POST /v1/embed",
     "cohere_embed_v2": "POST /v2/embed",
     "tei_embed": "POST /embed",
+    "rerank": "POST /v1/rerank",
+    "rerank_v2": "POST /v2/rerank",
     "list_collections": "GET /v1/collections",
     "create_collection": "PUT /v1/collections/{name}",
     "get_collection": "GET /v1/collections/{name}",

@@ -66,6 +66,13 @@ EVERY_QUERY_OPTION: dict[str, Any] = {
     "ef": 64,
     "exact": True,
     "explain": True,
+    "rerank": {
+        "model": "tiny-cross",
+        "field": "title",
+        "template": "{title}",
+        "query": "text",
+        "candidates": 50,
+    },
 }
 EVERY_QUERY = [
     Query("text", **EVERY_QUERY_OPTION),
@@ -102,6 +109,19 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
     "POST /v1/embeddings": (
         [requests.embed(["a", [1], {"text": "a"}], model="tiny", input_type="query", dimensions=2)],
         results.Embeddings,
+    ),
+    "POST /v1/rerank": (
+        [
+            requests.rerank(
+                "a",
+                ["b", {"text": "c"}],
+                model="tiny-cross",
+                top_n=1,
+                rank_fields=["text"],
+                max_tokens_per_doc=5,
+            )
+        ],
+        results.Reranking,
     ),
     "GET /v1/collections": ([requests.collections()], list[results.CollectionInfo]),
     "PUT /v1/collections/{name}": (
@@ -192,13 +212,16 @@ NOT_SPOKEN = {
     "POST /embed",  # for clients of text-embeddings-inference
     "GET /v1/models/{name}",  # for OpenAI's clients; `models()` has it all
     "GET /metrics",  # for scrapers, which speak for themselves
+    "POST /v2/rerank",  # the same as /v1/rerank
 }
 NOT_SENT = {
     "POST /v1/embeddings": {
         "user",  # OpenAI's, which the service ignores
-        "output",  # what is no dense vector has no type here yet
+        *("output", "return_multivector"),  # what is no dense vector has no type here yet
         *("embedding_type", "task", "normalized", "truncate", "late_chunking"),  # Jina's
-    }
+    },
+    # Who sends documents has them; and what changes nothing, Cohere's clients send.
+    "POST /v1/rerank": {"return_documents", "max_chunks_per_doc"},
 }
 
 

@@ -27,6 +27,7 @@ LIMITS = {
     "max_queries": 10,
     "max_k": 100,
     "max_inputs": 2,
+    "max_documents": 5,
     "max_text_chars": 1000,
     "max_filter_nodes": 100,
     "max_attributes_bytes": 1000,

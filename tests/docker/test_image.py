@@ -83,6 +83,7 @@ def test_nothing_is_sent_that_is_not_copied(
         ("models/all-MiniLM-L6-v2/model.int8.onnx", False),
         ("models/all-MiniLM-L6-v2/built.json", False),
         ("models/tiny/model.onnx", True),
+        ("models/tiny-cross/model.onnx", True),
         ("app/storage/schema.sql", True),
         ("app/kernels/__pycache__/graph.search_graph-128.py312.nbi", False),
         ("client/pyproject.toml", False),

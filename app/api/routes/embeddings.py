@@ -40,7 +40,7 @@ async def create_embeddings(request: Request) -> Response:
             body.model,
             body.dimensions,
             body.input_type or _kind_of(body.task),
-            body.output or "dense",
+            body.output or ("tokens" if body.return_multivector else "dense"),
             cut="never" if body.truncate is False else "end",
             normalise=body.normalized is True,
         )

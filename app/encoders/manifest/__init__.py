@@ -3,7 +3,15 @@
 from app.encoders.manifest.files import HubSource, ModelFile, PackageSource
 from app.encoders.manifest.graph import Batch, BuiltGraph, Graph, HeadName, ReadyGraph, Variant
 from app.encoders.manifest.manifest import FILE_NAME, FORMAT, Manifest, read_manifest
-from app.encoders.manifest.text import Output, Pool, TextInput, TextSpec
+from app.encoders.manifest.pair import PairSpec
+from app.encoders.manifest.text import (
+    Output,
+    Pool,
+    SparseOutput,
+    TextInput,
+    TextSpec,
+    TokenOutput,
+)
 
 __all__ = [
     "FILE_NAME",
@@ -17,10 +25,13 @@ __all__ = [
     "ModelFile",
     "Output",
     "PackageSource",
+    "PairSpec",
     "Pool",
     "ReadyGraph",
+    "SparseOutput",
     "TextInput",
     "TextSpec",
+    "TokenOutput",
     "Variant",
     "read_manifest",
 ]

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.encoders.base import OutputKind
 from app.encoders.manifest.files import (
     HubSource,
     ModelFile,
@@ -24,7 +25,8 @@ from app.encoders.manifest.files import (
     read_file,
     read_source,
 )
-from app.encoders.manifest.graph import BuiltGraph, Graph, read_graph
+from app.encoders.manifest.graph import BuiltGraph, Graph, HeadName, read_graph
+from app.encoders.manifest.pair import PairSpec, read_pair
 from app.encoders.manifest.table import Table
 from app.encoders.manifest.text import TextSpec, read_text
 from app.errors import IncompatibleFormat, StoredDataError
@@ -37,13 +39,21 @@ else:
 FILE_NAME = "encoder.toml"
 FORMAT = 1
 
-Spec = TextSpec
+Spec = TextSpec | PairSpec
 """What only one kind of encoder has. Every spec has `max_input` and `paths`."""
 
-KINDS: dict[str, Callable[[Table], Spec]] = {"text": read_text}
+KINDS: dict[str, Callable[[Table], Spec]] = {"text": read_text, "pair": read_pair}
 """Who reads the tables of each kind of encoder."""
 
 MODALITIES = ("text",)
+
+HEADS: dict[tuple[OutputKind, ...], HeadName] = {
+    ("dense",): "vectors",
+    ("tokens",): "token_vectors",
+    ("sparse",): "word_weights",
+    ("score",): "logits",
+}
+"""The head of a built graph by what the manifest promises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,11 @@ class Manifest:
     spec: Spec
     files: tuple[ModelFile, ...]
     sources: tuple[HubSource | PackageSource, ...]
+
+    @property
+    def outputs(self) -> tuple[OutputKind, ...]:
+        """What it makes of an input; the first is what it is asked for by default."""
+        return self.spec.outputs if isinstance(self.spec, TextSpec | PairSpec) else ("dense",)
 
     def file(self, path: str) -> ModelFile:
         """The entry of a file that the manifest is known to list."""
@@ -124,11 +139,21 @@ def _agree(top: Table, manifest: Manifest, folder: Path) -> None:
     paths = dict(spec.paths)
     if isinstance(graph, BuiltGraph):
         paths |= graph.paths
-        if graph.head == "vectors" and isinstance(spec, TextSpec) and spec.output.pool == "graph":
+        if graph.head != HEADS.get(manifest.outputs):
+            made, known = " and ".join(manifest.outputs), HEADS.get(manifest.outputs)
+            expected = f'"{known}", which makes {made}' if known else f"no head makes {made}"
+            top.fail("graph.head", expected, repr(graph.head))
+        if isinstance(spec, TextSpec) and spec.tokens is not None and spec.tokens.projection:
+            top.fail("tokens.projection", "[graph]'s, which the built graph will do", "it here")
+        if isinstance(spec, TextSpec) and spec.sparse and spec.sparse.form != "weights":
+            top.fail(
+                "sparse.form", '"weights", which the built graph makes', repr(spec.sparse.form)
+            )
+        if isinstance(spec, TextSpec) and spec.output and spec.output.pool == "graph":
             top.fail("output.pool", '"mean" or "cls", which the built graph will do', '"graph"')
     elif graph is not None:
         paths["graph.file"] = graph.file
-    elif isinstance(spec, TextSpec):
+    elif isinstance(spec, TextSpec | PairSpec):
         top.fail("graph", "a table", "nothing")
     for key, path in paths.items():
         if path not in listed:

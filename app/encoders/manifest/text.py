@@ -1,10 +1,11 @@
-"""What makes an encoder of texts: [text] and [output]."""
+"""What makes an encoder of texts: [text]; what it makes of them: [output], [tokens], [sparse]."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from app.encoders.base import OutputKind
 from app.encoders.manifest.table import Table
 
 Pool = Literal["mean", "cls"]
@@ -29,11 +30,81 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenOutput:
+    """A vector for each token, for late interaction.
+
+    output            name of the graph's output [text, token, number]; "" takes the graph's own
+    dimension         numbers of a vector
+    projection        safetensors file with a matrix [dimension, number] that makes a token's vector
+                      of the graph's numbers; "" where the graph's are the vector
+    tensor            the matrix's name in it
+    skip_special      leave out the vectors of special tokens
+    skip_punctuation  leave out those of punctuation, in documents
+    query_marker      piece of the vocabulary that is put behind a query's first token; "" is none
+    document_marker   likewise
+    query_tokens      the length to which queries are filled with [MASK] and cut; 0 does neither
+    attend_to_mask    whether the others look at those
+    """
+
+    output: str
+    dimension: int
+    normalise: bool
+    projection: str
+    tensor: str
+    skip_special: bool
+    skip_punctuation: bool
+    query_marker: str
+    document_marker: str
+    query_tokens: int
+    attend_to_mask: bool
+
+    @property
+    def sided(self) -> bool:
+        """Whether a query's tokens are others than those of the same text as a document."""
+        return bool(self.query_marker or self.document_marker or self.query_tokens)
+
+
+SparseForm = Literal["logits", "weights", "token_weights"]
+
+
+@dataclass(frozen=True, slots=True)
+class SparseOutput:
+    """Weights of the vocabulary.
+
+    output      name of the graph's output; "" takes the graph's own
+    form        what that is: "logits" [text, token, word] of a masked language model; "weights"
+                [text, word] that are ready; "token_weights" [text, token, 1] of the text's own
+                tokens
+    most        only so many of the largest weights are kept; 0 keeps all
+    min_weight  smaller ones are left out
+    """
+
+    output: str
+    form: SparseForm
+    most: int
+    min_weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class TextSpec:
-    """An encoder of texts: text → tokens → graph → output."""
+    """An encoder of texts: text → tokens → graph → output. One output at least is not None."""
 
     text: TextInput
-    output: Output
+    output: Output | None
+    tokens: TokenOutput | None = None
+    sparse: SparseOutput | None = None
+
+    @property
+    def outputs(self) -> tuple[OutputKind, ...]:
+        """What it makes of a text; the first is what it is asked for by default."""
+        made: list[OutputKind] = []
+        if self.output is not None:
+            made.append("dense")
+        if self.tokens is not None:
+            made.append("tokens")
+        if self.sparse is not None:
+            made.append("sparse")
+        return tuple(made)
 
     @property
     def max_input(self) -> int:
@@ -43,12 +114,30 @@ class TextSpec:
     @property
     def paths(self) -> dict[str, str]:
         """The files it reads, by the key that names them."""
-        return {"text.tokenizer": self.text.tokenizer}
+        paths = {"text.tokenizer": self.text.tokenizer}
+        if self.tokens is not None and self.tokens.projection:
+            paths["tokens.projection"] = self.tokens.projection
+        return paths
 
 
 def read_text(top: Table) -> TextSpec:
     """Read the tables of an encoder of texts."""
-    return TextSpec(read_input(top.table("text")), read_output(top.table("output")))
+    tokens = read_tokens(top.table("tokens")) if "tokens" in top else None
+    sparse = read_sparse(top.table("sparse")) if "sparse" in top else None
+    needed = tokens is None and sparse is None
+    spec = TextSpec(
+        read_input(top.table("text")),
+        read_output(top.table("output")) if needed or "output" in top else None,
+        tokens,
+        sparse,
+    )
+    if tokens is not None and tokens.sided and len(spec.outputs) > 1:
+        top.fail(
+            "tokens",
+            "neither markers nor query_tokens beside another output, which they would change",
+            "them",
+        )
+    return spec
 
 
 def read_input(table: Table) -> TextInput:
@@ -69,3 +158,36 @@ def read_output(table: Table) -> Output:
     output = Output(pool=pool, normalise=table.take("normalise", bool))
     table.end()
     return output
+
+
+def read_tokens(table: Table) -> TokenOutput:
+    """Read [tokens]."""
+    tokens = TokenOutput(
+        output=table.take("output", str, ""),
+        dimension=table.positive("dimension"),
+        normalise=table.take("normalise", bool),
+        projection=table.take("projection", str, ""),
+        tensor=table.take("tensor", str, "linear.weight"),
+        skip_special=table.take("skip_special", bool, False),
+        skip_punctuation=table.take("skip_punctuation", bool, False),
+        query_marker=table.take("query_marker", str, ""),
+        document_marker=table.take("document_marker", str, ""),
+        query_tokens=table.positive("query_tokens") if "query_tokens" in table else 0,
+        attend_to_mask=table.take("attend_to_mask", bool, False),
+    )
+    table.end()
+    return tokens
+
+
+def read_sparse(table: Table) -> SparseOutput:
+    """Read [sparse]."""
+    sparse = SparseOutput(
+        output=table.take("output", str, ""),
+        form=table.choose("form", get_args(SparseForm)),
+        most=table.positive("most") if "most" in table else 0,
+        min_weight=table.take("min_weight", float, 0.0),
+    )
+    if sparse.min_weight < 0:
+        table.fail("min_weight", "a weight of 0.0 or more", str(sparse.min_weight))
+    table.end()
+    return sparse

@@ -1,0 +1,256 @@
+"""The text encoder whose manifest promises other outputs than one vector, or several of them.
+
+Three outputs of one graph: a vector of the text, a vector of each of its tokens (late interaction,
+Khattab & Zaharia 2020, arXiv 2004.12832), and weights of the vocabulary (`app.encoders.sparse`).
+Asked for all of them, the graph runs once.
+
+What ColBERT does to texts is in the manifest's [tokens], step by step: a marker behind the first
+token says query or document; a query is filled with [MASK] to a fixed length, and the vectors of
+those are used as the words that the query might have had; a document loses its punctuation. So
+such a model must know which side a text is on when it is tokenised, and its inputs are `Sided`.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.encoders.alone import Runner
+from app.encoders.base import OutputKind, Prepared, Several, Sparse, TextKind
+from app.encoders.inputs import Input, Sided, check_unicode
+from app.encoders.manifest import Manifest, ReadyGraph, TextSpec, TokenOutput
+from app.encoders.onnx import OnnxSession, padded
+from app.encoders.pooling import normalise, pool_cls, pool_mean
+from app.encoders.safetensors import read_safetensors
+from app.encoders.sparse import pruned, sparse_from_words, words_from_logits, words_from_tokens
+from app.encoders.tokenizer import Tokenizer
+from app.errors import InvalidText, LikewiseError
+from app.types import F32
+
+CHARS_PER_TOKEN = 4  # as in `app.encoders.text`
+MOST_NUMBERS = 1 << 24
+"""Of one output of the graph: 64 MB. Word logits have a number for each token and word."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A tokenised text: `attended` says which tokens the others look at, `shown` which vectors are
+    an answer."""
+
+    ids: list[int]
+    attended: list[int]
+    shown: NDArray[np.bool_]
+
+
+class SeveralEncoder:
+    """A loaded model. Thread-safe.
+
+    threads  how many cores one batch may use
+
+    Raises ValueError if the tokenizer lacks a marker or [MASK], or the projection has another shape
+    than the manifest promises.
+    """
+
+    def __init__(self, manifest: Manifest, folder: Path, graph: Path, *, threads: int) -> None:
+        assert isinstance(manifest.spec, TextSpec)
+        self.name = manifest.name
+        self.dimension = manifest.dimension
+        self.outputs = manifest.outputs
+        self._spec = spec = manifest.spec
+        self._tokenizer = Tokenizer(folder / spec.text.tokenizer, spec.text.max_tokens)
+        self._special = frozenset(self._tokenizer.special)
+        pieces = self._tokenizer.pieces()
+        marks = [mark for mark in string.punctuation if mark in pieces]
+        self._punctuation = frozenset(pieces[mark] for mark in marks)
+        self._sided = spec.tokens is not None and spec.tokens.sided
+        self._mask = -1
+        self._markers: dict[str, list[int]] = {"query": [], "document": []}
+        self._projection: F32 | None = None
+        if spec.tokens is not None:
+            self._prepare_tokens(spec.tokens, folder)
+        self._runner = Runner(manifest, threads=threads)
+        output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
+        self._session = OnnxSession(graph, threads=self._runner.graph_threads, output=output)
+
+    def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
+        """Put the model's prompt for this kind before each text, and say which side it is on."""
+        text = self._spec.text
+        prompt = text.query_prompt if kind == "query" else text.document_prompt
+        addressed: list[Input] = []
+        for place, given in enumerate(inputs):
+            if isinstance(given, tuple):
+                addressed.append(Sided(given, kind))
+                continue
+            if not isinstance(given, str):
+                raise InvalidText(f"{self.name} reads texts only", pointer=f"/{place}")
+            check_unicode(given, f"/{place}")
+            addressed.append(Sided(prompt + given, kind))
+        return addressed
+
+    def estimate(self, given: Input) -> int:
+        """Tokens of a text, guessed from its length."""
+        assert isinstance(given, Sided)
+        tokens = len(given.text) if isinstance(given.text, tuple) else _guessed(given.text)
+        return min(tokens, self._tokenizer.max_tokens)
+
+    def prepare(self, inputs: Sequence[Input]) -> list[Prepared | LikewiseError]:
+        """Tokenise texts, and check the ids of those that are tokens already."""
+        sided = [given for given in inputs if isinstance(given, Sided)]
+        texts = [given.text for given in sided if isinstance(given.text, str)]
+        tokenised = iter(self._tokenizer.ids(texts))
+        prepared: list[Prepared | LikewiseError] = []
+        for given in sided:
+            try:
+                ids = (
+                    self._tokenizer.accepted(given.text)
+                    if isinstance(given.text, tuple)
+                    else next(tokenised)
+                )
+            except InvalidText as error:
+                prepared.append(error)
+            else:
+                text = self._text(ids, given.side)
+                prepared.append(Prepared(text, len(text.ids), len(text.ids)))
+        return prepared
+
+    def run(self, batch: Sequence[Prepared], output: OutputKind) -> F32 | list[Any]:
+        """Outputs of one batch, in its order.
+
+        Raises ValueError if an output of the graph has another shape than the manifest promises, or
+        is not finite.
+        """
+        asked = self.outputs if output == "all" else (output,)
+        if not set(asked) <= set(self.outputs):
+            raise ValueError(f"the manifest promises {', '.join(self.outputs)}, not {output!r}")
+        texts: list[_Text] = [one.value for one in batch]
+        made: list[Several] = []
+        most = self._most_texts(texts, asked)
+        for start in range(0, len(texts), most):
+            made += self._runner.run(
+                lambda part: self._several(part, asked), texts[start : start + most]
+            )
+        if output == "dense":
+            return np.stack([one.dense for one in made if one.dense is not None])
+        return made if output == "all" else [getattr(one, output) for one in made]
+
+    def close(self) -> None:
+        """End the threads. Nothing may be running."""
+        self._runner.close()
+
+    # ── tokens ───────────────────────────────────────────────────────────────────────────────
+
+    def _prepare_tokens(self, tokens: TokenOutput, folder: Path) -> None:
+        for side, marker in (("query", tokens.query_marker), ("document", tokens.document_marker)):
+            if marker:
+                self._markers[side] = [self._tokenizer.id_of(marker)]
+        if tokens.query_tokens:
+            self._mask = self._tokenizer.id_of("[MASK]")
+        if tokens.projection:
+            matrix = read_safetensors(folder / tokens.projection)[tokens.tensor]
+            if matrix.ndim != 2 or matrix.shape[0] != tokens.dimension:
+                raise ValueError(
+                    f"expected a projection to {tokens.dimension} numbers, got {matrix.shape}"
+                )
+            self._projection = np.ascontiguousarray(matrix.T, np.float32)
+
+    def _text(self, ids: list[int], side: TextKind) -> _Text:
+        tokens = self._spec.tokens
+        marker = self._markers[side]
+        if marker:
+            # The marker takes the place of the last word where the text is as long as may be.
+            if len(ids) == self._spec.text.max_tokens:
+                ids = [*ids[:-2], ids[-1]]
+            ids = [ids[0], *marker, *ids[1:]]
+        attended = [1] * len(ids)
+        if tokens is not None and tokens.query_tokens and side == "query":
+            if len(ids) > tokens.query_tokens:
+                ids = [*ids[: tokens.query_tokens - 1], ids[-1]]
+            missing = tokens.query_tokens - len(ids)
+            attended = [1] * len(ids) + [int(tokens.attend_to_mask)] * missing
+            ids = ids + [self._mask] * missing
+        hidden: set[int] = set()
+        if tokens is not None and tokens.skip_special:
+            hidden |= self._special - {self._mask, *marker}
+        if tokens is not None and tokens.skip_punctuation and side == "document":
+            hidden |= self._punctuation
+        return _Text(ids, attended, np.array([one not in hidden for one in ids]))
+
+    # ── outputs ──────────────────────────────────────────────────────────────────────────────
+
+    def _most_texts(self, texts: Sequence[_Text], asked: Sequence[OutputKind]) -> int:
+        """How many texts the graph is run on at once, so that its output stays within memory."""
+        sparse = self._spec.sparse
+        if "sparse" not in asked or sparse is None or sparse.form != "logits":
+            return len(texts)
+        longest = max(len(text.ids) for text in texts)
+        return max(1, MOST_NUMBERS // (longest * self._tokenizer.vocabulary))
+
+    def _several(self, texts: Sequence[_Text], asked: Sequence[OutputKind]) -> list[Several]:
+        spec = self._spec
+        ids, _ = padded([text.ids for text in texts])
+        mask, _ = padded([text.attended for text in texts])
+        names = {"dense": ""}
+        if spec.tokens is not None:
+            names["tokens"] = spec.tokens.output
+        if spec.sparse is not None:
+            names["sparse"] = spec.sparse.output
+        wanted = [names[one] for one in asked]
+        raw = dict(zip(asked, self._session.feed(ids, mask, outputs=wanted), strict=True))
+        for out in raw.values():
+            if len(out) != len(texts) or not np.isfinite(out).all():
+                raise ValueError("the graph left out a text, or returned numbers not finite")
+        dense = self._dense(raw["dense"], mask) if "dense" in raw else None
+        return [
+            Several(
+                None if dense is None else dense[place],
+                self._tokens(raw["tokens"][place], text) if "tokens" in raw else None,
+                self._sparse(raw["sparse"][place], text) if "sparse" in raw else None,
+            )
+            for place, text in enumerate(texts)
+        ]
+
+    def _dense(self, out: F32, mask: NDArray[np.int64]) -> F32:
+        output = self._spec.output
+        assert output is not None
+        if output.pool != "graph":
+            if out.ndim != 3:
+                raise ValueError(f"expected token vectors to pool, got {out.shape}")
+            out = pool_mean(out, mask) if output.pool == "mean" else pool_cls(out)
+        if out.shape[1:] != (self.dimension,):
+            raise ValueError(f"expected vectors of {self.dimension} numbers, got {out.shape}")
+        return normalise(out) if output.normalise else out
+
+    def _tokens(self, out: F32, text: _Text) -> F32:
+        """Vectors [shown token, dimension] of the graph's output [token, number] of one text."""
+        tokens = self._spec.tokens
+        assert tokens is not None
+        shown = out[: len(text.ids)][text.shown]
+        if self._projection is not None:
+            shown = shown @ self._projection
+        if shown.ndim != 2 or shown.shape[1] != tokens.dimension:
+            raise ValueError(f"expected {tokens.dimension} numbers a token, got {shown.shape}")
+        return normalise(shown) if tokens.normalise else shown
+
+    def _sparse(self, out: F32, text: _Text) -> Sparse:
+        """Weights of the graph's output of one text, [word] or [token, word] or [token, 1]."""
+        sparse = self._spec.sparse
+        assert sparse is not None
+        if sparse.form == "weights":
+            made = sparse_from_words(out)
+        elif sparse.form == "logits":
+            made = sparse_from_words(words_from_logits(out[: len(text.ids)]))
+        else:
+            own = np.array([one not in self._special for one in text.ids])
+            words = np.array(text.ids, np.int64)[own]
+            made = words_from_tokens(out[: len(text.ids)].reshape(-1)[own], words)
+        return pruned(made, most=sparse.most, min_weight=sparse.min_weight)
+
+
+def _guessed(text: str) -> int:
+    return 1 + len(text) // CHARS_PER_TOKEN
