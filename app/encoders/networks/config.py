@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from app.encoders.networks.families import Architecture, FamilyName, Sizes
+from app.encoders.networks.families import Architecture, Sizes
+from app.encoders.networks.names import FamilyName
 from app.encoders.networks.network import Activation
 from app.errors import StoredDataError
 

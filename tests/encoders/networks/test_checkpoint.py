@@ -16,7 +16,7 @@ from app.encoders.build import float_graph, graph_path, is_built
 from app.encoders.direct import encode
 from app.encoders.manifest import Manifest, Variant, read_manifest
 from app.encoders.networks.checkpoint import read_checkpoint, read_module
-from app.encoders.networks.families import FamilyName
+from app.encoders.networks.names import FamilyName
 from app.encoders.networks.network import Dense, Norm
 from app.encoders.networks.transformer import hidden_name
 from app.encoders.obtain import missing_files, obtain, with_variant
