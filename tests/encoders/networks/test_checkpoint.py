@@ -173,7 +173,10 @@ def model(
         wide=24,
         layers=2,
         positions=TOKENS + 2 * (family in STARTS_BEHIND_PADDING),
+        labels=1,
+        predicts=True,
     )
+    tensors["linear.weight"] = np.linspace(-1, 1, 80, dtype=np.float32).reshape(5, 16)
     files = {
         "tokenizer.json": (TINY / "tokenizer.json").read_bytes(),
         "config.json": json.dumps(config_of(family)).encode(),
@@ -248,6 +251,27 @@ def test_parts_and_modules_are_read_through_the_manifest(tmp_path: Path) -> None
     square = np.linspace(-1, 1, 32).reshape(2, 16)
     pooled = [np.tanh(square @ pool("mean", twin.hidden(ids)[-1])) for ids in tokens]
     np.testing.assert_allclose(encoded, unit(np.stack(pooled)), atol=1e-5)
+
+
+@pytest.mark.parametrize("family", get_args(FamilyName))
+def test_every_head_is_built_through_the_manifest(tmp_path: Path, family: FamilyName) -> None:
+    tokens = texts(9)
+    for head in ("logits", "word_weights", "token_vectors"):
+        graph = f'head = "{head}"'
+        graph += '\nprojection = "linear"' if head == "token_vectors" else ""
+        folder = tmp_path / head
+        manifest, twin = model(folder, family, graph=graph)
+        built = float_graph(manifest, folder)
+        assert [output.name for output in built.graph.output] == [head]
+        (out,) = Session(built).run(tokens)
+        for row, ids in enumerate(tokens):
+            got, expected = out[row], twin.logits(ids)
+            if head == "word_weights":
+                expected = twin.word_weights(ids)
+            elif head == "token_vectors":
+                got = got[: len(ids)]
+                expected = unit(twin.hidden(ids)[-1] @ twin["linear.weight"].T)
+            np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
 def test_weights_may_be_deleted_once_the_graph_is_built_and_other_ones_build_anew(
