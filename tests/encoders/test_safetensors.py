@@ -30,6 +30,20 @@ def test_what_was_written_is_read(
         np.testing.assert_array_equal(read[name], tensor)
 
 
+@given(values=ARRAYS)
+def test_bfloat16_is_read_as_float32_of_the_same_numbers(
+    tmp_path_factory: pytest.TempPathFactory, values: np.ndarray
+) -> None:
+    upper = (values.view(np.uint32) >> 16).astype("<u2")
+    entry = {"dtype": "BF16", "shape": values.shape, "data_offsets": [0, upper.nbytes]}
+    path = tmp_path_factory.mktemp("tensors") / "m.safetensors"
+    path.write_bytes(header(entry) + upper.tobytes())
+    (read,) = read_safetensors(path).values()
+    assert read.dtype == np.float32
+    # The lower half of a float32 is what bfloat16 leaves out.
+    np.testing.assert_array_equal(read.view(np.uint32), values.view(np.uint32) & 0xFFFF0000)
+
+
 def header(entry: object) -> bytes:
     encoded = json.dumps({"t": entry}).encode()
     return len(encoded).to_bytes(8, "little") + encoded

@@ -7,7 +7,8 @@ from typing import Any, Literal, get_args
 
 from app.encoders.manifest.table import Table
 from app.encoders.networks.checkpoint import MODULE_CONFIG, MODULE_WEIGHTS
-from app.encoders.networks.families import Architecture, FamilyName
+from app.encoders.networks.families import Architecture
+from app.encoders.networks.names import FamilyName
 from app.encoders.networks.network import Activation
 
 Variant = Literal["fp32", "fp16", "int8"]

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from app.encoders.networks.families import Architecture, FamilyName, Sizes
+from app.encoders.networks.families import Architecture, Sizes
+from app.encoders.networks.names import FamilyName
 from app.encoders.networks.network import Activation
 from app.errors import StoredDataError
 
@@ -34,6 +35,8 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
 }
+
+FIRST_EPSILON = 1e-12  # of norms, as BERT had it: what is meant where nothing is said
 
 ONLY: dict[str, tuple[Any, ...]] = {
     "position_embedding_type": ("absolute",),
@@ -95,7 +98,8 @@ class _Config:
         return Architecture(
             family=family,
             heads=self._whole(keys["heads"]),
-            layer_norm_eps=self._epsilon(),
+            # DistilBERT's is no setting.
+            layer_norm_eps=FIRST_EPSILON if family == "distilbert" else self._epsilon(),
             activation=ACTIVATIONS[self._one_of(keys["activation"], tuple(ACTIVATIONS), "gelu")],
             padding_id=self._padding_id(),
             sizes=Sizes(
@@ -121,7 +125,7 @@ class _Config:
         return value
 
     def _epsilon(self) -> float:
-        value = self._config.get("layer_norm_eps", 1e-12)  # as all families began
+        value = self._config.get("layer_norm_eps", FIRST_EPSILON)
         if not isinstance(value, float) or not 0 < value < 1:
             self._fail("layer_norm_eps", "a number between 0 and 1", value)
         return value

@@ -15,12 +15,12 @@ from onnx import TensorProto, helper
 
 from app.encoders.networks.families import (
     Architecture,
-    FamilyName,
     open_tensors,
     read_classifier,
     read_network,
     read_predictor,
 )
+from app.encoders.networks.names import FamilyName
 from app.encoders.networks.network import Activation, Classifier, Network, WordPredictor
 from tests.encoders.reference import STARTS_BEHIND_PADDING, Twin, random_tensors
 

@@ -16,7 +16,7 @@ from app.encoders.build import float_graph, graph_path, is_built
 from app.encoders.direct import encode
 from app.encoders.manifest import Manifest, Variant, read_manifest
 from app.encoders.networks.checkpoint import read_checkpoint, read_module
-from app.encoders.networks.families import FamilyName
+from app.encoders.networks.names import FamilyName
 from app.encoders.networks.network import Dense, Norm
 from app.encoders.networks.transformer import hidden_name
 from app.encoders.obtain import missing_files, obtain, with_variant
@@ -173,7 +173,10 @@ def model(
         wide=24,
         layers=2,
         positions=TOKENS + 2 * (family in STARTS_BEHIND_PADDING),
+        labels=1,
+        predicts=True,
     )
+    tensors["linear.weight"] = np.linspace(-1, 1, 80, dtype=np.float32).reshape(5, 16)
     files = {
         "tokenizer.json": (TINY / "tokenizer.json").read_bytes(),
         "config.json": json.dumps(config_of(family)).encode(),
@@ -250,6 +253,27 @@ def test_parts_and_modules_are_read_through_the_manifest(tmp_path: Path) -> None
     np.testing.assert_allclose(encoded, unit(np.stack(pooled)), atol=1e-5)
 
 
+@pytest.mark.parametrize("family", get_args(FamilyName))
+def test_every_head_is_built_through_the_manifest(tmp_path: Path, family: FamilyName) -> None:
+    tokens = texts(9)
+    for head in ("logits", "word_weights", "token_vectors"):
+        graph = f'head = "{head}"'
+        graph += '\nprojection = "linear"' if head == "token_vectors" else ""
+        folder = tmp_path / head
+        manifest, twin = model(folder, family, graph=graph)
+        built = float_graph(manifest, folder)
+        assert [output.name for output in built.graph.output] == [head]
+        (out,) = Session(built).run(tokens)
+        for row, ids in enumerate(tokens):
+            got, expected = out[row], twin.logits(ids)
+            if head == "word_weights":
+                expected = twin.word_weights(ids)
+            elif head == "token_vectors":
+                got = got[: len(ids)]
+                expected = unit(twin.hidden(ids)[-1] @ twin["linear.weight"].T)
+            np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
 def test_weights_may_be_deleted_once_the_graph_is_built_and_other_ones_build_anew(
     tmp_path: Path,
 ) -> None:
@@ -316,7 +340,7 @@ def test_every_layer_of_the_default_encoder_agrees_with_the_reference_on_its_own
     for row, ids in enumerate(tokens):
         expected = twin.hidden(ids)
         for state, wanted in zip(states, expected, strict=True):
-            # float32 against float64; the largest difference seen is 8e-6
+            # float32 against float64; the largest difference seen is 1.2e-5
             np.testing.assert_allclose(state[row, : len(ids)], wanted, atol=5e-5)
         assert unit(np.float64(out[row])) @ unit(pool("mean", expected[-1])) > 1 - 1e-8
 

@@ -59,6 +59,7 @@ def test_distilbert_has_keys_and_an_epsilon_of_its_own(tmp_path: Path) -> None:
         "n_layers": 3,
         "hidden_dim": 80,
         "activation": "relu",
+        "layer_norm_eps": 1e-5,  # of other families; DistilBERT's is fixed
         "max_position_embeddings": 302,
         "vocab_size": 120,
         "pad_token_id": 0,

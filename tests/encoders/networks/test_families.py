@@ -8,14 +8,9 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from app.encoders.networks.families import (
-    FAMILIES,
-    FamilyName,
-    Sizes,
-    open_tensors,
-    read_network,
-)
+from app.encoders.networks.families import Sizes, open_tensors, read_network
 from app.encoders.networks.heads import Logits, Pooled, WordWeights, build_network
+from app.encoders.networks.names import FAMILIES, FamilyName
 from app.errors import CorruptFile
 from tests.encoders.networks.checkpoints import WORDS, Checkpoint, checkpoint
 

@@ -11,7 +11,6 @@ import pytest
 from app.encoders.calibration import random_rows
 from app.encoders.networks import graph as graphs
 from app.encoders.networks import heads
-from app.encoders.networks.families import FamilyName
 from app.encoders.networks.heads import (
     Logits,
     Pool,
@@ -21,6 +20,7 @@ from app.encoders.networks.heads import (
     build_network,
     check_steps,
 )
+from app.encoders.networks.names import FamilyName
 from app.encoders.networks.network import Activation, Dense, Linear, Norm
 from app.encoders.quantise import quantise
 from app.errors import CorruptFile, StoredDataError

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.encoders.networks.families import FamilyName, buckets
+from app.encoders.networks.families import buckets
 from app.encoders.networks.heads import Pooled, TokenVectors, build_network
+from app.encoders.networks.names import FamilyName
 from app.encoders.networks.network import Activation
 from app.encoders.networks.transformer import hidden_name
 from tests.encoders.networks.checkpoints import (
