@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from app.encoders.base import Encoder, Prepared
+from app.encoders.base import Encoder, Prepared, TextKind
 from app.encoders.build import graph_path
 from app.encoders.direct import encode
 from app.encoders.manifest import Manifest, read_manifest
@@ -41,7 +41,8 @@ from app.encoders.obtain import obtain, with_variant
 from app.encoders.onnx import OnnxSession
 from app.encoders.opening import open_encoder
 from app.encoders.packing import pack
-from bench.embedding.texts import long_texts, sentence_pairs, short_texts, spearman
+from app.evaluation.devset import Pairs, read_devset
+from bench.embedding.texts import long_texts, short_texts
 
 F32 = NDArray[np.float32]
 
@@ -61,7 +62,8 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     chosen = parser.parse_args()
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser tells it about every node
-    pairs = sentence_pairs(chosen.folder)
+    pairs = read_devset(chosen.folder / "stsb" / "stsb-en-test.jsonl")
+    assert isinstance(pairs, Pairs)
     texts = {"short": short_texts(chosen.folder, SHORT), "long": long_texts(chosen.folder, LONG)}
     exact: dict[str, F32] = {}
     print("| variant | Spearman | cosine to fp32, short: least, mean | long | in company |", end="")
@@ -74,8 +76,7 @@ def main() -> None:
             encoder = open_encoder(manifest, folder, threads=threads)
             loop = OnnxSession(graph_path(manifest, folder), threads=threads)
             cells = [variant]
-            first, second = (vectors(encoder, side) for side in (pairs.first, pairs.second))
-            cells.append(f"{spearman((first * second).sum(axis=1), pairs.scores):.4f}")
+            cells.append(f"{pairs.score(partial(vectors, encoder)):.4f}")
             for kind, given in texts.items():
                 made = vectors(encoder, given)
                 cosines = (made * exact.setdefault(kind, made)).sum(axis=1)
@@ -132,9 +133,9 @@ def tokens(encoder: Encoder, texts: Sequence[str]) -> list[Prepared]:
     return [one for one in ready if isinstance(one, Prepared)]
 
 
-def vectors(encoder: Encoder, texts: Sequence[str]) -> F32:
+def vectors(encoder: Encoder, texts: Sequence[str], kind: TextKind = "document") -> F32:
     """Encode texts as the service would."""
-    return encode(encoder, texts, "document", batch_tokens=BATCH_TOKENS).vectors
+    return encode(encoder, texts, kind, batch_tokens=BATCH_TOKENS).vectors
 
 
 def company(encoder: Encoder, texts: Sequence[str]) -> float:
