@@ -3,13 +3,15 @@
 from app.encoders.manifest.files import HubSource, ModelFile, PackageSource
 from app.encoders.manifest.graph import Batch, BuiltGraph, Graph, HeadName, ReadyGraph, Variant
 from app.encoders.manifest.manifest import FILE_NAME, FORMAT, Manifest, read_manifest
-from app.encoders.manifest.text import Output, Pool, TextInput, TextSpec
+from app.encoders.manifest.text import Activation, Dense, Output, Pool, TextInput, TextSpec
 
 __all__ = [
     "FILE_NAME",
     "FORMAT",
+    "Activation",
     "Batch",
     "BuiltGraph",
+    "Dense",
     "Graph",
     "HeadName",
     "HubSource",
