@@ -15,11 +15,9 @@ from typing import Annotated, Any
 import typer
 import uvicorn
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
-from rich.table import Table
 
 from app import log
-from app.cli import keys, transfer
+from app.cli import keys, models, transfer
 from app.cli.snapshots import snapshot_cli
 from app.config import Settings, WrongSetting, read_settings, settings_table, unknown_variables
 from app.errors import LikewiseError
@@ -31,10 +29,7 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-models_cli = typer.Typer(
-    help="Encoders: which there are, and how to get them.", no_args_is_help=True
-)
-cli.add_typer(models_cli, name="models")
+cli.add_typer(models.cli, name="models")
 cli.add_typer(snapshot_cli, name="snapshot")
 cli.add_typer(keys.cli, name="keys")
 cli.command("import")(transfer.import_points)
@@ -115,49 +110,6 @@ def serve(
     Server(config, connections, begin_stop=lambda: app.state.service.begin_stop()).run(
         sockets=[listener]
     )
-
-
-@models_cli.command("list")
-def list_models() -> None:
-    """List the encoders that are known here."""
-    from app.api.app import open_encoders
-
-    table = Table("name", "dimension", "max tokens", "status", "detail", box=None)
-    registry = open_encoders(read_settings())
-    try:
-        for info in registry.describe_all():
-            table.add_row(
-                info.name, str(info.dimension), str(info.max_tokens), info.status, info.detail
-            )
-    finally:
-        registry.close()
-    Console().print(table)
-
-
-@models_cli.command()
-def obtain(
-    name: Annotated[str | None, typer.Argument(help="Default: LIKEWISE_DEFAULT_ENCODER.")] = None,
-) -> None:
-    """Download, verify and build an encoder, and load it once to prove that it works."""
-    from app.api.app import open_encoders
-
-    settings = read_settings()
-    wanted = name or settings.default_encoder
-    registry = open_encoders(settings)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    try:
-        with Progress(*columns, console=Console(stderr=True)) as shown:
-            tasks: dict[str, TaskID] = {}
-
-            def progress(what: str, done_bytes: int, total_bytes: int) -> None:
-                if what not in tasks:
-                    tasks[what] = shown.add_task(what, total=None)
-                shown.update(tasks[what], completed=done_bytes, total=total_bytes or None)
-
-            info = registry.load(wanted, progress=progress)
-    finally:
-        registry.close()
-    typer.echo(f"{info.name}: ready, {info.dimension} numbers a vector")
 
 
 @cli.command("settings")

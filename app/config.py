@@ -63,6 +63,16 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("LIKEWISE_HUB_ENDPOINT", "HF_ENDPOINT"),
         description="Hub that encoders are obtained from; `HF_ENDPOINT` is read as well.",
     )
+    hub_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("LIKEWISE_HUB_TOKEN", "HF_TOKEN"),
+        description="Token for gated and private models, sent to the hub and nowhere else; "
+        "`HF_TOKEN` is read as well.",
+    )
+    model_variant: Literal["int8", "fp32", "fp16"] = Field(
+        default="int8",
+        description="Which graph of a model that has no manifest is used, and pulled.",
+    )
     model_source: Path | None = Field(
         default=None,
         description="Folder with already downloaded models, looked into before the hub.",

@@ -80,6 +80,9 @@ NEEDS: dict[str, Need] = {
     "POST /v1/snapshots/{snapshot}/restore": _ADMIN_OF_ALL,
     "GET /v1/models": _READ,
     "GET /v1/models/{model}": _READ,
+    # Every collection that has texts may need it.
+    "POST /v1/models/{model}/load": _ADMIN_OF_ALL,
+    "POST /v1/models/{model}/unload": _ADMIN_OF_ALL,
     "GET /v1/limits": _READ,
     "GET /v1/info": _READ,
     "GET /": _READ,

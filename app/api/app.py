@@ -185,6 +185,8 @@ def open_encoders(settings: Settings) -> EncoderRegistry:
         queue=settings.encoder_queue,
         batch_tokens=settings.batch_tokens,
         hub_endpoint=settings.hub_endpoint,
+        hub_token=settings.hub_token.get_secret_value() if settings.hub_token else "",
+        variant=settings.model_variant,
         local_source=settings.model_source,
     )
 

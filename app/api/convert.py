@@ -166,6 +166,7 @@ def json_from_encoder(info: EncoderInfo) -> Json:
         "created": info.created,
         "owned_by": info.owned_by,
         "dimension": info.dimension,
+        "dimensions": info.dimensions,
         "max_tokens": info.max_tokens,
         "modality": info.modality,
         "status": info.status,

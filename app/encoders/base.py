@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -32,6 +32,9 @@ Cut = Literal["end", "start", "never"]
 LaneName = Literal["query", "write", "bulk"]
 """Who asks: somebody who waits for an answer, somebody who stores a few points, an import."""
 
+Dimensions: TypeAlias = tuple[int, ...] | Literal["any"]
+"""Shorter lengths that vectors may be cut to, ascending; "any" is every one."""
+
 Status = Literal["ready", "loading", "unavailable"]
 
 Progress = Callable[[str, int, int], None]
@@ -51,6 +54,8 @@ class EncoderInfo:
     detail   why it is unavailable; "" otherwise
     created  when the model was released, seconds since 1970
     space    `id@version`: vectors compare only within one space
+    dimensions  shorter lengths that its vectors may be cut to: `app.encoders.dimensions`
+    unit     whether its dense vectors have length one
     """
 
     name: str
@@ -64,6 +69,8 @@ class EncoderInfo:
     space: str
     kind: str = "text"
     outputs: tuple[OutputKind, ...] = ("dense",)
+    dimensions: Dimensions = ()
+    unit: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

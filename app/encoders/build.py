@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import onnx
 
@@ -38,6 +38,7 @@ from app.encoders.networks.families import (
 from app.encoders.networks.heads import (
     Head,
     Logits,
+    Pool,
     Pooled,
     TokenVectors,
     WordWeights,
@@ -132,8 +133,8 @@ def float_graph(manifest: Manifest, folder: Path) -> onnx.ModelProto:
         else:
             output = manifest.spec.output
             assert output is not None
-            assert output.pool != "graph"
-            head = Pooled(output.pool, output.normalise, steps)
+            # The manifest holds no other pool: `app.encoders.manifest.manifest.BUILT_POOLS`.
+            head = Pooled(cast(Pool, output.pool), output.normalise, steps)
     # Classifiers judge pairs of texts.
     return build_network(network, head, pairs=graph.head == "logits", half=graph.variant == "fp16")
 

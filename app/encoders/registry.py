@@ -1,13 +1,24 @@
 """The installed encoders by name: what they are, whether they are loaded, and the way to use them.
 
-An encoder is a folder below `models/` with an `encoder.toml`. The registry reads manifests only;
-`load` obtains, builds and opens a model, and `submit` hands texts to its batcher. Thread-safe:
-loading one encoder blocks nobody but other loads of the same one.
+An encoder is a folder below `models/` with an `encoder.toml`, or as hubs publish models. The
+registry reads manifests and configurations only; `load` obtains, builds and opens a model, `submit`
+hands texts to its batcher, `unload` lets go of it.
+
+Folders are looked at again whenever encoders are listed, or one is named that is not known: a
+folder that came is an encoder, one that went is none, and one whose description changed is read
+anew. What is loaded, or being loaded, stays as it is until it is unloaded.
+
+A folder without a manifest gets one when it is first loaded: what was read from its configuration,
+with the sha256 of every file. From then on, nothing about it is guessed again.
+
+Thread-safe: loading or unloading an encoder blocks nobody but those who do the same to the same
+one. Scans are one at a time. `submit` takes no lock.
 """
 
 from __future__ import annotations
 
 import difflib
+import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -30,8 +41,11 @@ from app.encoders.base import (
 )
 from app.encoders.batcher import Batcher
 from app.encoders.build import graph_path, is_built
+from app.encoders.files import replacing
+from app.encoders.hub.layout import CONFIG, MODULES, discover, with_hashes
 from app.encoders.inputs import Input
-from app.encoders.manifest import FILE_NAME, BuiltGraph, Manifest, read_manifest
+from app.encoders.manifest import FILE_NAME, BuiltGraph, Manifest, TextSpec, Variant, read_manifest
+from app.encoders.manifest.writing import toml_from_manifest
 from app.encoders.opening import open_encoder
 from app.errors import (
     EncoderNotFound,
@@ -39,7 +53,13 @@ from app.errors import (
     InvalidField,
     LikewiseError,
     ShuttingDown,
+    StoredDataError,
 )
+from app.types import NAME
+
+UNLOADED = "unloaded on request"
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = 64  # characters of an unknown name that an error repeats
 
@@ -52,10 +72,18 @@ class _Loaded:
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """One installed encoder. `state` is replaced as a whole, so readers need no lock."""
+    """One installed encoder. `state` is replaced as a whole, so readers need no lock.
 
-    manifest: Manifest
+    manifest   what it is; None if that cannot be read: `state` says why
+    notes      what was assumed of a folder without a manifest
+    stamp      of the files that describe it, to see that they changed
+    """
+
+    name: str
     folder: Path
+    stamp: tuple[int, ...]
+    manifest: Manifest | None = None
+    notes: tuple[str, ...] = ()
     state: tuple[Status, str] = ("unavailable", "not loaded")
     loaded: _Loaded | None = None
     loading: threading.Lock = field(default_factory=threading.Lock)
@@ -68,7 +96,9 @@ class EncoderRegistry:
     queue         texts that may wait for one encoder
     batch_tokens  most tokens of one batch, padding included
     hub_endpoint  base address of the model hub
+    hub_token     sent to it alone; "" sends none
     local_source  a folder to take model files from before any other source
+    variant       which graph of a folder without a manifest is used
 
     Raises StoredDataError if a manifest cannot be read: an operator put it there.
     """
@@ -81,25 +111,32 @@ class EncoderRegistry:
         queue: int,
         batch_tokens: int,
         hub_endpoint: str = obtaining.HUB_ENDPOINT,
+        hub_token: str = "",
         local_source: Path | None = None,
+        variant: Variant = "int8",
     ) -> None:
+        self._models_dir = models_dir
         self._threads = threads
         self._queue = queue
         self._batch_tokens = batch_tokens
         self._hub_endpoint = hub_endpoint
+        self._hub_token = hub_token
+        self._variant: Variant = variant
         self._local_source = local_source
         self._closed = False
         self._publishing = threading.Lock()
-        folders = sorted(path.parent for path in models_dir.glob(f"*/{FILE_NAME}"))
-        self._entries = {folder.name: _Entry(read_manifest(folder), folder) for folder in folders}
+        self._scanning = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+        self._scan(strictly=True)
 
     def describe_all(self) -> list[EncoderInfo]:
-        """Every installed encoder, by name."""
+        """Every installed encoder, by name. Looks for folders that came or went."""
+        self._scan()
         return [_info(entry) for entry in self._entries.values()]
 
     def describe(self, name: str) -> EncoderInfo:
         """One encoder. Raises EncoderNotFound, which names the closest installed ones."""
-        return _info(self._entry(name))
+        return _info(self._found(name))
 
     def statistics(self) -> list[EncoderStatistics]:
         """What every loaded encoder did, and what waits for it."""
@@ -117,13 +154,16 @@ class EncoderRegistry:
         EncoderUnavailable if the model cannot be had or opened, and the status says why from then
         on; ShuttingDown if the registry was closed meanwhile.
         """
-        entry = self._entry(name)
+        entry = self._found(name)
         with entry.loading:
             if entry.loaded is not None:
                 return _info(entry)
+            manifest = entry.manifest
+            if manifest is None:
+                raise EncoderUnavailable(entry.state[1], encoder=name)
             entry.state = ("loading", "")
             try:
-                self._publish(entry, self._open(entry, obtain, progress))
+                self._publish(entry, self._open(entry, manifest, obtain, progress))
             except LikewiseError as exc:
                 entry.state = ("unavailable", exc.detail)
                 if isinstance(exc, (EncoderUnavailable, ShuttingDown)):
@@ -137,6 +177,24 @@ class EncoderRegistry:
             except BaseException:
                 entry.state = ("unavailable", "loading was interrupted")
                 raise
+        return _info(entry)
+
+    def unload(self, name: str, grace_s: float = 60.0) -> EncoderInfo:
+        """Let go of an encoder, once what was accepted is done; its memory is free when it returns.
+
+        grace_s  how long accepted texts may take; then they fail with ShuttingDown
+
+        From the call on, `submit` raises EncoderUnavailable until somebody loads it again. A load
+        that is under way ends first. Raises EncoderNotFound.
+        """
+        entry = self._found(name)
+        with entry.loading:
+            loaded, entry.loaded = entry.loaded, None
+            if entry.manifest is not None:
+                entry.state = ("unavailable", UNLOADED)
+            if loaded is not None:
+                loaded.batcher.close(grace_s)
+                loaded.encoder.close()
         return _info(entry)
 
     def submit(
@@ -154,7 +212,12 @@ class EncoderRegistry:
         that cannot be read (pointer `/i`), EncodingFailed or ShuttingDown.
         """
         loaded = self._ready(name)
-        return loaded.batcher.submit(loaded.encoder.address(inputs, kind), output)
+        try:
+            return loaded.batcher.submit(loaded.encoder.address(inputs, kind), output)
+        except ShuttingDown:
+            if self._closed:
+                raise
+            raise EncoderUnavailable(f"{name} is unavailable: {UNLOADED}", encoder=name) from None
 
     def fitted(self, name: str, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Make inputs short enough for an encoder, on the caller's thread; see `Cutting`.
@@ -193,8 +256,70 @@ class EncoderRegistry:
         except KeyError:
             raise _not_found(name, list(self._entries)) from None
 
-    def _open(self, entry: _Entry, may_obtain: bool, progress: Progress) -> Encoder:
-        manifest, folder = entry.manifest, entry.folder
+    def _found(self, name: str) -> _Entry:
+        """The entry of a name; looks for new folders if there is none."""
+        if name not in self._entries:
+            self._scan()
+        return self._entry(name)
+
+    def _scan(self, *, strictly: bool = False) -> None:
+        """Look at the folders there are. The entries are replaced as a whole: readers need no lock.
+
+        strictly  raise StoredDataError for a manifest that cannot be read, not just say so
+        """
+        with self._scanning:
+            entries: dict[str, _Entry] = {}
+            for folder in sorted(self._models_dir.glob("*")):
+                known = self._entries.get(folder.name)
+                stamp = _stamp(folder)
+                if known is not None and (stamp == known.stamp or _is_busy(known)):
+                    entries[folder.name] = known
+                elif stamp:
+                    entries[folder.name] = self._read(folder, stamp, strictly=strictly)
+            gone = self._entries.keys() - entries.keys()
+            kept = {name: self._entries[name] for name in gone if _is_busy(self._entries[name])}
+            self._entries = dict(sorted({**entries, **kept}.items()))
+
+    def _read(self, folder: Path, stamp: tuple[int, ...], *, strictly: bool) -> _Entry:
+        entry = _Entry(folder.name, folder, stamp)
+        listed = (folder / FILE_NAME).is_file()
+        try:
+            if listed:
+                entry.manifest = read_manifest(folder)
+            else:
+                discovered = discover(folder, folder.name, self._variant)
+                entry.manifest, entry.notes = discovered.manifest, discovered.notes
+        except StoredDataError as exc:
+            if listed and strictly:
+                raise
+            entry.state = ("unavailable", exc.detail)
+        return entry
+
+    def _adopt(self, entry: _Entry, manifest: Manifest) -> Manifest:
+        """Write the manifest of a folder that has none, with the sha256 of its files."""
+        hashed = with_hashes(manifest, entry.folder)
+        comments = ("Read from the folder's own configuration when it was first loaded.",)
+        spelled = toml_from_manifest(hashed, (*comments, *entry.notes))
+        for note in entry.notes:
+            logger.warning("%s: %s", entry.name, note, extra={"facts": {"encoder": entry.name}})
+        try:
+            with replacing(entry.folder / FILE_NAME) as file:
+                file.write(spelled.encode())
+        except OSError as exc:
+            logger.warning(
+                "%s: no %s could be written (%s): its files are not checked",
+                *(entry.name, FILE_NAME, exc.strerror),
+                extra={"facts": {"encoder": entry.name}},
+            )
+        entry.manifest, entry.stamp = hashed, _stamp(entry.folder)
+        return hashed
+
+    def _open(
+        self, entry: _Entry, manifest: Manifest, may_obtain: bool, progress: Progress
+    ) -> Encoder:
+        folder = entry.folder
+        if not (folder / FILE_NAME).is_file():
+            manifest = self._adopt(entry, manifest)
 
         def watched(what: str, done_bytes: int, total_bytes: int) -> None:
             if self._closed:
@@ -207,6 +332,7 @@ class EncoderRegistry:
                 folder,
                 local_source=self._local_source,
                 hub_endpoint=self._hub_endpoint,
+                hub_token=self._hub_token,
                 progress=watched,
             )
         else:
@@ -235,12 +361,31 @@ def _require(manifest: Manifest, folder: Path) -> None:
         )
 
 
+def _is_busy(entry: _Entry) -> bool:
+    return entry.loaded is not None or entry.loading.locked()
+
+
+def _stamp(folder: Path) -> tuple[int, ...]:
+    """When the files that describe an encoder were written; empty if it is none."""
+    if not NAME.fullmatch(folder.name):
+        return ()
+    try:
+        names = (FILE_NAME,) if (folder / FILE_NAME).is_file() else (MODULES, CONFIG)
+        files = [folder / name for name in names if (folder / name).is_file()]
+        return tuple(file.stat().st_mtime_ns for file in files)
+    except FileNotFoundError:  # it goes while we look
+        return ()
+
+
 def _info(entry: _Entry) -> EncoderInfo:
     manifest, (status, detail) = entry.manifest, entry.state
+    if manifest is None:
+        return EncoderInfo(entry.name, 0, 0, "unknown", status, detail, 0, "unknown", "unknown")
+    spec = manifest.spec
     return EncoderInfo(
         name=manifest.name,
         dimension=manifest.dimension,
-        max_tokens=manifest.spec.max_input,
+        max_tokens=spec.max_input,
         modality=manifest.modality,
         status=status,
         detail=detail,
@@ -249,7 +394,15 @@ def _info(entry: _Entry) -> EncoderInfo:
         space=manifest.space,
         kind=manifest.kind,
         outputs=manifest.outputs,
+        dimensions=manifest.dimensions,
+        unit=_is_unit(manifest),
     )
+
+
+def _is_unit(manifest: Manifest) -> bool:
+    """Whether dense vectors have length one."""
+    spec = manifest.spec
+    return not (isinstance(spec, TextSpec) and spec.output and not spec.output.normalise)
 
 
 def _not_found(name: str, installed: list[str]) -> EncoderNotFound:

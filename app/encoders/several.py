@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from app.encoders.alone import Runner
 from app.encoders.base import OutputKind, Prepared, Several, Sparse, TextKind
+from app.encoders.dense import DenseLayers
 from app.encoders.inputs import Input, Sided, check_unicode
 from app.encoders.manifest import Manifest, ReadyGraph, TextSpec, TokenOutput
 from app.encoders.onnx import OnnxSession, padded
-from app.encoders.pooling import normalise, pool_cls, pool_mean
+from app.encoders.pooling import normalise, pool
 from app.encoders.safetensors import read_safetensors
 from app.encoders.sparse import pruned, sparse_from_words, words_from_logits, words_from_tokens
 from app.encoders.tokenizer import Tokenizer
@@ -74,6 +75,7 @@ class SeveralEncoder:
         self._projection: F32 | None = None
         if spec.tokens is not None:
             self._prepare_tokens(spec.tokens, folder)
+        self._layers = DenseLayers(spec.output.dense if spec.output else (), folder)
         self._runner = Runner(manifest, threads=threads)
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
         self._session = OnnxSession(graph, threads=self._runner.graph_threads, output=output)
@@ -221,7 +223,8 @@ class SeveralEncoder:
         if output.pool != "graph":
             if out.ndim != 3:
                 raise ValueError(f"expected token vectors to pool, got {out.shape}")
-            out = pool_mean(out, mask) if output.pool == "mean" else pool_cls(out)
+            out = pool(out, mask, output.pool)
+        out = self._layers(out)
         if out.shape[1:] != (self.dimension,):
             raise ValueError(f"expected vectors of {self.dimension} numbers, got {out.shape}")
         return normalise(out) if output.normalise else out

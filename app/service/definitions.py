@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from app.attributes.schema import check_schema
 from app.encoders.base import EncoderInfo
-from app.errors import InvalidDefinition, LikewiseError
+from app.encoders.dimensions import lengths_in_words, makes
+from app.errors import EncoderUnavailable, InvalidDefinition, LikewiseError
 from app.service.checks import check_name, place
 from app.service.requests import NewCollection, NewIndex, NewVector
 from app.types import MOST_VECTORS, Definition, IndexSettings, Metric, VectorField
@@ -87,9 +88,13 @@ def _field(
             "store",
             pointer=place(at, "encoder"),
         )
-    if new.dimension not in (None, info.dimension):
+    if info.dimension == 0:
+        raise EncoderUnavailable(info.detail, pointer=place(at, "encoder"), encoder=encoder)
+    dimension = info.dimension if new.dimension is None else new.dimension
+    if not makes(info, dimension):
         raise InvalidDefinition(
-            f"encoder {encoder!r} makes vectors of {info.dimension} numbers; leave `dimension` out",
+            f"encoder {encoder!r} makes vectors of {lengths_in_words(info)}: give one of these as "
+            "`dimension`, or leave it out",
             pointer=place(at, "dimension"),
         )
-    return VectorField(name, info.dimension, metric, encoder)
+    return VectorField(name, dimension, metric, encoder)

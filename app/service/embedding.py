@@ -18,11 +18,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from app.config import Settings
 from app.encoders.base import Cut, Encoded, EncoderInfo, OutputKind, TextKind
+from app.encoders.dimensions import lengths_in_words, makes, shortened
 from app.encoders.inputs import Input, Tokens
+from app.encoders.pooling import normalise
 from app.errors import InvalidField, InvalidText, LikewiseError
 from app.service.checks import check_batch, check_text, place
 from app.service.encoding import Encoding
@@ -118,8 +118,9 @@ async def embed(
         error.pointer = inputs.placed(error.pointer)
         raise
     embedded = Embedded(info.name, wanted.output, encoded.outputs, encoded.tokens)
-    if wanted.output == "dense" and (wanted.normalise or wanted.dimensions is not None):
-        return await lane.run(lambda: _finished(embedded, wanted.dimensions))
+    cut = wanted.dimensions not in (None, info.dimension)
+    if wanted.output == "dense" and (cut or (wanted.normalise and not info.unit)):
+        return await lane.run(lambda: _finished(embedded, wanted, info))
     return embedded
 
 
@@ -130,9 +131,9 @@ def _check_output(wanted: ToEmbed, info: EncoderInfo) -> None:
             f"encoder {info.name!r} makes {' and '.join(info.outputs)} outputs only",
             pointer="/output",
         )
-    if wanted.dimensions not in (None, info.dimension):
+    if wanted.dimensions is not None and not makes(info, wanted.dimensions):
         raise InvalidField(
-            f"encoder {info.name!r} makes vectors of {info.dimension} numbers only",
+            f"encoder {info.name!r} makes vectors of {lengths_in_words(info)} only",
             pointer=wanted.dimensions_at,
         )
 
@@ -149,20 +150,11 @@ def _fitted(inputs: Inputs, wanted: ToEmbed, name: str, encoding: Encoding) -> I
     return Inputs(values, inputs.pointers)
 
 
-def _finished(embedded: Embedded, dimensions: int | None) -> Embedded:
-    return replace(embedded, outputs=shortened(embedded.vectors, dimensions))
-
-
-def shortened(vectors: F32, dimensions: int | None) -> F32:
-    """Keep the first numbers of vectors [row, dim] and bring what is left to length one.
-
-    What is left of no length stays zero. Vectors of a model that was trained for it (Matryoshka)
-    keep most of their meaning in their first numbers.
-    """
-    kept = vectors if dimensions is None else vectors[:, :dimensions]
-    lengths = np.linalg.norm(kept, axis=1, keepdims=True)
-    unit: F32 = np.divide(kept, lengths, out=np.zeros_like(kept, order="C"), where=lengths > 0)
-    return unit
+def _finished(embedded: Embedded, wanted: ToEmbed, info: EncoderInfo) -> Embedded:
+    vectors = shortened(embedded.vectors, wanted.dimensions or info.dimension, unit=info.unit)
+    if wanted.normalise and not info.unit:
+        vectors = normalise(vectors)
+    return replace(embedded, outputs=vectors)
 
 
 def read_inputs(raw: object, at: str, *, limit: int, max_chars: int) -> Inputs:

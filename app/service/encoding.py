@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,10 @@ class Encoding:
         self._registry = registry
         self._at_start = tuple(at_start)
         self._chunk = max(1, min(CHUNK_TEXTS, queue_texts // 2))
-        self._lock = threading.Lock()  # of the next two
+        self._lock = threading.Lock()  # of the next three
         self._pending: set[str] = set()
         self._failed_at: dict[str, float] = {}
+        self._held: set[str] = set()
         self._jobs: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         # A daemon: a download that hangs must not keep the process from ending.
         self._loader = threading.Thread(target=self._load_wanted, name="loader", daemon=True)
@@ -68,18 +70,43 @@ class Encoding:
         with self._lock:
             failed_at = self._failed_at.get(name)
             lately = failed_at is not None and time.monotonic() - failed_at < RETRY_S
-            if name in self._pending or lately or self._status(name)[0] == "ready":
+            held = name in self._pending or name in self._held or lately
+            if held or self._status(name)[0] == "ready":
                 return
             self._pending.add(name)
         self._jobs.put(name)
 
+    def load(self, name: str) -> EncoderInfo:
+        """Have an encoder loaded in the background, now, though it failed or was unloaded.
+
+        Raises EncoderNotFound.
+        """
+        self._registry.describe(name)
+        with self._lock:
+            self._failed_at.pop(name, None)
+            self._held.discard(name)
+        self.want(name)
+        return self.describe(name)
+
+    def unload(self, name: str) -> EncoderInfo:
+        """Let go of an encoder when what was accepted is done; it stays so until it is loaded.
+
+        Raises EncoderNotFound. Takes as long as a load that is under way, and the texts.
+        """
+        self._registry.describe(name)
+        with self._lock:
+            self._held.add(name)
+        info = self._registry.unload(name)
+        log.info("an encoder was unloaded", extra={"facts": {"encoder": name}})
+        return info
+
     def describe(self, name: str) -> EncoderInfo:
         """Facts about one encoder. Raises EncoderNotFound."""
-        return self._registry.describe(name)
+        return self._as_seen(self._registry.describe(name))
 
     def describe_all(self) -> list[EncoderInfo]:
         """Facts about every installed encoder."""
-        return self._registry.describe_all()
+        return [self._as_seen(info) for info in self._registry.describe_all()]
 
     def usable(self, name: str) -> EncoderInfo:
         """Facts about an encoder that is ready; raise EncoderUnavailable and want it otherwise."""
@@ -157,6 +184,12 @@ class Encoding:
         self._jobs.put(None)
         self._registry.close()
 
+    def _as_seen(self, info: EncoderInfo) -> EncoderInfo:
+        """One that waits to be loaded is being loaded, for whoever asks."""
+        if info.name in self._pending and info.status == "unavailable":
+            return replace(info, status="loading", detail="")
+        return info
+
     def _status(self, name: str) -> tuple[Status, str]:
         """Status of an encoder and why. Under the lock."""
         if name in self._pending:
@@ -171,6 +204,8 @@ class Encoding:
         while (name := self._jobs.get()) is not None:
             started = time.monotonic()
             try:
+                if name in self._held:  # unloaded before its turn came
+                    continue
                 info = self._registry.load(name)
             except ShuttingDown:
                 return

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from app.attributes.filter import Filter, parse_filter
 from app.backends.base import Search
+from app.encoders.base import EncoderInfo
 from app.errors import InvalidQuery, InvalidText, LikewiseError, LimitExceeded
 from app.service.checks import check_id, check_text, check_vector, place
 from app.service.requests import Query
 from app.service.reranking import Order
-from app.service.writing import check_encoded, known_field
+from app.service.writing import fitted, known_field
 from app.types import F32, PointId, VectorField
 
 
@@ -33,10 +34,9 @@ class Question:
     vector: F32 | PointId | None = None
     order: Order | None = None
 
-    def fill(self, encoded: F32) -> None:
-        """Take the vector that was made of the query's text."""
-        check_encoded(encoded, self.field)
-        self.vector = encoded
+    def fill(self, encoded: F32, info: EncoderInfo) -> None:
+        """Take the vector that was made of the query's text, as its encoder makes it."""
+        (self.vector,) = fitted(encoded[None], self.field, info)
 
     def search(self) -> Search:
         """The search to run, once the vector is there."""

@@ -256,7 +256,7 @@ class Service:
     async def _encoded_and_upserted(self, name: str, draft: Draft) -> int:
         for encoder in draft.missing:
             encoded = await self._encoded(encoder, draft.texts_for(encoder), "document")
-            draft.fill(encoder, encoded.vectors)
+            draft.fill(encoder, encoded.vectors, self._encoding.describe(encoder))
         begun_s = time.perf_counter()
         upserted = await self._write.run(partial(self._upserted, name, draft))
         self._note_write("upsert", name, begun_s, upserted)
@@ -553,8 +553,9 @@ class Service:
         for encoder, asking in by_encoder.items():
             texts = [question.query.text or "" for question in asking]
             encoded = await self._encoded(encoder, texts, "query")
+            info = self._encoding.describe(encoder)
             for question, vector in zip(asking, encoded.vectors, strict=True):
-                question.fill(vector)
+                question.fill(vector, info)
 
     async def _encoded(
         self,
@@ -621,13 +622,22 @@ class Service:
             settings=self.settings,
         )
 
+    async def models(self) -> list[EncoderInfo]:
+        """All installed encoders."""
+        return await self._control.run(self._encoding.describe_all)
+
     async def model(self, name: str) -> EncoderInfo:
         """One installed encoder. Raises EncoderNotFound."""
         return await self._control.run(partial(self._encoding.describe, name))
 
-    async def models(self) -> list[EncoderInfo]:
-        """All installed encoders."""
-        return await self._control.run(self._encoding.describe_all)
+    async def load_model(self, name: str) -> EncoderInfo:
+        """Begin to load an encoder, if it is not loaded; its status says how it stands."""
+        return await self._control.run(partial(self._encoding.load, name))
+
+    async def unload_model(self, name: str) -> EncoderInfo:
+        """Let go of an encoder when what was accepted for it is done."""
+        # It may wait for minutes: on no lane, where others would wait behind it.
+        return await asyncio.to_thread(self._encoding.unload, name)
 
     async def health(self) -> Health:
         """Ask every component how it is; one that is not well makes the service degraded.

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.attributes.values import check_attributes
+from app.encoders.base import EncoderInfo
+from app.encoders.dimensions import lengths_in_words, makes, shortened
 from app.errors import EncodingFailed, InvalidText, InvalidVector, UnknownVector
 from app.service.checks import (
     check_batch,
@@ -43,12 +45,12 @@ class Draft:
         """The texts that `encoder` has to read, in the order of `missing`."""
         return [self.texts[index] or "" for index in self.missing[encoder]]
 
-    def fill(self, encoder: str, encoded: F32) -> None:
-        """Give each point its vectors from `encoder`: encoded[text, dimension]."""
+    def fill(self, encoder: str, encoded: F32, info: EncoderInfo) -> None:
+        """Give each point its vectors from `encoder`: encoded[text, dimension], not cut."""
         fields = [f for f in self.definition.vectors.values() if f.encoder == encoder]
-        for index, vector in zip(self.missing[encoder], encoded, strict=True):
-            for vector_field in fields:
-                check_encoded(vector, vector_field)
+        for vector_field in fields:
+            cut = fitted(encoded, vector_field, info)
+            for index, vector in zip(self.missing[encoder], cut, strict=True):
                 self.vectors[index].setdefault(vector_field.name, vector)
 
     def points(self) -> list[Point]:
@@ -57,13 +59,18 @@ class Draft:
         return [Point(*part) for part in parts]
 
 
-def check_encoded(vector: F32, vector_field: VectorField) -> None:
-    """Raise EncodingFailed if the encoder was replaced by one of another dimension."""
-    if len(vector) != vector_field.dimension:
+def fitted(encoded: F32, vector_field: VectorField, info: EncoderInfo) -> F32:
+    """Vectors of an encoder as a field has them: encoded[text, dimension], cut if it is shorter.
+
+    Raises EncodingFailed if the encoder was replaced by one that does not make such vectors.
+    """
+    dimension = vector_field.dimension
+    if encoded.shape[1] != dimension and not makes(info, dimension):
         raise EncodingFailed(
-            f"vector {vector_field.name!r} has {vector_field.dimension} numbers, but its encoder "
-            f"now makes {len(vector)}: the model was replaced after the collection was created"
+            f"vector {vector_field.name!r} has {dimension} numbers, but its encoder now makes "
+            f"{lengths_in_words(info)}: the model was replaced after the collection was created"
         )
+    return shortened(encoded, dimension, unit=info.unit)
 
 
 def draft_points(

@@ -139,6 +139,7 @@ class Model(WireModel):
     created: int
     owned_by: str
     dimension: int
+    dimensions: list[int] | Literal["any"]
     max_tokens: int
     modality: str
     status: Literal["ready", "loading", "unavailable"]

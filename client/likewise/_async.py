@@ -143,6 +143,24 @@ class AsyncClient:
         """List the service's encoders: `[model.id for model in client.models()]`."""
         return await self._call(requests.models())
 
+    async def describe_model(self, name: str) -> Model:
+        """Describe one encoder: `client.describe_model("tiny").status`."""
+        return await self._call(requests.describe_model(name))
+
+    async def load_model(self, name: str) -> Model:
+        """Have an encoder loaded, in the background: `client.load_model("tiny").status`.
+
+        Its status is "loading" or "ready"; `describe_model` tells how it goes on.
+        """
+        return await self._call(requests.load_model(name))
+
+    async def unload_model(self, name: str) -> Model:
+        """Free an encoder's memory when its texts are done: `client.unload_model("tiny")`.
+
+        Nothing but `load_model` and a restart loads it again.
+        """
+        return await self._call(requests.unload_model(name))
+
     async def embed(
         self,
         texts: Sequence[TextLike],

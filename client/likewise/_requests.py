@@ -50,6 +50,7 @@ from ._results import (
     import_report_from_json,
     info_from_json,
     limits_from_json,
+    model_from_json,
     models_from_json,
     page_from_json,
     query_result_from_json,
@@ -172,6 +173,20 @@ def limits() -> Call[Limits]:
 
 def models() -> Call[list[Model]]:
     return Call(Request("GET", "/v1/models"), _body(models_from_json))
+
+
+def describe_model(name: str) -> Call[Model]:
+    return Call(Request("GET", _model_path(name)), _body(model_from_json))
+
+
+def load_model(name: str) -> Call[Model]:
+    return Call(Request("POST", _model_path(name, "/load")), _body(model_from_json))
+
+
+def unload_model(name: str) -> Call[Model]:
+    # It waits for the texts that others have sent.
+    request = Request("POST", _model_path(name, "/unload"), patient=True)
+    return Call(request, _body(model_from_json))
 
 
 def embed(
@@ -466,6 +481,10 @@ def _ids(ids: Iterable[PointId]) -> list[PointId]:
 
 def _collection_path(name: str) -> str:
     return f"/v1/collections/{_part(name)}"
+
+
+def _model_path(name: str, suffix: str = "") -> str:
+    return f"/v1/models/{_part(name)}{suffix}"
 
 
 def _snapshot_path(name: str, suffix: str = "") -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from ._points import PointId
 from ._vectors import to_numpy, vector_from_base64
@@ -298,7 +298,8 @@ def snapshots_from_json(body: Json) -> list[SnapshotInfo]:
 class Model:
     """An encoder of the service; status is "ready", "loading" or "unavailable".
 
-    outputs   what it makes: "dense", "tokens", "sparse", "score"
+    outputs      what it makes: "dense", "tokens", "sparse", "score"
+    dimensions   shorter lengths that its vectors may be cut to, or "any"
     """
 
     id: str
@@ -308,6 +309,7 @@ class Model:
     status: str
     outputs: tuple[str, ...]
     detail: str | None = None
+    dimensions: tuple[int, ...] | Literal["any"] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,10 +426,11 @@ class Info:
 
 
 def models_from_json(body: Json) -> list[Model]:
-    return [_model(model) for model in body["data"]]
+    return [model_from_json(model) for model in body["data"]]
 
 
-def _model(body: Json) -> Model:
+def model_from_json(body: Json) -> Model:
+    dimensions = body["dimensions"]
     return Model(
         id=body["id"],
         dimension=body["dimension"],
@@ -436,6 +439,7 @@ def _model(body: Json) -> Model:
         status=body["status"],
         outputs=tuple(body["outputs"]),
         detail=body.get("detail"),
+        dimensions="any" if dimensions == "any" else tuple(dimensions),
     )
 
 

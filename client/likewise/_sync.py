@@ -140,6 +140,24 @@ class Client:
         """List the service's encoders: `[model.id for model in client.models()]`."""
         return self._call(requests.models())
 
+    def describe_model(self, name: str) -> Model:
+        """Describe one encoder: `client.describe_model("tiny").status`."""
+        return self._call(requests.describe_model(name))
+
+    def load_model(self, name: str) -> Model:
+        """Have an encoder loaded, in the background: `client.load_model("tiny").status`.
+
+        Its status is "loading" or "ready"; `describe_model` tells how it goes on.
+        """
+        return self._call(requests.load_model(name))
+
+    def unload_model(self, name: str) -> Model:
+        """Free an encoder's memory when its texts are done: `client.unload_model("tiny")`.
+
+        Nothing but `load_model` and a restart loads it again.
+        """
+        return self._call(requests.unload_model(name))
+
     def embed(
         self,
         texts: Sequence[TextLike],

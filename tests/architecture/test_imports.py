@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": BASE
     | ATTRIBUTES
     | {"exchange", "config", "log", "access", "service", "wire", "backends", "encoders", "metrics"},
-    "cli": BASE | {"config", "access"},
+    "cli": BASE | {"config", "access", "encoders"},
 }
 """Package (or module) of `app` → those it may import. `app.__main__` may import anything, and
 nothing imports it."""

@@ -106,6 +106,9 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
     "GET /v1/info": ([requests.info()], results.Info),
     "GET /v1/limits": ([requests.limits()], results.Limits),
     "GET /v1/models": ([requests.models()], list[results.Model]),
+    "GET /v1/models/{name}": ([requests.describe_model("m")], results.Model),
+    "POST /v1/models/{name}/load": ([requests.load_model("m")], results.Model),
+    "POST /v1/models/{name}/unload": ([requests.unload_model("m")], results.Model),
     "POST /v1/embeddings": (
         [requests.embed(["a", [1], {"text": "a"}], model="tiny", input_type="query", dimensions=2)],
         results.Embeddings,
@@ -302,7 +305,7 @@ def _unnamed(part: re.Match[str]) -> str:
 def test_a_call_goes_to_its_endpoint(name: str) -> None:
     for call in CALLS[name][0]:
         path = call.request.path.partition("?")[0]
-        path = re.sub(r"/(collections/c|snapshots/s)\b", _unnamed, path)
+        path = re.sub(r"/(collections/c|snapshots/s|models/m)\b", _unnamed, path)
         assert f"{call.request.method} {path}" == name
 
 
@@ -407,6 +410,11 @@ def _read(name: str, status: int, body: Any) -> Any:
     return CALLS[name][0][0].read(Response(status, {"etag": '"x"'}, content))
 
 
+def _class_of(hint: Any) -> type:
+    origin = typing.get_origin(hint)
+    return type(typing.get_args(hint)[0]) if origin is typing.Literal else origin or hint
+
+
 def _assert_fits(value: Any, hint: Any) -> None:
     """Check a value against its annotation, down to the leaves."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
@@ -419,7 +427,7 @@ def _assert_fits(value: Any, hint: Any) -> None:
         elif len(hints) == 1:
             _assert_fits(value, hints[0])
         else:
-            assert isinstance(value, tuple(hints))
+            assert isinstance(value, tuple(_class_of(one) for one in hints))
     elif origin in (list, tuple):
         assert isinstance(value, origin)
         for item in value:

@@ -21,6 +21,7 @@ from likewise import (
     NotFoundError,
     Point,
     Query,
+    UnavailableError,
     points_from_columns,
 )
 
@@ -77,6 +78,19 @@ def test_the_service_says_how_it_is_and_what_it_takes(client: Any) -> None:
     assert client.limits().max_batch > 0
     (tiny,) = [model for model in client.models() if model.id == "tiny"]
     assert tiny.modality == "text"
+
+
+def test_an_encoder_is_unloaded_and_loaded_again(client: Any) -> None:
+    assert client.describe_model("tiny").dimensions == ()
+    assert client.embed(["a whale"]).tokens
+    assert client.unload_model("tiny").status == "unavailable"
+    with pytest.raises(UnavailableError, match="unloaded on request"):
+        client.embed(["a whale"])
+    status = client.load_model("tiny").status
+    while status == "loading":
+        status = client.describe_model("tiny").status
+    assert status == "ready"
+    assert client.embed(["a whale"]).tokens
 
 
 def test_texts_are_embedded_without_being_stored(client: Any) -> None:

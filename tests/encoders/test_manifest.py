@@ -50,7 +50,7 @@ def test_a_release_day_becomes_seconds_since_1970(tmp_path: Path) -> None:
         ('name = "small"', 'name = "other"', "name: expected the folder's name 'small'"),
         ('tokenizer = "tok', 'tokenizer = "tik', r"text.tokenizer: expected a path that \[\[files"),
         ('weights = "model', 'weights = "mode', r"graph.weights: expected a path that \[\[files"),
-        ('pool = "mean"', 'pool = "graph"', 'output.pool: expected "mean" or "cls"'),
+        ('pool = "mean"', 'pool = "graph"', "output.pool: expected one of 'mean', 'cls'"),
         ('path = "tok', 'path = "../tok', r"files\[0\].path: expected a relative path inside"),
         ('path = "tok', 'path = "/tok', r"files\[0\].path: expected a relative path inside"),
         ('sha256 = "', 'sha256 = "X', r"files\[0\].sha256: expected 64 lower-case"),

@@ -5,18 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from app.encoders.build import RECORD, graph_path, is_built
+from app.encoders.hub.client import PARTIAL, Patience
 from app.encoders.manifest import read_manifest
 from app.encoders.obtain import missing_files, obtain, with_variant
 from app.errors import CorruptFile, EncoderUnavailable
+from tests.encoders.hub import Hub
 from tests.encoders.models import (
     safetensors_bytes,
     small_files,
@@ -29,72 +29,12 @@ FILES = small_files()
 REVISION = "0" * 40
 HUB = f'[[sources]]\nkind = "hub"\nrepository = "some/model"\nrevision = "{REVISION}"\n'
 NOWHERE = "http://127.0.0.1:9"  # the discard port: nothing listens
-TIMEOUT_S = 0.3
-
-
-class Hub:
-    """A model hub on a local port: it serves `files` below `resolve`, through a redirect.
-
-    manner  "whole", "stall" (half a file, then silence) or "trickle" (a byte now and then)
-    """
-
-    def __init__(self) -> None:
-        self.files = dict(FILES)
-        self.manner = "whole"
-        self.asked: list[str] = []
-        self.stopped = threading.Event()
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                hub.asked.append(self.path)
-                name = self.path.rsplit("/", 1)[-1]
-                if name not in hub.files:
-                    self.send_error(404)
-                elif self.path.startswith("/some/model/resolve/"):
-                    self.send_response(302)
-                    self.send_header("Location", f"/store/{name}")
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                else:
-                    self.send_response(200)
-                    self.send_header("Content-Length", str(len(hub.files[name])))
-                    self.end_headers()
-                    self.send(hub.files[name])
-
-            def send(self, content: bytes) -> None:
-                try:
-                    if hub.manner == "trickle":
-                        for byte in content:
-                            self.wfile.write(bytes([byte]))
-                            if hub.stopped.wait(0.02):
-                                return
-                    elif hub.manner == "stall":
-                        self.wfile.write(content[: len(content) // 2])
-                        hub.stopped.wait()
-                    else:
-                        self.wfile.write(content)
-                except ConnectionError:
-                    pass  # the client gave up, as it should
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}/"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def close(self) -> None:
-        self.stopped.set()
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+HASTE = Patience(attempts=2, wait_s=0.01, silence_s=0.3)
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    hub = Hub()
+    hub = Hub(dict(FILES))
     yield hub
     hub.close()
 
@@ -107,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def only_whole_files(folder: Path) -> bool:
-    return {path.name for path in folder.iterdir()} <= {
+    return {path.name for path in folder.iterdir()} - {PARTIAL} <= {
         "encoder.toml", RECORD, "model.int8.onnx", "model.onnx", *FILES,
     }  # fmt: skip
 
@@ -123,7 +63,7 @@ def test_the_hub_is_asked_for_the_pinned_revision_and_the_graph_is_built(
         hub_endpoint=hub.endpoint,
         progress=lambda *step: seen.append(step),
     )
-    assert f"/some/model/resolve/{REVISION}/model.safetensors" in hub.asked
+    assert f"/some/model/resolve/{REVISION}/model.safetensors" in hub.paths
     assert {path: (folder / path).read_bytes() for path in FILES} == FILES
     assert is_built(manifest, folder)
     size = len(FILES["model.safetensors"])
@@ -135,7 +75,7 @@ def test_what_is_there_is_not_fetched_again(hub: Hub, folder: Path) -> None:
     (folder / "tokenizer.json").write_bytes(FILES["tokenizer.json"])
     manifest = read_manifest(folder)
     obtain(manifest, folder, hub_endpoint=hub.endpoint)
-    assert not any("tokenizer" in path for path in hub.asked)
+    assert not any("tokenizer" in path for path in hub.paths)
     hub.asked.clear()
     obtain(manifest, folder, hub_endpoint=hub.endpoint)
     assert hub.asked == []
@@ -144,10 +84,10 @@ def test_what_is_there_is_not_fetched_again(hub: Hub, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("manner", "reason"),
     [
-        ("other bytes", "tokenizer.json has another sha256 than the manifest"),
+        ("other bytes", "tokenizer.json arrived with other bytes than the hub promised"),
         ("longer", "tokenizer.json is longer than"),
         ("shorter", "tokenizer.json ended after"),
-        ("absent", "tokenizer.json: status 404"),
+        ("absent", "tokenizer.json: status 404: there is no such"),
         ("stall", "no answer within 0.3 s"),
         ("trickle", "are too slow"),
     ],
@@ -170,12 +110,13 @@ def test_a_hub_that_fails_is_named_with_its_reason_and_leaves_nothing_behind(
         caplog.at_level(logging.WARNING),
         pytest.raises(EncoderUnavailable, match=f"small lacks .*; tried: hub .*{reason}") as caught,
     ):
-        obtain(read_manifest(folder), folder, hub_endpoint=hub.endpoint, hub_timeout_s=TIMEOUT_S)
+        obtain(read_manifest(folder), folder, hub_endpoint=hub.endpoint, patience=HASTE)
     assert "\n" not in caught.value.detail
     assert [record.levelname for record in caplog.records if "small: hub" in record.message] == [
         "WARNING"
     ]
     assert only_whole_files(folder)
+    assert (folder / PARTIAL).exists() == (manner in ("stall", "trickle")), "to go on later"
 
 
 def test_a_local_folder_is_tried_first_by_the_models_name_or_itself(
@@ -199,7 +140,7 @@ def test_a_source_that_fails_half_way_leaves_the_rest_to_the_next(
     with caplog.at_level(logging.WARNING):
         obtain(read_manifest(folder), folder, local_source=local, hub_endpoint=hub.endpoint)
     assert f"folder {local}: model.safetensors is not there" in caplog.text
-    assert not any("tokenizer" in path for path in hub.asked)
+    assert not any("tokenizer" in path for path in hub.paths)
 
 
 def test_a_file_that_is_not_the_one_of_the_manifest_is_replaced(hub: Hub, folder: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import shutil
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -217,3 +220,92 @@ def test_a_load_that_ends_after_close_is_not_published(registry: EncoderRegistry
     with pytest.raises(ShuttingDown):
         registry.load("small", progress=close_at_the_end)
     assert registry.describe("small").status == "unavailable"
+
+
+# ── unloading, and folders that come and go ──────────────────────────────────────────────────
+
+
+def test_an_unloaded_encoder_says_so_and_can_be_loaded_again(registry: EncoderRegistry) -> None:
+    before = set(threading.enumerate())
+    registry.load("tiny")
+    accepted = registry.submit("tiny", ["a cat"] * 50, "query")
+    info = registry.unload("tiny")
+    assert (info.status, info.detail) == ("unavailable", "unloaded on request")
+    assert accepted.result(0).vectors.shape == (50, 32), "what was accepted is done"
+    assert set(threading.enumerate()) == before
+    with pytest.raises(EncoderUnavailable, match="tiny is unavailable: unloaded on request"):
+        registry.submit("tiny", ["a cat"], "query")
+    assert registry.unload("tiny") == info
+    assert registry.load("tiny").status == "ready"
+    with pytest.raises(EncoderNotFound):
+        registry.unload("nobody")
+
+
+def test_the_model_is_let_go(registry: EncoderRegistry) -> None:
+    registry.load("tiny")
+    entry = registry._entries["tiny"]
+    assert entry.loaded is not None
+    model = weakref.ref(entry.loaded.encoder)
+    registry.unload("tiny")
+    gc.collect()
+    assert model() is None
+
+
+def test_loads_unloads_and_texts_at_once_end_well(registry: EncoderRegistry) -> None:
+    outcomes: set[str] = set()
+
+    def work(number: int) -> None:
+        for _ in range(15):
+            try:
+                if number == 0:
+                    registry.load("tiny")
+                elif number == 1:
+                    registry.unload("tiny")
+                else:
+                    registry.submit("tiny", ["a cat"], "query").result(30)
+                    outcomes.add("encoded")
+            except EncoderUnavailable:
+                outcomes.add("unavailable")
+
+    registry.load("tiny")
+    registry.submit("tiny", ["a cat"], "query").result(30)
+    with ThreadPoolExecutor(5) as workers:
+        for done in [workers.submit(work, number) for number in range(5)]:
+            done.result()
+    assert outcomes <= {"encoded", "unavailable"}
+    assert registry.load("tiny").status == "ready"
+
+
+def test_a_folder_that_comes_is_found_and_one_that_goes_is_forgotten(
+    registry: EncoderRegistry, models: Path
+) -> None:
+    manifest = small_manifest(FILES, name="late")
+    write_model(models / "late", FILES, manifest)
+    assert registry.load("late").status == "ready"
+    shutil.rmtree(models / "late")
+    names = {info.name for info in registry.describe_all()}
+    assert "late" in names, "it is loaded"
+    registry.unload("late")
+    assert "late" not in {info.name for info in registry.describe_all()}
+    with pytest.raises(EncoderNotFound):
+        registry.describe("late")
+
+
+def test_a_manifest_that_changes_is_read_anew_once_nothing_is_loaded_of_it(
+    registry: EncoderRegistry, models: Path
+) -> None:
+    path = models / "small" / "encoder.toml"
+    registry.load("small")
+    path.write_text(path.read_text().replace("version = 3", "version = 4"))
+    os.utime(path, ns=(1, 1))
+    (small,) = (info for info in registry.describe_all() if info.name == "small")
+    assert small.space == "small@3"
+    registry.unload("small")
+    (small,) = (info for info in registry.describe_all() if info.name == "small")
+    assert small.space == "small@4"
+    path.write_text("format = 1")
+    os.utime(path, ns=(2, 2))
+    (small,) = (info for info in registry.describe_all() if info.name == "small")
+    assert small.status == "unavailable", "a running service does not stop for it"
+    with pytest.raises(EncoderUnavailable, match="space: expected a table"):
+        registry.load("small")

@@ -26,8 +26,20 @@ async def list_models(request: Request) -> Response:
 
 @router.get("/models/{model}", response_model=Model)
 async def describe_model(model: str, request: Request) -> Response:
-    """Describe one installed encoder."""
+    """Describe one encoder, and whether it can be used now."""
     return answer(json_from_encoder(await service_of(request).model(model)))
+
+
+@router.post("/models/{model}/load", response_model=Model)
+async def load_model(model: str, request: Request) -> Response:
+    """Begin to load an encoder in the background, obtaining what it lacks."""
+    return answer(json_from_encoder(await service_of(request).load_model(model)))
+
+
+@router.post("/models/{model}/unload", response_model=Model)
+async def unload_model(model: str, request: Request) -> Response:
+    """Let go of an encoder when what was accepted for it is done, and free its memory."""
+    return answer(json_from_encoder(await service_of(request).unload_model(model)))
 
 
 @router.post("/embeddings", response_model=Embeddings, openapi_extra=body_of(CreateEmbeddings))

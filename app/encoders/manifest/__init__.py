@@ -5,6 +5,8 @@ from app.encoders.manifest.graph import Batch, BuiltGraph, Graph, HeadName, Read
 from app.encoders.manifest.manifest import FILE_NAME, FORMAT, Manifest, read_manifest
 from app.encoders.manifest.pair import PairSpec
 from app.encoders.manifest.text import (
+    Activation,
+    Dense,
     Output,
     Pool,
     SparseOutput,
@@ -16,8 +18,10 @@ from app.encoders.manifest.text import (
 __all__ = [
     "FILE_NAME",
     "FORMAT",
+    "Activation",
     "Batch",
     "BuiltGraph",
+    "Dense",
     "Graph",
     "HeadName",
     "HubSource",

@@ -16,8 +16,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from app.encoders.base import OutputKind
+from app.encoders.base import Dimensions, OutputKind
 from app.encoders.manifest.files import (
     HubSource,
     ModelFile,
@@ -28,7 +29,7 @@ from app.encoders.manifest.files import (
 from app.encoders.manifest.graph import BuiltGraph, Graph, HeadName, read_graph
 from app.encoders.manifest.pair import PairSpec, read_pair
 from app.encoders.manifest.table import Table
-from app.encoders.manifest.text import TextSpec, read_text
+from app.encoders.manifest.text import Output, TextSpec, read_text
 from app.errors import IncompatibleFormat, StoredDataError
 
 if sys.version_info >= (3, 11):
@@ -55,6 +56,9 @@ HEADS: dict[tuple[OutputKind, ...], HeadName] = {
 }
 """The head of a built graph by what the manifest promises."""
 
+BUILT_POOLS = ("mean", "cls", "max", "last", "weighted_mean")
+"""The pools that graphs built here have inside."""
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -62,6 +66,7 @@ class Manifest:
 
     kind      which of `KINDS`; as the modality, if the manifest does not say
     modality  what it reads
+    dimensions  shorter lengths that its vectors may be cut to
     released  seconds since 1970
     space     `id@version`: vectors compare only within one space
     graph     None for encoders that compute without a network
@@ -71,6 +76,7 @@ class Manifest:
     kind: str
     modality: str
     dimension: int
+    dimensions: Dimensions
     owned_by: str
     license: str
     released: int
@@ -114,7 +120,8 @@ def read_manifest(folder: Path) -> Manifest:
         name=top.take("name", str),
         kind=kind,
         modality=modality,
-        dimension=top.positive("dimension"),
+        dimension=(dimension := top.positive("dimension")),
+        dimensions=_dimensions(top, dimension),
         owned_by=top.take("owned_by", str),
         license=top.take("license", str),
         released=_seconds(top.take("released", datetime.date)),
@@ -149,8 +156,8 @@ def _agree(top: Table, manifest: Manifest, folder: Path) -> None:
             top.fail(
                 "sparse.form", '"weights", which the built graph makes', repr(spec.sparse.form)
             )
-        if isinstance(spec, TextSpec) and spec.output and spec.output.pool == "graph":
-            top.fail("output.pool", '"mean" or "cls", which the built graph will do', '"graph"')
+        if isinstance(spec, TextSpec) and spec.output is not None:
+            _agree_built(top, graph, spec.output)
     elif graph is not None:
         paths["graph.file"] = graph.file
     elif isinstance(spec, TextSpec | PairSpec):
@@ -158,6 +165,24 @@ def _agree(top: Table, manifest: Manifest, folder: Path) -> None:
     for key, path in paths.items():
         if path not in listed:
             top.fail(key, "a path that [[files]] lists", repr(path))
+
+
+def _agree_built(top: Table, graph: BuiltGraph, output: Output) -> None:
+    if graph.head == "vectors" and output.pool not in BUILT_POOLS:
+        known = ", ".join(map(repr, BUILT_POOLS))
+        top.fail("output.pool", f"one of {known}, which a built graph does", repr(output.pool))
+    if output.dense:
+        top.fail("output.dense", "no such key beside graph.build: use graph.modules", "it")
+
+
+def _dimensions(top: Table, dimension: int) -> Dimensions:
+    """The shorter lengths, ascending."""
+    if top.holds("dimensions", str):
+        return cast(Dimensions, top.choose("dimensions", ("any",)))
+    lengths = set(top.take("dimensions", list, []))
+    if not all(type(length) is int and 1 <= length <= dimension for length in lengths):
+        top.fail("dimensions", f'"any", or numbers from 1 to {dimension}', "something else")
+    return tuple(sorted(lengths - {dimension}))
 
 
 def _seconds(day: datetime.date) -> int:

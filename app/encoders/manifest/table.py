@@ -23,6 +23,10 @@ class Table:
     def __contains__(self, key: str) -> bool:
         return key in self._entries
 
+    def holds(self, key: str, kind: type) -> bool:
+        """Whether a key is there and of one type, for keys that may be of several."""
+        return type(self._entries.get(key)) is kind
+
     def take(self, key: str, kind: type[T], default: T | None = None) -> T:
         """Take a key of one type; fail if it is missing and there is no default."""
         self._known.append(key)

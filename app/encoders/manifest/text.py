@@ -8,7 +8,8 @@ from typing import Literal, get_args
 from app.encoders.base import OutputKind
 from app.encoders.manifest.table import Table
 
-Pool = Literal["mean", "cls"]
+Pool = Literal["mean", "cls", "last", "max", "mean_sqrt", "weighted_mean"]
+Activation = Literal["identity", "tanh"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,24 @@ class TextInput:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
-    """How the graph's output becomes one vector: "graph" means that it is one already."""
+class Dense:
+    """A linear layer: path of a safetensors file with `linear.weight` and `linear.bias`."""
 
-    pool: Pool | Literal["graph"]
+    weights: str
+    activation: Activation
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How the graph's output becomes one vector.
+
+    pool   a `Pool`, several joined by "+" (side by side), or "graph": it is one vector already
+    dense  layers between pool and normalisation
+    """
+
+    pool: str
     normalise: bool
+    dense: tuple[Dense, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +131,8 @@ class TextSpec:
         paths = {"text.tokenizer": self.text.tokenizer}
         if self.tokens is not None and self.tokens.projection:
             paths["tokens.projection"] = self.tokens.projection
+        for place, layer in enumerate(self.output.dense if self.output is not None else ()):
+            paths[f"output.dense[{place}].weights"] = layer.weights
         return paths
 
 
@@ -154,8 +170,15 @@ def read_input(table: Table) -> TextInput:
 
 def read_output(table: Table) -> Output:
     """Read [output]."""
-    pool = table.choose("pool", ("graph", *get_args(Pool)))
-    output = Output(pool=pool, normalise=table.take("normalise", bool))
+    pool = table.take("pool", str)
+    if pool != "graph" and not set(pool.split("+")) <= set(get_args(Pool)):
+        known = ", ".join(map(repr, ("graph", *get_args(Pool))))
+        table.fail("pool", f"one of {known}, or several joined by +", repr(pool))
+    output = Output(
+        pool=pool,
+        normalise=table.take("normalise", bool),
+        dense=tuple(_read_dense(layer) for layer in table.tables("dense")),
+    )
     table.end()
     return output
 
@@ -191,3 +214,12 @@ def read_sparse(table: Table) -> SparseOutput:
         table.fail("min_weight", "a weight of 0.0 or more", str(sparse.min_weight))
     table.end()
     return sparse
+
+
+def _read_dense(table: Table) -> Dense:
+    layer = Dense(
+        weights=table.take("weights", str),
+        activation=table.choose("activation", get_args(Activation)),
+    )
+    table.end()
+    return layer

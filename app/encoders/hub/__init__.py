@@ -1,0 +1,1 @@
+"""Models as hubs publish them: read from their own configuration, and pulled."""
