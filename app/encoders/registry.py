@@ -8,6 +8,7 @@ loading one encoder blocks nobody but other loads of the same one.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -29,7 +30,7 @@ from app.encoders.base import (
     no_progress,
 )
 from app.encoders.batcher import Batcher
-from app.encoders.build import graph_path, is_built
+from app.encoders.build import RECORD, graph_path, is_built
 from app.encoders.inputs import Input
 from app.encoders.manifest import FILE_NAME, BuiltGraph, Manifest, read_manifest
 from app.encoders.opening import open_encoder
@@ -155,6 +156,23 @@ class EncoderRegistry:
         """
         loaded = self._ready(name)
         return loaded.batcher.submit(loaded.encoder.address(inputs, kind), output)
+
+    def addressed(self, name: str, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
+        """Make inputs complete, as `submit` does; see `Encoder.address`."""
+        return self._ready(name).encoder.address(inputs, kind)
+
+    def fingerprint(self, name: str) -> str:
+        """Tell one state of an encoder from every other that may make other vectors.
+
+        It covers the manifest, and so the sha256 of every file, and what was built from them by
+        which builder. Raises EncoderNotFound.
+        """
+        entry = self._entry(name)
+        made_of = hashlib.sha256(repr(entry.manifest).encode())
+        record = entry.folder / RECORD
+        if isinstance(entry.manifest.graph, BuiltGraph) and record.is_file():
+            made_of.update(record.read_bytes())
+        return made_of.hexdigest()
 
     def fitted(self, name: str, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Make inputs short enough for an encoder, on the caller's thread; see `Cutting`.
