@@ -15,14 +15,14 @@ Errors blame the JSON pointer of an input, also those that the encoder itself fi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from app.config import Settings
 from app.encoders.base import Cut, Encoded, EncoderInfo, OutputKind, TextKind
 from app.encoders.inputs import Input, Tokens
+from app.encoders.pooling import normalise
 from app.errors import InvalidField, InvalidText, LikewiseError
 from app.service.checks import check_batch, check_text, place
 from app.service.encoding import Encoding
@@ -117,10 +117,10 @@ async def embed(
     except LikewiseError as error:
         error.pointer = inputs.placed(error.pointer)
         raise
-    embedded = Embedded(info.name, wanted.output, encoded.outputs, encoded.tokens)
-    if wanted.output == "dense" and (wanted.normalise or wanted.dimensions is not None):
-        return await lane.run(lambda: _finished(embedded, wanted.dimensions))
-    return embedded
+    outputs = encoded.outputs
+    if wanted.normalise and wanted.output == "dense":
+        outputs = await lane.run(partial(normalise, encoded.vectors))
+    return Embedded(info.name, wanted.output, outputs, encoded.tokens)
 
 
 def _check_output(wanted: ToEmbed, info: EncoderInfo) -> None:
@@ -146,22 +146,6 @@ def _fitted(inputs: Inputs, wanted: ToEmbed, name: str, encoding: Encoding) -> I
         error.pointer = inputs.placed(error.pointer)
         raise
     return Inputs(values, inputs.pointers)
-
-
-def _finished(embedded: Embedded, dimensions: int | None) -> Embedded:
-    return replace(embedded, outputs=shortened(embedded.vectors, dimensions))
-
-
-def shortened(vectors: F32, dimensions: int | None) -> F32:
-    """Keep the first numbers of vectors [row, dim] and bring what is left to length one.
-
-    What is left of no length stays zero. Vectors of a model that was trained for it (Matryoshka)
-    keep most of their meaning in their first numbers.
-    """
-    kept = vectors if dimensions is None else vectors[:, :dimensions]
-    lengths = np.linalg.norm(kept, axis=1, keepdims=True)
-    unit: F32 = np.divide(kept, lengths, out=np.zeros_like(kept, order="C"), where=lengths > 0)
-    return unit
 
 
 def read_inputs(raw: object, at: str, *, limit: int, max_chars: int) -> Inputs:
