@@ -90,6 +90,12 @@ class Settings(BaseSettings):
     batch_tokens: int = Field(
         default=1024, ge=1, description="Most tokens of one encoder batch, padding included."
     )
+    embedding_cache_mb: int = Field(
+        default=0,
+        ge=0,
+        description="Mebibytes of the data directory for vectors of inputs that were encoded "
+        "before; 0 keeps none.",
+    )
     search_threads: int = Field(
         default_factory=lambda: max(1, os.cpu_count() or 1),
         ge=1,

@@ -18,6 +18,7 @@ one. Scans are one at a time. `submit` takes no lock.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ from app.encoders.base import (
     no_progress,
 )
 from app.encoders.batcher import Batcher
-from app.encoders.build import graph_path, is_built
+from app.encoders.build import RECORD, graph_path, is_built
 from app.encoders.files import replacing
 from app.encoders.hub.layout import CONFIG, MODULES, discover, with_hashes
 from app.encoders.inputs import Input
@@ -218,6 +219,24 @@ class EncoderRegistry:
             if self._closed:
                 raise
             raise EncoderUnavailable(f"{name} is unavailable: {UNLOADED}", encoder=name) from None
+
+    def addressed(self, name: str, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
+        """Make inputs complete, as `submit` does; see `Encoder.address`."""
+        return self._ready(name).encoder.address(inputs, kind)
+
+    def fingerprint(self, name: str) -> str:
+        """Tell one state of an encoder from every other that may make other vectors.
+
+        It covers the manifest, and so the sha256 of every file, and what was built from them by
+        which builder. Raises EncoderNotFound.
+        """
+        entry = self._entry(name)
+        manifest = entry.manifest
+        made_of = hashlib.sha256(repr(manifest).encode())
+        record = entry.folder / RECORD
+        if manifest is not None and isinstance(manifest.graph, BuiltGraph) and record.is_file():
+            made_of.update(record.read_bytes())
+        return made_of.hexdigest()
 
     def fitted(self, name: str, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Make inputs short enough for an encoder, on the caller's thread; see `Cutting`.

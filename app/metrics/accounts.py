@@ -96,3 +96,12 @@ class Work:
             found = self.recalls[collection] = Recalls()
         found.note(recall)
         self.self_checks["checked"] += 1
+
+
+class CacheAccount:
+    """What the embedding cache did: inputs found, not found, and passed over it."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.size_bytes = 0
+        self.hits = self.misses = self.passed = self.restarts = 0

@@ -25,7 +25,7 @@ from app import __version__
 from app.encoders.base import EncoderStatistics
 from app.exchange import CollectionStatistics, Statistics, Storage
 from app.metrics import process
-from app.metrics.accounts import Recalls, Requests, Work
+from app.metrics.accounts import CacheAccount, Recalls, Requests, Work
 from app.metrics.families import BY_NAME
 from app.tally import SHARES, Histogram
 
@@ -44,12 +44,14 @@ class Told:
     """What an answer is made of.
 
     queues  by name: how many wait, how many may
+    cache   the embedding cache, None if it is off
     """
 
     requests: Requests
     work: Work
     queues: Mapping[str, tuple[int, int]]
     encoders: Sequence[EncoderStatistics]
+    cache: CacheAccount | None
     statistics: Statistics
     storage: Storage | None
 
@@ -81,6 +83,7 @@ class _Told(Collector):
         yield _values("queue_waiting", {(name,): now for name, (now, _) in told.queues.items()})
         yield _values("queue_limit", {(name,): most for name, (_, most) in told.queues.items()})
         yield from _of_encoders(told.encoders)
+        yield from _of_cache(told.cache or CacheAccount(0))
         yield from _of_statistics(told.statistics)
         shown = _largest(told.statistics.collections, self._most_collections)
         yield from _of_collections(told.statistics.collections, shown)
@@ -122,6 +125,14 @@ def _of_encoders(encoders: Sequence[EncoderStatistics]) -> Iterator[Metric]:
     yield _histograms("encoder_batch_tokens", {(one.name,): one.batch_tokens for one in encoders})
     yield _histograms("encoder_batch_seconds", {(one.name,): one.batch_seconds for one in encoders})
     yield _values("encoder_failures_total", {(one.name,): one.failed for one in encoders})
+
+
+def _of_cache(cache: CacheAccount) -> Iterator[Metric]:
+    looked_up = {"hit": cache.hits, "miss": cache.misses, "passed": cache.passed}
+    yield _values("embedding_cache_inputs_total", _keyed(looked_up))
+    yield _values("embedding_cache_bytes", {(): cache.size_bytes})
+    yield _values("embedding_cache_limit_bytes", {(): cache.limit_bytes})
+    yield _values("embedding_cache_restarts_total", {(): cache.restarts})
 
 
 def _of_statistics(statistics: Statistics) -> Iterator[Metric]:

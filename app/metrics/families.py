@@ -64,6 +64,20 @@ FAMILIES = (
         "encoder_failures_total", "counter", "encoder", "Batches that the model could not encode."
     ),
     _family(
+        "embedding_cache_inputs_total",
+        "counter",
+        "result",
+        "Inputs by what the embedding cache had: hit, miss, or passed (not looked up).",
+    ),
+    _family("embedding_cache_bytes", "gauge", "", "What the embedding cache holds."),
+    _family("embedding_cache_limit_bytes", "gauge", "", "How much it may hold; 0 is off."),
+    _family(
+        "embedding_cache_restarts_total",
+        "counter",
+        "",
+        "Times that its file was damaged and begun anew.",
+    ),
+    _family(
         "write_seconds",
         "histogram",
         "operation",

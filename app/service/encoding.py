@@ -121,6 +121,14 @@ class Encoding:
             encoder=name,
         )
 
+    def addressed(self, name: str, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
+        """Make inputs complete, prompts before them."""
+        return self._registry.addressed(name, inputs, kind)
+
+    def fingerprint(self, name: str) -> str:
+        """Tell one state of an encoder from others; see `EncoderRegistry.fingerprint`."""
+        return self._registry.fingerprint(name)
+
     def fitted(self, name: str, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Make inputs short enough, on the caller's thread; see `EncoderRegistry.fitted`."""
         return self._registry.fitted(name, inputs, kind, cut)

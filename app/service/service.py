@@ -48,12 +48,13 @@ from app.errors import (
     SchemaViolation,
     ShuttingDown,
 )
-from app.metrics.accounts import Work
+from app.metrics.accounts import CacheAccount, Work
 from app.service import embedding, importing
 from app.service.checks import check_batch, check_ids, check_name
 from app.service.cursor import cursor_after, id_from_cursor
 from app.service.definitions import changed_index, define
 from app.service.embedding import Embedded, ToEmbed
+from app.service.embedding_cache import EmbeddingCache
 from app.service.encoding import Encoding
 from app.service.importing import BadLine, Fault, Line, LineBatch, Progress, sift
 from app.service.lanes import Lane
@@ -116,6 +117,7 @@ class Figures:
     work: Work
     queues: dict[str, Queue]
     encoders: list[EncoderStatistics]
+    cache: CacheAccount | None
     statistics: Statistics
     storage: Storage | None
 
@@ -134,6 +136,13 @@ class Service:
             at_start=named or [settings.default_encoder],
             queue_texts=settings.encoder_queue,
         )
+        self._cache: EmbeddingCache | None = None
+        if settings.embedding_cache_mb > 0:
+            self._cache = EmbeddingCache(
+                self._encoding,
+                settings.data_dir / "cache" / "embeddings.sqlite",
+                settings.embedding_cache_mb << 20,
+            )
         self._search = Lane("search", threads=settings.search_threads, queue=settings.search_queue)
         self._write = Lane("write", threads=WRITE_THREADS, queue=settings.write_queue)
         self._control = Lane("control", threads=1, queue=settings.search_queue)
@@ -185,6 +194,8 @@ class Service:
     def _close(self) -> None:
         with ExitStack() as last_first:  # each is closed whatever happens to the others
             last_first.callback(self._backend.close)
+            if self._cache is not None:
+                last_first.callback(self._cache.close)
             last_first.callback(self._encoding.close)
             if self._self_check is not None:
                 last_first.callback(self._self_check.close)
@@ -566,7 +577,7 @@ class Service:
     ) -> Encoded:
         """Encode inputs and enter it; only those of queries are a stage of a query."""
         begun_s = time.perf_counter()
-        encoded = await self._encoding.encode(encoder, inputs, kind, output)
+        encoded = await (self._cache or self._encoding).encode(encoder, inputs, kind, output)
         ended_s = time.perf_counter()
         if kind == "query":
             self.work.stages["encode"].note(ended_s - begun_s)
@@ -706,6 +717,7 @@ class Service:
                     self.work,
                     self._queues(),
                     self._encoding.statistics(),
+                    None if self._cache is None else self._cache.account,
                     self._backend.statistics(),
                     storage,
                 )

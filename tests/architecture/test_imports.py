@@ -36,10 +36,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"exchange", "tally", "kernels", "vectors", "storage", "segments", "planner"},
     "backends": BASE | ATTRIBUTES | {"exchange", "engine"},
     "evaluation": BASE,
+    "cache": BASE | {"storage"},
     "encoders": BASE | {"tally", "evaluation"},
     "metrics": {"tally", "exchange", "encoders"},
     "access": {"types", "errors"},
-    "service": BASE | ATTRIBUTES | {"exchange", "config", "encoders", "backends", "metrics"},
+    "service": BASE
+    | ATTRIBUTES
+    | {"exchange", "config", "cache", "encoders", "backends", "metrics"},
     "wire": BASE,
     "api": BASE
     | ATTRIBUTES

@@ -24,7 +24,9 @@ def size(name: str, points: int) -> CollectionStatistics:
 def told(*collections: CollectionStatistics, work: Work | None = None) -> Told:
     commits = Histogram(SECONDS), Histogram(POWERS)
     statistics = Statistics(list(collections), 0, 0, *commits, {}, {})
-    return Told(Requests(), work or Work(), {"search": (1, 2)}, [], statistics, Storage(9, 3, True))
+    return Told(
+        Requests(), work or Work(), {"search": (1, 2)}, [], None, statistics, Storage(9, 3, True)
+    )
 
 
 def test_a_histogram_ends_with_all_values_and_its_sum() -> None:

@@ -67,6 +67,7 @@ async def metrics(request: Request) -> Response:
             figures.work,
             {name: (queue.waiting, queue.limit) for name, queue in figures.queues.items()},
             figures.encoders,
+            figures.cache,
             figures.statistics,
             figures.storage,
         )

@@ -1,0 +1,1 @@
+"""Vectors that were made before, kept on the disk under what they were made of."""
