@@ -16,8 +16,8 @@ from app.cache.vectors import Entry, VectorFile
 from bench.measures import table
 
 DIMENSION = 384
-BATCH = 512
-BATCHES = 200
+BATCH = 128
+BATCHES = 800
 
 
 def entries(seed: int, count: int = BATCH) -> list[tuple[bytes, Entry]]:

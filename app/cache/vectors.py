@@ -40,8 +40,8 @@ _SCHEMA = (
     " tokens INTEGER NOT NULL, numbers BLOB NOT NULL, checksum INTEGER NOT NULL) STRICT"
 )
 _ASKED = 500  # keys of one statement; SQLite takes 999 and more
-_STEP = 128  # rows that are written, or deleted, together: one to three milliseconds
-_TOUCHED = 256  # rows that are written anew together
+STEP = 128
+"""Rows that are written, or deleted, together: one to three milliseconds."""
 
 
 class Entry(NamedTuple):
@@ -78,8 +78,9 @@ class VectorFile:
         """What is there of the keys."""
         try:
             found = self._read(keys)
-            if len(self._touched) >= _TOUCHED:
-                self._renew()
+            if len(self._touched) >= STEP:
+                with self._opened.transaction() as connection:
+                    self._renew(connection)
         except (StorageFull, StorageReadOnly):
             return {}
         except (StoredDataError, DatabaseError) as error:
@@ -88,10 +89,14 @@ class VectorFile:
         return found
 
     def put(self, entries: Iterable[tuple[bytes, Entry]]) -> None:
-        """Keep entries; the oldest make room. On a disk that takes no writes, nothing is kept."""
+        """Keep entries, at most `STEP`; the oldest make room.
+
+        On a disk that takes no writes, nothing is kept.
+        """
         rows = [(key, entry.tokens, entry.numbers, _checksum(key, entry)) for key, entry in entries]
         try:
             with self._opened.transaction() as connection:
+                self._renew(connection)  # before one of them is among the oldest
                 connection.executemany(
                     "INSERT OR IGNORE INTO vector (key, tokens, numbers, checksum)"
                     " VALUES (?, ?, ?, ?)",
@@ -155,20 +160,19 @@ class VectorFile:
                     self._touched[key] = None
         return found
 
-    def _renew(self) -> None:
+    def _renew(self, connection: Connection) -> None:
         touched, self._touched = [(key,) for key in self._touched], {}
-        with self._opened.transaction() as connection:
-            connection.executemany(
-                "UPDATE vector SET place = (SELECT max(place) + 1 FROM vector) WHERE key = ?",
-                touched,
-            )
+        connection.executemany(
+            "UPDATE vector SET place = (SELECT max(place) + 1 FROM vector) WHERE key = ?",
+            touched,
+        )
 
     def _evict(self, connection: Connection) -> None:
         while _used_bytes(connection) > self._max_bytes:
             deleted = connection.execute(
                 "DELETE FROM vector WHERE place IN"
                 " (SELECT place FROM vector ORDER BY place LIMIT ?)",
-                [_STEP],
+                [STEP],
             )
             if deleted.rowcount == 0:
                 return  # a limit below an empty database

@@ -19,10 +19,11 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from app.cache.vectors import Entry, VectorFile
+from app.cache.vectors import STEP, Entry, VectorFile
 from app.encoders.base import Encoded, OutputKind, TextKind
 from app.encoders.inputs import Input
 from app.errors import LikewiseError
@@ -48,16 +49,26 @@ class EmbeddingCache:
         self._path = path
         self._file: VectorFile | None = None
         self._broken = False
-        self._waiting = 0  # on the event loop only
+        self._closed = False
+        self._waiting = 0  # on the event loop only, as the next
+        self._keeping: set[asyncio.Task[None]] = set()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedding-cache")
 
     async def encode(
-        self, name: str, inputs: Sequence[Input], kind: TextKind, output: OutputKind
+        self,
+        name: str,
+        inputs: Sequence[Input],
+        kind: TextKind,
+        output: OutputKind = "dense",
+        **how: Any,
     ) -> Encoded:
-        """Encode inputs as `Encoding.encode` does, as far as their vectors are not there yet."""
+        """Encode inputs as `Encoding.encode` does, as far as their vectors are not there yet.
+
+        how  whatever else `Encoding.encode` takes
+        """
         if output != "dense" or not inputs or self._broken or self._waiting >= MOST_WAITING:
             self.account.passed += len(inputs)
-            return await self._encoding.encode(name, inputs, kind, output)
+            return await self._encoding.encode(name, inputs, kind, output, **how)
         fingerprint, keys, found = await self._looked_up(name, inputs, kind, output)
         missing = [place for place, key in enumerate(keys) if key not in found]
         self.account.hits += len(inputs) - len(missing)
@@ -66,19 +77,22 @@ class EmbeddingCache:
         if missing:
             wanted = inputs if not found else [inputs[place] for place in missing]
             try:
-                made = await self._encoding.encode(name, wanted, kind, output)
+                made = await self._encoding.encode(name, wanted, kind, output, **how)
             except LikewiseError as error:
                 error.pointer = _among_all(error.pointer, missing)
                 raise
             if self._waiting < MOST_WAITING:
                 new = [keys[place] for place in missing]
-                self._later(name, fingerprint, new, made)
+                task = asyncio.create_task(self._keep(name, fingerprint, new, made))
+                self._keeping.add(task)  # the loop itself holds tasks by weak references only
+                task.add_done_callback(self._keeping.discard)
         if made is not None and not found:
             return made
         return _joined(keys, found, missing, made)
 
     def close(self) -> None:
-        """Finish what waits, and let go of the file."""
+        """Finish what the thread has taken, and let go of the file."""
+        self._closed = True
         self._thread.shutdown()
         if self._file is not None:
             self._file.close()
@@ -104,24 +118,28 @@ class EmbeddingCache:
         finally:
             self._waiting -= 1
 
-    def _later(self, name: str, fingerprint: str, keys: list[bytes], made: Encoded) -> None:
-        """Keep vectors, without anybody waiting for it."""
+    async def _keep(self, name: str, fingerprint: str, keys: list[bytes], made: Encoded) -> None:
+        """Keep vectors, in steps between which look-ups have their turn. Nobody waits for it."""
+        loop = asyncio.get_running_loop()
 
-        def work() -> None:
+        def step(start: int) -> None:
             # An encoder that was replaced meanwhile made them: then nobody knows which one did.
-            if self._encoding.fingerprint(name) == fingerprint:
-                rows = made.vectors.astype("<f4", copy=False)
-                entries = zip(rows, made.tokens, strict=True)
-                self._put(keys, [Entry(row.tobytes(), tokens) for row, tokens in entries])
-
-        def done(future: asyncio.Future[None]) -> None:
-            self._waiting -= 1
-            if not future.cancelled() and future.exception() is not None:
-                log.warning("vectors were not cached", exc_info=future.exception())
+            if self._encoding.fingerprint(name) != fingerprint:
+                return
+            rows = made.vectors[start : start + STEP].astype("<f4", copy=False)
+            tokens = made.tokens[start : start + STEP]
+            entries = [Entry(row.tobytes(), count) for row, count in zip(rows, tokens, strict=True)]
+            self._put(keys[start : start + STEP], entries)
 
         self._waiting += 1
-        kept = asyncio.get_running_loop().run_in_executor(self._thread, work)
-        kept.add_done_callback(done)
+        try:
+            for start in range(0, len(keys), STEP):
+                await loop.run_in_executor(self._thread, step, start)
+        except Exception:
+            if not self._closed:
+                log.warning("vectors were not cached", exc_info=True)
+        finally:
+            self._waiting -= 1
 
     # ── on the file's thread ─────────────────────────────────────────────────────────────────
 
@@ -165,13 +183,14 @@ def _joined(
     keys: Sequence[bytes], found: dict[bytes, Entry], missing: Sequence[int], made: Encoded | None
 ) -> Encoded:
     """Put what was found and what was made in the order of the inputs."""
-    dimension = len(next(iter(found.values())).numbers) // 4
-    vectors = np.empty((len(keys), dimension), np.float32)
+    there = [place for place, key in enumerate(keys) if key in found]
+    octets = b"".join(found[keys[place]].numbers for place in there)
+    numbers = np.frombuffer(octets, "<f4").reshape(len(there), -1)
+    vectors = np.empty((len(keys), numbers.shape[1]), np.float32)
+    vectors[there] = numbers
     tokens = [0] * len(keys)
-    for place, key in enumerate(keys):
-        if key in found:
-            vectors[place] = np.frombuffer(found[key].numbers, "<f4")
-            tokens[place] = found[key].tokens
+    for place in there:
+        tokens[place] = found[keys[place]].tokens
     if made is not None:
         vectors[missing] = made.vectors
         for place, count in zip(missing, made.tokens, strict=True):

@@ -52,7 +52,12 @@ class Opened:
         self.cache = EmbeddingCache(encoding, path, MEGABYTE)
 
     def encode(self, *inputs: Input) -> Encoded:
-        return asyncio.run(self.cache.encode("tiny", inputs, "document", "dense"))
+        async def encoded() -> Encoded:
+            found = await self.cache.encode("tiny", inputs, "document")
+            await asyncio.gather(*self.cache._keeping)
+            return found
+
+        return asyncio.run(encoded())
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -128,7 +133,13 @@ def test_a_prompt_is_part_of_what_is_looked_up(models: Path, tmp_path: Path) -> 
     manifest.write_text(written.replace("[text]", '[text]\nquery_prompt = "query: "', 1))
     opened = Opened(models, tmp_path / "embeddings.sqlite")
     document = opened.encode("tea")
-    query = asyncio.run(opened.cache.encode("tiny", ["tea"], "query", "dense"))
+
+    async def asked() -> Encoded:
+        found = await opened.cache.encode("tiny", ["tea"], "query")
+        await asyncio.gather(*opened.cache._keeping)
+        return found
+
+    query = asyncio.run(asked())
     assert opened.counts == (0, 2)
     assert not np.array_equal(query.vectors, document.vectors)
     same(opened.encode("query: tea"), query)
@@ -200,14 +211,14 @@ def test_it_never_holds_more_than_its_bound_and_never_something_else(
 
 def test_what_is_asked_for_stays_and_what_is_not_goes(tmp_path: Path) -> None:
     file = VectorFile(tmp_path / "c.sqlite", 4 * MEGABYTE)
-    asked = dict(entry(number) for number in range(300))
+    asked = dict(entry(number) for number in range(120))
     file.put(asked.items())
-    forgotten = dict(entry(number) for number in range(300, 600))
+    forgotten = dict(entry(number) for number in range(300, 420))
     file.put(forgotten.items())
     for number in range(1000, 5000, 100):
         file.put([entry(n) for n in range(number, number + 100)])
         file.get(list(asked))
-    assert len(file.get(list(asked))) == 300
+    assert len(file.get(list(asked))) == 120
     assert not file.get(list(forgotten))
     file.close()
 
@@ -215,7 +226,8 @@ def test_what_is_asked_for_stays_and_what_is_not_goes(tmp_path: Path) -> None:
 def test_a_lower_bound_holds_from_the_next_start_on(tmp_path: Path) -> None:
     path = tmp_path / "c.sqlite"
     file = VectorFile(path, 4 * MEGABYTE)
-    file.put([entry(number) for number in range(1500)])
+    for number in range(0, 1500, 100):
+        file.put([entry(n) for n in range(number, number + 100)])
     file.close()
     assert path.stat().st_size > 2 * MEGABYTE
     VectorFile(path, MEGABYTE).close()
@@ -227,8 +239,10 @@ def test_many_callers_at_once_all_get_their_own(opened: Opened) -> None:
     alone = {text: opened.registry.submit("tiny", [text], "document") for text in texts}
 
     async def together() -> list[Encoded]:
-        calls = [opened.cache.encode("tiny", [text], "document", "dense") for text in texts]
-        return await asyncio.gather(*calls)
+        calls = [opened.cache.encode("tiny", [text], "document") for text in texts]
+        found = await asyncio.gather(*calls)
+        await asyncio.gather(*opened.cache._keeping)
+        return found
 
     for found in (asyncio.run(together()), asyncio.run(together())):
         for text, one in zip(texts, found, strict=True):
@@ -242,7 +256,7 @@ import sys
 from pathlib import Path
 from tests.service.test_embedding_cache import entry
 from app.cache.vectors import VectorFile
-file = VectorFile(Path(sys.argv[1]), 1 << 20)
+file = VectorFile(Path(sys.argv[1]), 1 << 30)
 for number in range(10**9):
     file.put([entry(number * 10 + i) for i in range(10)])
     print(number, flush=True)
