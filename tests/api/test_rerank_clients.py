@@ -29,8 +29,15 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield service.url
 
 
-def test_coheres_first_client_reranks_texts_and_objects(url: str) -> None:
-    client = cohere.Client(api_key="none", base_url=url)
+@pytest.fixture
+def http() -> Iterator[httpx.Client]:
+    """Connections that are closed, which the clients leave to the collector."""
+    with httpx.Client() as client:
+        yield client
+
+
+def test_coheres_first_client_reranks_texts_and_objects(url: str, http: httpx.Client) -> None:
+    client = cohere.Client(api_key="none", base_url=url, httpx_client=http)
     found = client.rerank(
         query=QUERY, documents=DOCUMENTS, model="tiny-cross", top_n=2, return_documents=True
     )
@@ -48,8 +55,8 @@ def test_coheres_first_client_reranks_texts_and_objects(url: str) -> None:
     assert again.results[0].document is None
 
 
-def test_coheres_second_client_reranks_and_reads_errors(url: str) -> None:
-    client = cohere.ClientV2(api_key="none", base_url=url)
+def test_coheres_second_client_reranks_and_reads_errors(url: str, http: httpx.Client) -> None:
+    client = cohere.ClientV2(api_key="none", base_url=url, httpx_client=http)
     found = client.rerank(
         query=QUERY, documents=DOCUMENTS, model="tiny-cross", top_n=2, max_tokens_per_doc=4096
     )
@@ -84,6 +91,7 @@ def test_langchain_compresses_documents_with_cohere(url: str) -> None:
     compressor = rerank(model="tiny-cross", cohere_api_key="none", base_url=url, top_n=2)
     documents = [document(page_content=text, metadata={"n": n}) for n, text in enumerate(DOCUMENTS)]
     kept = compressor.compress_documents(documents, QUERY)
+    compressor.client._client_wrapper.httpx_client.httpx_client.close()
     assert [one.metadata["n"] for one in kept] == BEST
     assert kept[0].metadata["relevance_score"] > 0.5
 
