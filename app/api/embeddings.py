@@ -9,7 +9,7 @@ than for one piece.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import orjson
 
 from app.api.answers import written
 from app.api.convert import json_from_vector
+from app.encoders.base import OutputKind, Several, Sparse
 from app.service.embedding import Embedded
 from app.service.quantised import quantise
 from app.types import F32
@@ -36,34 +37,35 @@ def _dense(vectors: F32, numbers: NumberFormat) -> Any:
     return quantise(vectors, numbers)
 
 
-def _tokens(matrices: Any, numbers: NumberFormat) -> Any:
-    if numbers == "base64":
-        return [
-            {"shape": list(matrix.shape), "data": json_from_vector(matrix, "base64")}
-            for matrix in matrices
-        ]
+def _tokens(made: Sequence[F32], numbers: NumberFormat) -> Any:
+    """Matrices [token, number]; in base64 with their shape, which the text does not show."""
     if numbers == "float":
-        return [np.ascontiguousarray(matrix) for matrix in matrices]
-    return [quantise(matrix, numbers) for matrix in matrices]
+        return [np.ascontiguousarray(one) for one in made]
+    if numbers == "base64":
+        return [{"shape": list(one.shape), "data": json_from_vector(one, "base64")} for one in made]
+    return [quantise(one, numbers) for one in made]
 
 
-def _sparse(vectors: Any, numbers: NumberFormat) -> Any:
-    return [{"indices": one.indices, "values": one.values} for one in vectors]
+def _sparse(made: Sequence[Sparse], numbers: NumberFormat) -> Any:
+    return [{"indices": one.indices, "values": one.values} for one in made]
 
 
-def _all(made: Any, numbers: NumberFormat) -> Any:
-    return [
-        {
-            kind: WRITERS[kind]([output], numbers)[0]
-            for kind, output in (("tokens", one.tokens), ("sparse", one.sparse))
-            if output is not None
-        }
-        | ({} if one.dense is None else {"dense": _dense(one.dense[None], numbers)[0]})
-        for one in made
-    ]
+def _all(made: Sequence[Several], numbers: NumberFormat) -> Any:
+    return [_each(one, numbers) for one in made]
 
 
-WRITERS: dict[str, Writer] = {
+def _each(made: Several, numbers: NumberFormat) -> dict[str, Any]:
+    each: dict[str, Any] = {}
+    if made.dense is not None:
+        each["dense"] = _dense(made.dense[None], numbers)[0]
+    if made.tokens is not None:
+        each["tokens"] = _tokens([made.tokens], numbers)[0]
+    if made.sparse is not None:
+        each["sparse"] = _sparse([made.sparse], numbers)[0]
+    return each
+
+
+_WRITERS: dict[OutputKind, Writer] = {
     "dense": _dense,
     "tokens": _tokens,
     "sparse": _sparse,
@@ -94,7 +96,7 @@ async def outputs_written(
     entries  makes of the first one's place and some outputs, as JSON, what stands in the list
     """
     outputs = embedded.outputs
-    write = WRITERS[embedded.output]
+    write = _WRITERS[embedded.output]
     step = max(1, _PIECE_NUMBERS // _numbers(outputs))
     pieces = []
     for start in range(0, len(outputs), step):

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from app.encoders.alone import Runner
 from app.encoders.base import OutputKind, Prepared, TextKind
 from app.encoders.inputs import Input, Pair, check_unicode
 from app.encoders.manifest import Manifest, PairSpec, ReadyGraph
 from app.encoders.onnx import OnnxSession
+from app.encoders.runs import Runs
 from app.encoders.tokenizer import PairTokenizer
 from app.errors import InvalidText, LikewiseError
 from app.types import F32
@@ -45,9 +45,9 @@ class PairEncoder:
         self._spec = spec = manifest.spec
         self._most_chars = MOST_CHARS_PER_TOKEN * spec.max_tokens
         self._tokenizer = PairTokenizer(folder / spec.tokenizer, spec.max_tokens, spec.truncate)
-        self._runner = Runner(manifest, threads=threads)
+        self._runs = Runs(manifest, threads=threads)
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
-        self._session = OnnxSession(graph, threads=self._runner.graph_threads, output=output)
+        self._session = OnnxSession(graph, threads=1, output=output)
 
     def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Check that inputs are pairs."""
@@ -82,20 +82,27 @@ class PairEncoder:
         """
         if output != "score":
             raise ValueError(f"a cross-encoder makes scores, not {output!r}")
-        return self._runner.run(self._scores, [one.value for one in batch])
+        pairs: list[_Ids] = [one.value for one in batch]
+        scores = np.empty(len(pairs), np.float32)
+
+        def work(run: list[int]) -> None:
+            scores[run] = self._scores([pairs[place] for place in run])
+
+        self._runs.each([len(ids) for ids, _ in pairs], work)
+        return [float(score) for score in scores]
 
     def close(self) -> None:
         """End the threads. Nothing may be running."""
-        self._runner.close()
+        self._runs.close()
 
-    def _scores(self, pairs: Sequence[_Ids]) -> list[float]:
+    def _scores(self, pairs: Sequence[_Ids]) -> F32:
         out, _ = self._session.run([ids for ids, _ in pairs], [types for _, types in pairs])
         labels = self._spec.labels
         if out.shape != (len(pairs), labels) and not (labels == 1 and out.shape == (len(pairs),)):
             raise ValueError(f"expected {labels} labels for each pair, got {out.shape}")
         if not np.isfinite(out).all():
             raise ValueError("the graph returned numbers that are not finite")
-        return [float(score) for score in _activated(out.reshape(-1, labels), self._spec)]
+        return _activated(out.reshape(-1, labels), self._spec)
 
 
 def _activated(logits: F32, spec: PairSpec) -> F32:

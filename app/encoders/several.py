@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.encoders.alone import Runner
 from app.encoders.base import OutputKind, Prepared, Several, Sparse, TextKind
 from app.encoders.dense import DenseLayers
 from app.encoders.inputs import Input, Sided, check_unicode
 from app.encoders.manifest import Manifest, ReadyGraph, TextSpec, TokenOutput
 from app.encoders.onnx import OnnxSession, padded
 from app.encoders.pooling import normalise, pool
+from app.encoders.runs import Runs
 from app.encoders.safetensors import read_safetensors
 from app.encoders.sparse import pruned, sparse_from_words, words_from_logits, words_from_tokens
 from app.encoders.tokenizer import Tokenizer
@@ -35,8 +35,6 @@ from app.errors import InvalidText, LikewiseError
 from app.types import F32
 
 CHARS_PER_TOKEN = 4  # as in `app.encoders.text`
-MOST_NUMBERS = 1 << 24
-"""Of one output of the graph: 64 MB. Word logits have a number for each token and word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +74,9 @@ class SeveralEncoder:
         if spec.tokens is not None:
             self._prepare_tokens(spec.tokens, folder)
         self._layers = DenseLayers(spec.output.dense if spec.output else (), folder)
-        self._runner = Runner(manifest, threads=threads)
+        self._runs = Runs(manifest, threads=threads)
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
-        self._session = OnnxSession(graph, threads=self._runner.graph_threads, output=output)
+        self._session = OnnxSession(graph, threads=1, output=output)
 
     def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Put the model's prompt for this kind before each text, and say which side it is on."""
@@ -131,19 +129,21 @@ class SeveralEncoder:
         if not set(asked) <= set(self.outputs):
             raise ValueError(f"the manifest promises {', '.join(self.outputs)}, not {output!r}")
         texts: list[_Text] = [one.value for one in batch]
-        made: list[Several] = []
-        most = self._most_texts(texts, asked)
-        for start in range(0, len(texts), most):
-            made += self._runner.run(
-                lambda part: self._several(part, asked), texts[start : start + most]
-            )
+        by_place: dict[int, Several] = {}
+
+        def work(run: list[int]) -> None:
+            several = self._several([texts[place] for place in run], asked)
+            by_place.update(zip(run, several, strict=True))
+
+        self._runs.each([len(text.ids) for text in texts], work)
+        made = [by_place[place] for place in range(len(texts))]
         if output == "dense":
             return np.stack([one.dense for one in made if one.dense is not None])
         return made if output == "all" else [getattr(one, output) for one in made]
 
     def close(self) -> None:
         """End the threads. Nothing may be running."""
-        self._runner.close()
+        self._runs.close()
 
     # ── tokens ───────────────────────────────────────────────────────────────────────────────
 
@@ -184,14 +184,6 @@ class SeveralEncoder:
         return _Text(ids, attended, np.array([one not in hidden for one in ids]))
 
     # ── outputs ──────────────────────────────────────────────────────────────────────────────
-
-    def _most_texts(self, texts: Sequence[_Text], asked: Sequence[OutputKind]) -> int:
-        """How many texts the graph is run on at once, so that its output stays within memory."""
-        sparse = self._spec.sparse
-        if "sparse" not in asked or sparse is None or sparse.form != "logits":
-            return len(texts)
-        longest = max(len(text.ids) for text in texts)
-        return max(1, MOST_NUMBERS // (longest * self._tokenizer.vocabulary))
 
     def _several(self, texts: Sequence[_Text], asked: Sequence[OutputKind]) -> list[Several]:
         spec = self._spec

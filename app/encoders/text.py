@@ -10,9 +10,9 @@ A vector must not depend on the texts beside it. Three kinds of graphs keep that
 - `batch = "alone"`, for published graphs with dynamic quantisation: the scale of every product is
   taken over the whole batch (docs/decisions/0005), so each text runs by itself.
 
-A batch is cut into **runs** of at most `RUN_TOKENS`, and threads of ours work on whole runs, with
-one thread inside ONNX Runtime each: that halves the time on two cores, where ONNX Runtime's own
-threads share single products and wait for each other. The activations of a run fit into a core's
+A batch is cut into **runs** (`app.encoders.runs`), and threads of ours work on whole runs, with one
+thread inside ONNX Runtime each: that halves the time on two cores, where ONNX Runtime's own threads
+share single products and wait for each other. The activations of a run fit into a core's
 second-level cache or nearly so, and memory is bounded by threads, not by the batch
 (docs/decisions/0018).
 """
@@ -20,7 +20,6 @@ second-level cache or nearly so, and memory is bounded by threads, not by the ba
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,16 +29,13 @@ from app.encoders.dense import DenseLayers
 from app.encoders.inputs import Input, Tokens, check_unicode
 from app.encoders.manifest import BuiltGraph, Manifest, ReadyGraph, TextSpec
 from app.encoders.onnx import OnnxSession
-from app.encoders.packing import cut_runs
 from app.encoders.pooling import normalise, pool
+from app.encoders.runs import Runs
 from app.encoders.tokenizer import Tokenizer
 from app.errors import InvalidText, LikewiseError
 from app.types import F32
 
 CHARS_PER_TOKEN = 4  # English word pieces; with other scripts a round is a few batches more
-RUN_TOKENS = 256  # measured with 64 to 1,024 (docs/decisions/0018): flat from here on
-FEWEST_RUN_TOKENS = 64  # below, splitting for another thread costs more than it saves
-SPARE_TOKENS = 8  # one more call costs as much as eight tokens of padding
 
 
 class TextEncoder:
@@ -61,9 +57,7 @@ class TextEncoder:
         self._tokenizer = Tokenizer(folder / text.tokenizer, text.max_tokens)
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
         self._session = OnnxSession(graph, threads=1, output=output)
-        self._limit_tokens, self._spare_tokens = _togetherness(manifest)
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"encode-{manifest.name}")
+        self._runs = Runs(manifest, threads=threads)
 
     def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Put the model's prompt for this kind before each text; ids of tokens stay as they are."""
@@ -129,24 +123,17 @@ class TextEncoder:
         is not finite.
         """
         tokens: list[list[int]] = [one.value for one in batch]
-        lengths = [len(ids) for ids in tokens]
-        share = max(sum(lengths) // self._threads, FEWEST_RUN_TOKENS)
-        runs = cut_runs(lengths, min(self._limit_tokens, share), self._spare_tokens)
         vectors = np.empty((len(tokens), self.dimension), np.float32)
 
         def work(run: list[int]) -> None:
             vectors[run] = self._vectors([tokens[text] for text in run])
 
-        if len(runs) == 1:
-            work(runs[0])
-        else:
-            for _ in self._pool.map(work, runs):
-                pass
+        self._runs.each([len(ids) for ids in tokens], work)
         return vectors
 
     def close(self) -> None:
         """End the threads. Nothing may be running."""
-        self._pool.shutdown()
+        self._runs.close()
 
     def _vectors(self, tokens: Sequence[Sequence[int]]) -> F32:
         out, mask = self._session.run(tokens)
@@ -168,12 +155,3 @@ class TextEncoder:
 
 def _ready(ids: list[int]) -> Prepared:
     return Prepared(ids, len(ids), len(ids))
-
-
-def _togetherness(manifest: Manifest) -> tuple[int, int]:
-    """Most tokens and most padding of one run."""
-    graph = manifest.graph
-    if isinstance(graph, BuiltGraph):
-        return RUN_TOKENS, 0 if graph.variant == "int8" else SPARE_TOKENS
-    alone = graph is not None and graph.batch == "alone"
-    return (0, 0) if alone else (RUN_TOKENS, SPARE_TOKENS)

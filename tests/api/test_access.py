@@ -137,7 +137,8 @@ def test_what_needs_no_key_is_little_and_has_no_parameters() -> None:
 
 
 def test_a_method_that_changes_something_needs_more_than_reading() -> None:
-    reads = re.compile(r"(query|query:batch|get|count|scroll|points:export|embeddings|embed)$")
+    asks = r"(query|query:batch|get|count|scroll|points:export|embeddings|embed|rerank)$"
+    reads = re.compile(asks)
     for place, need in NEEDS.items():
         method, path = place.split(" ")
         if method != "GET" and not (method == "POST" and reads.search(path)):

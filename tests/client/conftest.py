@@ -165,8 +165,9 @@ def stub() -> Iterator[Stub]:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The base URL of a service in a process of its own, with the small test encoder."""
-    with launched(tmp_path_factory.mktemp("service")) as service:
+    """The base URL of a service in a process of its own, with the small test encoders."""
+    encoders = {"LIKEWISE_ENCODERS": "tiny,tiny-cross"}
+    with launched(tmp_path_factory.mktemp("service"), **encoders) as service:
         _wait_until_ready(service.url, service.process)
         yield service.url
 
@@ -176,7 +177,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], patience_s: fl
     with Client(url, retries=Retries(attempts=0), timeout=5) as client:
         while process.poll() is None and time.monotonic() < deadline:
             try:
-                if client.ready().can_serve:
+                if client.ready().status == "ready":
                     return
             except LikewiseError:
                 pass

@@ -21,6 +21,7 @@ from likewise import (
     NotFoundError,
     Point,
     Query,
+    Rerank,
     UnavailableError,
     points_from_columns,
 )
@@ -101,6 +102,17 @@ def test_texts_are_embedded_without_being_stored(client: Any) -> None:
     assert matrix.dtype == np.float32
     assert matrix.shape == (2, next(m.dimension for m in client.models() if m.id == "tiny"))
     assert client.embed(["a whale"])[0] == pytest.approx(found[0], abs=1e-3)
+
+
+def test_documents_are_reranked(client: Any) -> None:
+    documents = ["a cat", {"text": "the old man and the sea"}, "tea at sea"]
+    found = client.rerank("the sea", documents, model="tiny-cross")
+    assert [one.index for one in found] == [1, 2, 0]
+    assert found.model == "tiny-cross"
+    assert found.tokens > 0
+    assert client.rerank("the sea", documents, model="tiny-cross", top_n=1)[0] == found[0]
+    with pytest.raises(TypeError, match="letter by letter"):
+        client.rerank("the sea", "documents")
 
 
 # ── collections ──────────────────────────────────────────────────────────────────────────────
@@ -308,6 +320,19 @@ def test_queries_of_a_batch_are_answered_in_order_each_with_its_filter(arrows: A
     with pytest.raises(InvalidRequestError) as caught:
         arrows.query_batch([Query(vector=[1.0, 0.0]), Query(vector=[1.0])])
     assert caught.value.pointer == "/queries/1/vector"
+
+
+def test_hits_are_reranked_by_what_their_attributes_say(films: Any) -> None:
+    films.patch(ids=[1, 2], set={"title": "a tale of the sea"})
+    films.patch(ids=[2], set={"title": "tea"})
+    rerank = Rerank("tiny-cross", field="title", query="the sea")
+    found = films.query("anything", k=3, rerank=rerank)
+    assert found[0].id == 1
+    assert [hit.rerank_score is None for hit in found] == [False, False, True]
+    same = {"model": "tiny-cross", "template": "{title}", "query": "the sea"}
+    assert [hit.id for hit in films.query("anything", k=3, rerank=same)] == [
+        hit.id for hit in found
+    ]
 
 
 def test_a_wrong_filter_is_refused_with_its_place(films: Any) -> None:

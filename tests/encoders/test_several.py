@@ -255,14 +255,6 @@ def test_outputs_do_not_depend_on_the_texts_beside_them(opened: Open) -> None:
         np.testing.assert_allclose(dense_of(one.sparse), dense_of(alone.sparse), atol=1e-5)
 
 
-def test_large_outputs_are_made_in_parts(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = opened(LOGITS)
-    whole = made(encoder, TEXTS, "sparse")
-    monkeypatch.setattr("app.encoders.several.MOST_NUMBERS", MOST * len(PIECES) * 2)
-    for one, other in zip(made(encoder, TEXTS, "sparse"), whole, strict=True):
-        np.testing.assert_allclose(dense_of(one), dense_of(other), atol=1e-5)
-
-
 def test_ids_of_tokens_make_what_their_text_makes(
     opened: Open, ids: Callable[[str], list[int]]
 ) -> None:
