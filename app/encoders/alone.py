@@ -6,7 +6,6 @@ Why some graphs must not be batched is told in `app.encoders.text`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from app.encoders.manifest import BuiltGraph, Manifest
@@ -24,29 +23,22 @@ def runs_alone(manifest: Manifest) -> bool:
 
 
 class Runner:
-    """Hands batches to `work`, whole or one by one on threads of its own.
+    """Hands batches to `work`, whole or one by one, on the caller's thread.
 
-    threads  how many cores one batch may use
+    threads        how many cores the encoder may use
+    graph_threads  how many of them one call of the graph is to use itself
+    parallel       how many calls of `run` at once use them all
     """
 
     def __init__(self, manifest: Manifest, *, threads: int) -> None:
-        alone = runs_alone(manifest)
-        self.graph_threads = 1 if alone else threads
-        self._pool = (
-            ThreadPoolExecutor(threads, thread_name_prefix=f"encode-{manifest.name}")
-            if alone
-            else None
-        )
+        self._alone = runs_alone(manifest)
+        self.graph_threads = 1 if self._alone else threads
+        self.parallel = threads if self._alone else 1
 
     def run(
         self, work: Callable[[Sequence[Given]], list[Made]], batch: Sequence[Given]
     ) -> list[Made]:
         """What `work` makes of a batch, in its order."""
-        if self._pool is None or len(batch) == 1:
+        if not self._alone or len(batch) == 1:
             return work(batch)
-        return [made for (made,) in self._pool.map(lambda one: work([one]), batch)]
-
-    def close(self) -> None:
-        """End the threads. Nothing may be running."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        return [made for one in batch for made in work([one])]

@@ -35,7 +35,7 @@ _Ids = tuple[list[int], list[int]]  # token ids and types of a pair
 class PairEncoder:
     """A loaded cross-encoder. Thread-safe.
 
-    threads  how many cores one batch may use
+    threads  how many cores it may use
     """
 
     def __init__(self, manifest: Manifest, folder: Path, graph: Path, *, threads: int) -> None:
@@ -46,6 +46,7 @@ class PairEncoder:
         self._most_chars = MOST_CHARS_PER_TOKEN * spec.max_tokens
         self._tokenizer = PairTokenizer(folder / spec.tokenizer, spec.max_tokens, spec.truncate)
         self._runner = Runner(manifest, threads=threads)
+        self.parallel = self._runner.parallel
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
         self._session = OnnxSession(graph, threads=self._runner.graph_threads, output=output)
 
@@ -85,8 +86,7 @@ class PairEncoder:
         return self._runner.run(self._scores, [one.value for one in batch])
 
     def close(self) -> None:
-        """End the threads. Nothing may be running."""
-        self._runner.close()
+        """Let go of nothing: the graph goes with the object."""
 
     def _scores(self, pairs: Sequence[_Ids]) -> list[float]:
         out, _ = self._session.run([ids for ids, _ in pairs], [types for _, types in pairs])

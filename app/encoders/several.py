@@ -52,7 +52,7 @@ class _Text:
 class SeveralEncoder:
     """A loaded model. Thread-safe.
 
-    threads  how many cores one batch may use
+    threads  how many cores it may use
 
     Raises ValueError if the tokenizer lacks a marker or [MASK], or the projection has another shape
     than the manifest promises.
@@ -77,6 +77,7 @@ class SeveralEncoder:
             self._prepare_tokens(spec.tokens, folder)
         self._layers = DenseLayers(spec.output.dense if spec.output else (), folder)
         self._runner = Runner(manifest, threads=threads)
+        self.parallel = self._runner.parallel
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
         self._session = OnnxSession(graph, threads=self._runner.graph_threads, output=output)
 
@@ -142,8 +143,7 @@ class SeveralEncoder:
         return made if output == "all" else [getattr(one, output) for one in made]
 
     def close(self) -> None:
-        """End the threads. Nothing may be running."""
-        self._runner.close()
+        """Let go of nothing: the graph goes with the object."""
 
     # ── tokens ───────────────────────────────────────────────────────────────────────────────
 

@@ -10,17 +10,16 @@ A vector must not depend on the texts beside it. Three kinds of graphs keep that
 - `batch = "alone"`, for published graphs with dynamic quantisation: the scale of every product is
   taken over the whole batch (docs/decisions/0005), so each text runs by itself.
 
-A batch is cut into **runs** of at most `RUN_TOKENS`, and threads of ours work on whole runs, with
-one thread inside ONNX Runtime each: that halves the time on two cores, where ONNX Runtime's own
-threads share single products and wait for each other. The activations of a run fit into a core's
-second-level cache or nearly so, and memory is bounded by threads, not by the batch
-(docs/decisions/0018).
+A batch is cut into **runs** of at most `RUN_TOKENS`, each one call of the graph on its caller's
+thread, with no threads inside ONNX Runtime; several callers at once use the cores (`parallel`).
+That halves the time on two cores, where ONNX Runtime's own threads share single products and wait
+for each other. The activations of a run fit into a core's second-level cache or nearly so, and
+memory is bounded by threads, not by the batch (docs/decisions/0018).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +37,13 @@ from app.types import F32
 
 CHARS_PER_TOKEN = 4  # English word pieces; with other scripts a round is a few batches more
 RUN_TOKENS = 256  # measured with 64 to 1,024 (docs/decisions/0018): flat from here on
-FEWEST_RUN_TOKENS = 64  # below, splitting for another thread costs more than it saves
 SPARE_TOKENS = 8  # one more call costs as much as eight tokens of padding
 
 
 class TextEncoder:
     """A loaded model. Thread-safe.
 
-    threads  how many cores one batch may use
+    threads  how many cores it may use
     """
 
     def __init__(self, manifest: Manifest, folder: Path, graph: Path, *, threads: int) -> None:
@@ -62,8 +60,7 @@ class TextEncoder:
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
         self._session = OnnxSession(graph, threads=1, output=output)
         self._limit_tokens, self._spare_tokens = _togetherness(manifest)
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"encode-{manifest.name}")
+        self.parallel = threads
 
     def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Put the model's prompt for this kind before each text; ids of tokens stay as they are."""
@@ -129,24 +126,14 @@ class TextEncoder:
         is not finite.
         """
         tokens: list[list[int]] = [one.value for one in batch]
-        lengths = [len(ids) for ids in tokens]
-        share = max(sum(lengths) // self._threads, FEWEST_RUN_TOKENS)
-        runs = cut_runs(lengths, min(self._limit_tokens, share), self._spare_tokens)
+        runs = cut_runs([len(ids) for ids in tokens], self._limit_tokens, self._spare_tokens)
         vectors = np.empty((len(tokens), self.dimension), np.float32)
-
-        def work(run: list[int]) -> None:
+        for run in runs:
             vectors[run] = self._vectors([tokens[text] for text in run])
-
-        if len(runs) == 1:
-            work(runs[0])
-        else:
-            for _ in self._pool.map(work, runs):
-                pass
         return vectors
 
     def close(self) -> None:
-        """End the threads. Nothing may be running."""
-        self._pool.shutdown()
+        """Let go of nothing: the graph goes with the object."""
 
     def _vectors(self, tokens: Sequence[Sequence[int]]) -> F32:
         out, mask = self._session.run(tokens)

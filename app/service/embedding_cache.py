@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from app.cache.vectors import Entry, VectorFile
-from app.encoders.base import Encoded, OutputKind, TextKind
+from app.encoders.base import Encoded, LaneName, OutputKind, TextKind
 from app.encoders.inputs import Input
 from app.errors import LikewiseError
 from app.metrics.accounts import CacheAccount
@@ -52,12 +52,18 @@ class EmbeddingCache:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedding-cache")
 
     async def encode(
-        self, name: str, inputs: Sequence[Input], kind: TextKind, output: OutputKind
+        self,
+        name: str,
+        inputs: Sequence[Input],
+        kind: TextKind,
+        output: OutputKind,
+        *,
+        lane: LaneName | None = None,
     ) -> Encoded:
         """Encode inputs as `Encoding.encode` does, as far as their vectors are not there yet."""
         if output != "dense" or not inputs or self._broken or self._waiting >= MOST_WAITING:
             self.account.passed += len(inputs)
-            return await self._encoding.encode(name, inputs, kind, output)
+            return await self._encoding.encode(name, inputs, kind, output, lane=lane)
         fingerprint, keys, found = await self._looked_up(name, inputs, kind, output)
         missing = [place for place, key in enumerate(keys) if key not in found]
         self.account.hits += len(inputs) - len(missing)
@@ -66,7 +72,7 @@ class EmbeddingCache:
         if missing:
             wanted = inputs if not found else [inputs[place] for place in missing]
             try:
-                made = await self._encoding.encode(name, wanted, kind, output)
+                made = await self._encoding.encode(name, wanted, kind, output, lane=lane)
             except LikewiseError as error:
                 error.pointer = _among_all(error.pointer, missing)
                 raise
