@@ -87,6 +87,13 @@ class Settings(BaseSettings):
         ge=1,
         description="Texts that may wait for one encoder before requests get 429.",
     )
+    encoder_niceness: int = Field(
+        default=19,
+        ge=0,
+        le=19,
+        description="How far the threads that encode imports step back behind all other threads of "
+        "the container (Linux nice value); 0 where other processes are meant to come second.",
+    )
     batch_tokens: int = Field(
         default=1024, ge=1, description="Most tokens of one encoder batch, padding included."
     )

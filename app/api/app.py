@@ -183,6 +183,7 @@ def open_encoders(settings: Settings) -> EncoderRegistry:
         settings.models_dir,
         threads=settings.encoder_threads,
         queue=settings.encoder_queue,
+        niceness=settings.encoder_niceness,
         batch_tokens=settings.batch_tokens,
         hub_endpoint=settings.hub_endpoint,
         hub_token=settings.hub_token.get_secret_value() if settings.hub_token else "",

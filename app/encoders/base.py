@@ -128,30 +128,40 @@ class Prepared:
 class EncoderStatistics:
     """What one loaded encoder did, and what waits for it.
 
-    waiting, limit   texts in the queue, and how many may be
+    waiting, limit   inputs in each lane of the queue, and how many may be in each
+    waits            per lane, seconds from a submission until the first of its inputs ran
     batch_texts      texts of each batch
     batch_tokens     tokens of each batch, padding left out
     batch_seconds    of the model on each batch
     failed           batches that the model refused
+    spared           inputs that did not have to run: "coalesced" with an equal one, "cancelled"
+                     or "expired" while they waited
     """
 
     name: str
-    waiting: int
+    waiting: dict[LaneName, int]
     limit: int
+    waits: dict[LaneName, Histogram]
     batch_texts: Histogram
     batch_tokens: Histogram
     batch_seconds: Histogram
     failed: int
+    spared: dict[str, int]
 
 
 class Encoder(Protocol):
     """Turns inputs into vectors. The vector of an input does not depend on those beside it.
 
-    Two stages, which the batcher calls apart, to know lengths before it packs.
+    Two stages, which the batcher calls apart, to know lengths before it packs. Both may be called
+    by several threads at once.
+
+    parallel  how many calls of `run` at once make the most of the cores: 1 if a run has threads of
+              its own, as many as it may use cores if each run stays on its caller's thread
     """
 
     name: str
     dimension: int
+    parallel: int
 
     def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Make inputs complete: the model's prompt for this kind before each text.

@@ -1,8 +1,9 @@
-"""Encode on the caller's thread, without a queue: to warm up, to check, to measure."""
+"""Encode without a queue: to warm up, to check, to measure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from app.encoders.base import Encoded, Encoder, Prepared, TextKind
 from app.encoders.inputs import Input
 from app.encoders.packing import pack
 from app.errors import LikewiseError
+
+_SHARES = 4
+_LEAST_SHARE_TOKENS = 64
 
 
 def encode(
@@ -27,6 +31,18 @@ def encode(
             raise one
         prepared.append(one)
     vectors = np.empty((len(prepared), encoder.dimension), np.float32)
-    for batch in pack([one.cost for one in prepared], batch_tokens):
+
+    def work(batch: list[int]) -> None:
         vectors[batch] = encoder.run([prepared[place] for place in batch], "dense")
+
+    costs = [one.cost for one in prepared]
+    if encoder.parallel == 1 or len(costs) < 2:
+        for batch in pack(costs, batch_tokens):
+            work(batch)
+        return Encoded(vectors, [one.tokens for one in prepared])
+    # Enough batches for the threads to end at about the same time.
+    share = max(_LEAST_SHARE_TOKENS, sum(costs) // (_SHARES * encoder.parallel))
+    with ThreadPoolExecutor(encoder.parallel) as threads:
+        for _ in threads.map(work, pack(costs, min(batch_tokens, share))):
+            pass
     return Encoded(vectors, [one.tokens for one in prepared])

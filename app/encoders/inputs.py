@@ -48,6 +48,21 @@ class Record:
 Input: TypeAlias = str | Tokens | Pair | Sided | Picture | Record
 
 
+def size_of(given: Input) -> int:
+    """Tell how much memory an input takes while it waits: characters of text, bytes of others."""
+    if isinstance(given, str):
+        return len(given)
+    if isinstance(given, Pair):
+        return len(given.first) + len(given.second)
+    if isinstance(given, Sided):
+        return size_of(given.text)
+    if isinstance(given, Picture):
+        return len(given.file)
+    if isinstance(given, Record):
+        return len(given.canonical)
+    return 8 * len(given)
+
+
 def check_unicode(text: str, pointer: str) -> None:
     """Refuse lone surrogates, which JSON can spell and no tokenizer can read.
 

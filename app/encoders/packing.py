@@ -1,24 +1,8 @@
-"""Cut waiting texts into rounds and batches, and batches into runs: pure functions of lengths."""
+"""Cut texts into batches, and batches into runs: pure functions of lengths."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-
-def count_round(chars: Iterable[int], budget_chars: int) -> int:
-    """Count how many of the first waiting texts make the next round.
-
-    chars         lengths in order of arrival; no more of them is consumed than needed
-    budget_chars  most characters of a round, unless its first text alone has more
-    returns       0 only if nothing waits
-    """
-    texts = taken = 0
-    for length in chars:
-        taken += length
-        if texts and taken > budget_chars:
-            break
-        texts += 1
-    return texts
+from collections.abc import Sequence
 
 
 def pack(tokens: Sequence[int], budget_tokens: int) -> list[list[int]]:

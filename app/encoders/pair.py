@@ -35,7 +35,7 @@ _Ids = tuple[list[int], list[int]]  # token ids and types of a pair
 class PairEncoder:
     """A loaded cross-encoder. Thread-safe.
 
-    threads  how many cores one batch may use
+    threads  how many cores it may use
     """
 
     def __init__(self, manifest: Manifest, folder: Path, graph: Path, *, threads: int) -> None:
@@ -45,7 +45,8 @@ class PairEncoder:
         self._spec = spec = manifest.spec
         self._most_chars = MOST_CHARS_PER_TOKEN * spec.max_tokens
         self._tokenizer = PairTokenizer(folder / spec.tokenizer, spec.max_tokens, spec.truncate)
-        self._runs = Runs(manifest, threads=threads)
+        self._runs = Runs(manifest)
+        self.parallel = threads
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
         self._session = OnnxSession(graph, threads=1, output=output)
 
@@ -92,8 +93,7 @@ class PairEncoder:
         return [float(score) for score in scores]
 
     def close(self) -> None:
-        """End the threads. Nothing may be running."""
-        self._runs.close()
+        """Let go of nothing: the graph goes with the object."""
 
     def _scores(self, pairs: Sequence[_Ids]) -> F32:
         out, _ = self._session.run([ids for ids, _ in pairs], [types for _, types in pairs])

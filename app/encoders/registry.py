@@ -20,6 +20,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import logging
+import math
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -34,6 +35,7 @@ from app.encoders.base import (
     Encoder,
     EncoderInfo,
     EncoderStatistics,
+    LaneName,
     OutputKind,
     Progress,
     Status,
@@ -96,6 +98,7 @@ class EncoderRegistry:
     threads       how many cores one batch of one encoder may use
     queue         texts that may wait for one encoder
     batch_tokens  most tokens of one batch, padding included
+    niceness      how far the threads that encode imports step back behind others
     hub_endpoint  base address of the model hub
     hub_token     sent to it alone; "" sends none
     local_source  a folder to take model files from before any other source
@@ -111,6 +114,7 @@ class EncoderRegistry:
         threads: int,
         queue: int,
         batch_tokens: int,
+        niceness: int = 0,
         hub_endpoint: str = obtaining.HUB_ENDPOINT,
         hub_token: str = "",
         local_source: Path | None = None,
@@ -120,6 +124,7 @@ class EncoderRegistry:
         self._threads = threads
         self._queue = queue
         self._batch_tokens = batch_tokens
+        self._niceness = niceness
         self._hub_endpoint = hub_endpoint
         self._hub_token = hub_token
         self._variant: Variant = variant
@@ -204,17 +209,23 @@ class EncoderRegistry:
         inputs: Sequence[Input],
         kind: TextKind,
         output: OutputKind = "dense",
+        *,
+        lane: LaneName = "write",
+        due: float = math.inf,
     ) -> Future[Encoded]:
         """Encode inputs soon; returns at once.
+
+        due  moment of `time.monotonic()` after which nobody wants the outputs
 
         Raises EncoderNotFound; EncoderUnavailable if the encoder is not loaded; Overloaded if its
         queue has no room; InvalidText (pointer `/i`) for an input it does not read; ShuttingDown.
         The future completes with outputs in the order of the inputs, with the error of an input
-        that cannot be read (pointer `/i`), EncodingFailed or ShuttingDown.
+        that cannot be read (pointer `/i`), EncodingFailed, DeadlineExceeded or ShuttingDown.
         """
         loaded = self._ready(name)
         try:
-            return loaded.batcher.submit(loaded.encoder.address(inputs, kind), output)
+            addressed = loaded.encoder.address(inputs, kind)
+            return loaded.batcher.submit(addressed, output, lane=lane, due=due)
         except ShuttingDown:
             if self._closed:
                 raise
@@ -363,7 +374,12 @@ class EncoderRegistry:
             if self._closed:
                 encoder.close()
                 raise ShuttingDown("the service stopped while the encoder was loading")
-            batcher = Batcher(encoder, queue=self._queue, batch_tokens=self._batch_tokens)
+            batcher = Batcher(
+                encoder,
+                queue=self._queue,
+                batch_tokens=self._batch_tokens,
+                niceness=self._niceness,
+            )
             entry.loaded = _Loaded(encoder, batcher)
             entry.state = ("ready", "")
 

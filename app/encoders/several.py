@@ -50,7 +50,7 @@ class _Text:
 class SeveralEncoder:
     """A loaded model. Thread-safe.
 
-    threads  how many cores one batch may use
+    threads  how many cores it may use
 
     Raises ValueError if the tokenizer lacks a marker or [MASK], or the projection has another shape
     than the manifest promises.
@@ -74,7 +74,8 @@ class SeveralEncoder:
         if spec.tokens is not None:
             self._prepare_tokens(spec.tokens, folder)
         self._layers = DenseLayers(spec.output.dense if spec.output else (), folder)
-        self._runs = Runs(manifest, threads=threads)
+        self._runs = Runs(manifest)
+        self.parallel = threads
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
         self._session = OnnxSession(graph, threads=1, output=output)
 
@@ -142,8 +143,7 @@ class SeveralEncoder:
         return made if output == "all" else [getattr(one, output) for one in made]
 
     def close(self) -> None:
-        """End the threads. Nothing may be running."""
-        self._runs.close()
+        """Let go of nothing: the graph goes with the object."""
 
     # ── tokens ───────────────────────────────────────────────────────────────────────────────
 

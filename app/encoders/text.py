@@ -10,11 +10,11 @@ A vector must not depend on the texts beside it. Three kinds of graphs keep that
 - `batch = "alone"`, for published graphs with dynamic quantisation: the scale of every product is
   taken over the whole batch (docs/decisions/0005), so each text runs by itself.
 
-A batch is cut into **runs** (`app.encoders.runs`), and threads of ours work on whole runs, with one
-thread inside ONNX Runtime each: that halves the time on two cores, where ONNX Runtime's own threads
-share single products and wait for each other. The activations of a run fit into a core's
-second-level cache or nearly so, and memory is bounded by threads, not by the batch
-(docs/decisions/0018).
+A batch is cut into **runs** (`app.encoders.runs`), each one call of the graph on its caller's
+thread, with no threads inside ONNX Runtime; several callers at once use the cores (`parallel`).
+That halves the time on two cores, where ONNX Runtime's own threads share single products and wait
+for each other. The activations of a run fit into a core's second-level cache or nearly so, and
+memory is bounded by threads, not by the batch (docs/decisions/0018).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CHARS_PER_TOKEN = 4  # English word pieces; with other scripts a round is a few 
 class TextEncoder:
     """A loaded model. Thread-safe.
 
-    threads  how many cores one batch may use
+    threads  how many cores it may use
     """
 
     def __init__(self, manifest: Manifest, folder: Path, graph: Path, *, threads: int) -> None:
@@ -57,7 +57,8 @@ class TextEncoder:
         self._tokenizer = Tokenizer(folder / text.tokenizer, text.max_tokens)
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
         self._session = OnnxSession(graph, threads=1, output=output)
-        self._runs = Runs(manifest, threads=threads)
+        self._runs = Runs(manifest)
+        self.parallel = threads
 
     def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Put the model's prompt for this kind before each text; ids of tokens stay as they are."""
@@ -132,8 +133,7 @@ class TextEncoder:
         return vectors
 
     def close(self) -> None:
-        """End the threads. Nothing may be running."""
-        self._runs.close()
+        """Let go of nothing: the graph goes with the object."""
 
     def _vectors(self, tokens: Sequence[Sequence[int]]) -> F32:
         out, mask = self._session.run(tokens)

@@ -119,8 +119,22 @@ def _of_work(work: Work) -> Iterator[Metric]:
 
 
 def _of_encoders(encoders: Sequence[EncoderStatistics]) -> Iterator[Metric]:
-    yield _values("encoder_waiting_texts", {(one.name,): one.waiting for one in encoders})
-    yield _values("encoder_waiting_limit", {(one.name,): one.limit for one in encoders})
+    yield _values(
+        "encoder_waiting_texts",
+        {(one.name, str(lane)): n for one in encoders for lane, n in one.waiting.items()},
+    )
+    yield _values(
+        "encoder_waiting_limit",
+        {(one.name, str(lane)): one.limit for one in encoders for lane in one.waiting},
+    )
+    yield _histograms(
+        "encoder_wait_seconds",
+        {(one.name, str(lane)): took for one in encoders for lane, took in one.waits.items()},
+    )
+    yield _values(
+        "encoder_spared_texts_total",
+        {(one.name, reason): n for one in encoders for reason, n in one.spared.items()},
+    )
     yield _histograms("encoder_batch_texts", {(one.name,): one.batch_texts for one in encoders})
     yield _histograms("encoder_batch_tokens", {(one.name,): one.batch_tokens for one in encoders})
     yield _histograms("encoder_batch_seconds", {(one.name,): one.batch_seconds for one in encoders})

@@ -55,8 +55,27 @@ FAMILIES = (
     _family("query_parts", "histogram", "", "Searchable pieces that a query looked into."),
     _family("queue_waiting", "gauge", "queue", "Requests that wait for a thread of a lane."),
     _family("queue_limit", "gauge", "queue", "How many may, before requests get 429."),
-    _family("encoder_waiting_texts", "gauge", "encoder", "Texts that wait for an encoder."),
-    _family("encoder_waiting_limit", "gauge", "encoder", "How many may, before requests get 429."),
+    _family(
+        "encoder_waiting_texts",
+        "gauge",
+        "encoder lane",
+        "Texts that wait for an encoder; lane is query, write or bulk.",
+    ),
+    _family(
+        "encoder_waiting_limit", "gauge", "encoder lane", "How many may, before requests get 429."
+    ),
+    _family(
+        "encoder_wait_seconds",
+        "histogram",
+        "encoder lane",
+        "Time until the first of a request's texts was run.",
+    ),
+    _family(
+        "encoder_spared_texts_total",
+        "counter",
+        "encoder reason",
+        "Texts that were not run: coalesced with an equal one, cancelled, expired.",
+    ),
     _family("encoder_batch_texts", "histogram", "encoder", "Texts of a batch."),
     _family("encoder_batch_tokens", "histogram", "encoder", "Tokens of a batch, padding left out."),
     _family("encoder_batch_seconds", "histogram", "encoder", "Time of the model for a batch."),

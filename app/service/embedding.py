@@ -14,22 +14,34 @@ Errors blame the JSON pointer of an input, also those that the encoder itself fi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from app.config import Settings
-from app.encoders.base import Cut, Encoded, EncoderInfo, OutputKind, TextKind
+from app.encoders.base import Cut, Encoded, EncoderInfo, LaneName, OutputKind, TextKind
 from app.encoders.dimensions import lengths_in_words, makes, shortened
 from app.encoders.inputs import Input, Tokens
 from app.encoders.pooling import normalise
 from app.errors import InvalidField, InvalidText, LikewiseError
 from app.service.checks import check_batch, check_text, place
-from app.service.encoding import Encoding
+from app.service.encoding import FEW_TEXTS, Encoding, lane_of
 from app.service.lanes import Lane
 from app.types import F32
 
-Encode = Callable[[str, Sequence[Input], TextKind, OutputKind], Awaitable[Encoded]]
+
+class Encode(Protocol):
+    """Encodes inputs in one of the encoder's lanes, as `Encoding.encode` does."""
+
+    async def __call__(
+        self,
+        encoder: str,
+        inputs: Sequence[Input],
+        kind: TextKind,
+        output: OutputKind,
+        *,
+        lane: LaneName | None,
+    ) -> Encoded: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +125,10 @@ async def embed(
 
     info, inputs = await lane.run(prepare)
     try:
-        encoded = await encode(info.name, inputs.values, wanted.kind, wanted.output)
+        # Many clients do not say what a text is for; with a few of them somebody is waiting.
+        asked = "query" if len(inputs.values) <= FEW_TEXTS else wanted.kind
+        urgency = lane_of(asked, len(inputs.values))
+        encoded = await encode(info.name, inputs.values, wanted.kind, wanted.output, lane=urgency)
     except LikewiseError as error:
         error.pointer = inputs.placed(error.pointer)
         raise

@@ -12,7 +12,9 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -23,22 +25,47 @@ from app.encoders.base import (
     Encoded,
     EncoderInfo,
     EncoderStatistics,
+    LaneName,
     OutputKind,
     Status,
     TextKind,
 )
 from app.encoders.inputs import Input
 from app.encoders.registry import EncoderRegistry
-from app.errors import EncoderUnavailable, LikewiseError, ShuttingDown
-from app.service.deadlines import in_time
+from app.errors import EncoderUnavailable, LikewiseError, Overloaded, ShuttingDown
+from app.service.deadlines import deadline, in_time
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 60.0
 """Least time between two attempts to load an encoder that failed: each may try a download."""
 
-CHUNK_TEXTS = 512
-"""Most texts submitted at once, so that one large request leaves room in the encoder's queue."""
+CHUNK_TEXTS = 128
+"""Most texts submitted at once: a fraction of a millisecond of the event loop."""
+
+CHUNKS_AHEAD = 4
+"""Chunks of a request in the queue at once: the encoder never waits for the event loop, and one
+large request leaves room for others."""
+
+MOST_ASKED = 16
+"""Most texts of a request that counts as a query: they are one short batch."""
+
+FEW_TEXTS = 4
+"""Most texts of an embedding request that counts as a query whatever it says that they are."""
+
+MOST_WRITTEN = 256
+"""Most texts of a request that counts as an online write; above it is an import."""
+
+
+def lane_of(kind: TextKind, count: int) -> LaneName:
+    """Choose the lane of a request by what it asks for and how much of it.
+
+    What is large is not waited for by the millisecond, whatever it is called, and in a higher lane
+    it would hold up those who do wait.
+    """
+    if kind == "query" and count <= MOST_ASKED:
+        return "query"
+    return "write" if count <= MOST_WRITTEN else "bulk"
 
 
 class Encoding:
@@ -50,7 +77,7 @@ class Encoding:
         self.default = default
         self._registry = registry
         self._at_start = tuple(at_start)
-        self._chunk = max(1, min(CHUNK_TEXTS, queue_texts // 2))
+        self._chunk = max(1, min(CHUNK_TEXTS, queue_texts // CHUNKS_AHEAD))
         self._lock = threading.Lock()  # of the next three
         self._pending: set[str] = set()
         self._failed_at: dict[str, float] = {}
@@ -139,19 +166,47 @@ class Encoding:
         inputs: Sequence[Input],
         kind: TextKind,
         output: OutputKind = "dense",
+        *,
+        lane: LaneName | None = None,
     ) -> Encoded:
         """Encode inputs in order, in chunks so that nobody waits behind all of them.
 
+        lane  None leaves it to `lane_of`
+
         Raises what `EncoderRegistry.submit` and its future raise, and DeadlineExceeded.
         """
+        lane = lane or lane_of(kind, len(inputs))
         parts: list[Encoded] = []
-        for start in range(0, len(inputs), self._chunk):
-            chunk = list(inputs[start : start + self._chunk])
-            try:
-                parts.append(await in_time(self._registry.submit(name, chunk, kind, output)))
-            except LikewiseError as error:
-                error.pointer = _from_start(error.pointer, start)
-                raise
+        ahead: deque[tuple[int, Future[Encoded]]] = deque()
+        start = 0
+        try:
+            while start < len(inputs) or ahead:
+                if start < len(inputs) and len(ahead) < CHUNKS_AHEAD:
+                    chunk = inputs[start : start + self._chunk]
+                    try:
+                        future = self._registry.submit(
+                            name, chunk, kind, output, lane=lane, due=deadline.get()
+                        )
+                    except Overloaded:
+                        # One's own chunks may be what fills the queue: go on when they are done.
+                        if not ahead:
+                            raise
+                    except LikewiseError as error:
+                        error.pointer = _from_start(error.pointer, start)
+                        raise
+                    else:
+                        ahead.append((start, future))
+                        start += len(chunk)
+                        continue
+                place, future = ahead.popleft()
+                try:
+                    parts.append(await in_time(future))
+                except LikewiseError as error:
+                    error.pointer = _from_start(error.pointer, place)
+                    raise
+        finally:
+            for _, future in ahead:
+                future.cancel()
         if len(parts) == 1:
             return parts[0]
         tokens = [count for part in parts for count in part.tokens]

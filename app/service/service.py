@@ -37,7 +37,14 @@ from app.backends.base import (
     Storage,
 )
 from app.config import Settings
-from app.encoders.base import Encoded, EncoderInfo, EncoderStatistics, OutputKind, TextKind
+from app.encoders.base import (
+    Encoded,
+    EncoderInfo,
+    EncoderStatistics,
+    LaneName,
+    OutputKind,
+    TextKind,
+)
 from app.encoders.inputs import Input
 from app.encoders.registry import EncoderRegistry
 from app.errors import (
@@ -264,9 +271,12 @@ class Service:
         self._note_write("upsert", name, begun_s, upserted)
         return upserted
 
-    async def _encoded_and_upserted(self, name: str, draft: Draft) -> int:
+    async def _encoded_and_upserted(
+        self, name: str, draft: Draft, lane: LaneName | None = None
+    ) -> int:
         for encoder in draft.missing:
-            encoded = await self._encoded(encoder, draft.texts_for(encoder), "document")
+            texts = draft.texts_for(encoder)
+            encoded = await self._encoded(encoder, texts, "document", lane=lane)
             draft.fill(encoder, encoded.vectors, self._encoding.describe(encoder))
         begun_s = time.perf_counter()
         upserted = await self._write.run(partial(self._upserted, name, draft))
@@ -322,7 +332,7 @@ class Service:
         begun_s = time.perf_counter()
         draft, good, faults = await self._write.run(prepare)
         if draft is not None:
-            await self._encoded_and_upserted(name, draft)
+            await self._encoded_and_upserted(name, draft, "bulk")
         elif good:
             self._note_write("upsert", name, begun_s, good)
         if faults and not skip:
@@ -574,10 +584,13 @@ class Service:
         inputs: Sequence[Input],
         kind: TextKind,
         output: OutputKind = "dense",
+        *,
+        lane: LaneName | None = None,
     ) -> Encoded:
         """Encode inputs and enter it; only those of queries are a stage of a query."""
         begun_s = time.perf_counter()
-        encoded = await (self._cache or self._encoding).encode(encoder, inputs, kind, output)
+        encoding = self._cache or self._encoding
+        encoded = await encoding.encode(encoder, inputs, kind, output, lane=lane)
         ended_s = time.perf_counter()
         if kind == "query":
             self.work.stages["encode"].note(ended_s - begun_s)
@@ -697,7 +710,8 @@ class Service:
     def _queues_health(self) -> dict[str, Any]:
         queues = self._queues()
         for one in self._encoding.statistics():
-            queues[f"encoder {one.name}"] = Queue(one.waiting, one.limit)
+            for lane, waiting in one.waiting.items():
+                queues[f"encoder {one.name}, {lane}"] = Queue(waiting, one.limit)
         full = [name for name, queue in queues.items() if queue.waiting >= queue.limit]
         shown = {name: {"waiting": q.waiting, "limit": q.limit} for name, q in queues.items()}
         if full:

@@ -20,11 +20,11 @@ class Interrupted(EncoderRegistry):
 
     first: Callable[[], None] | None = None
 
-    def submit(self, name: str, texts: Sequence[Any], *how: Any) -> Any:
+    def submit(self, name: str, texts: Sequence[Any], *what: Any, **how: Any) -> Any:
         first, self.first = self.first, None
         if first is not None:
             first()
-        return super().submit(name, texts, *how)
+        return super().submit(name, texts, *what, **how)
 
 
 @pytest.fixture

@@ -74,10 +74,10 @@ class Faulty(ReferenceBackend):
 class FaultyEncoders(EncoderRegistry):
     """Encoders whose runtime refuses one text."""
 
-    def submit(self, name: str, texts: Sequence[Any], *how: Any) -> Any:
+    def submit(self, name: str, texts: Sequence[Any], *what: Any, **how: Any) -> Any:
         if "refused" in texts:
             raise errors.EncodingFailed("the model runtime refused the batch")
-        return super().submit(name, texts, *how)
+        return super().submit(name, texts, *what, **how)
 
 
 @dataclass

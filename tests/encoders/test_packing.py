@@ -1,4 +1,4 @@
-"""Laws of rounds and batches."""
+"""Laws of batches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.encoders.packing import count_round, cut_runs, pack
+from app.encoders.packing import cut_runs, pack
 
 LENGTHS = st.lists(st.integers(1, 512), max_size=60)
 
@@ -38,16 +38,6 @@ def test_no_two_neighbouring_batches_would_have_fitted_into_one(
     batches = pack(tokens, budget)
     for one, other in pairwise(batches):
         assert (len(one) + 1) * tokens[other[0]] > budget
-
-
-@given(chars=st.lists(st.integers(0, 500), max_size=30), budget=st.integers(1, 2000))
-def test_a_round_is_the_longest_beginning_within_its_budget_but_never_empty(
-    chars: list[int], budget: int
-) -> None:
-    count = count_round(iter(chars), budget)
-    assert count >= min(1, len(chars))
-    assert count <= 1 or sum(chars[:count]) <= budget
-    assert count == len(chars) or sum(chars[: count + 1]) > budget
 
 
 @given(tokens=LENGTHS, limit=st.integers(0, 2048), spare=st.integers(0, 64))

@@ -216,6 +216,9 @@ variant = "{variant}"
 pool = "mean"
 normalise = true
 {listed}""")
+    for head, tables in HEAD_TABLES.items():
+        if f'head = "{head}"' in graph:
+            promise(folder, tables, pairs=head == "logits")
     manifest = read_manifest(folder)
     return manifest, Twin(family, tensors, 4, 1e-12 if family == "distilbert" else 1e-5)
 
@@ -256,7 +259,7 @@ def test_parts_and_modules_are_read_through_the_manifest(tmp_path: Path) -> None
 @pytest.mark.parametrize("family", get_args(FamilyName))
 def test_every_head_is_built_through_the_manifest(tmp_path: Path, family: FamilyName) -> None:
     tokens = texts(9)
-    for head in ("logits", "word_weights", "token_vectors"):
+    for head in HEAD_TABLES:
         graph = f'head = "{head}"'
         graph += '\nprojection = "linear"' if head == "token_vectors" else ""
         folder = tmp_path / head
@@ -272,6 +275,33 @@ def test_every_head_is_built_through_the_manifest(tmp_path: Path, family: Family
                 got = got[: len(ids)]
                 expected = unit(twin.hidden(ids)[-1] @ twin["linear.weight"].T)
             np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+HEAD_TABLES = {
+    "logits": f"""[pair]
+tokenizer = "tokenizer.json"
+max_tokens = {TOKENS}
+truncate = "second"
+labels = 1
+activation = "identity"
+""",
+    "word_weights": '[sparse]\nform = "weights"\n',
+    "token_vectors": "[tokens]\ndimension = 5\nnormalise = true\n",
+}
+"""What a manifest with each head promises."""
+
+
+def promise(folder: Path, tables: str, *, pairs: bool) -> None:
+    """Rewrite the manifest of a model to promise other outputs than a dense vector."""
+    path = folder / "encoder.toml"
+    before, rest = path.read_text(encoding="utf-8").split("[output]\n")
+    rest = rest[rest.index("[[files]]") :]
+    if pairs:
+        head, _, graph = before.partition("[text]")
+        before = (
+            head.replace("modality", 'kind = "pair"\nmodality') + graph[graph.index("[graph") :]
+        )
+    path.write_text(before + tables + rest, encoding="utf-8")
 
 
 def test_weights_may_be_deleted_once_the_graph_is_built_and_other_ones_build_anew(
