@@ -213,7 +213,6 @@ NOT_SPOKEN = {
     "POST /v1/embed",  # for Cohere's clients
     "POST /v2/embed",
     "POST /embed",  # for clients of text-embeddings-inference
-    "GET /v1/models/{name}",  # for OpenAI's clients; `models()` has it all
     "GET /metrics",  # for scrapers, which speak for themselves
     "POST /v2/rerank",  # the same as /v1/rerank
 }

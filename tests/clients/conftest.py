@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import time
 from collections.abc import Iterator
 
@@ -20,7 +22,14 @@ TEXTS = ["a small red fox", "the sea and the old man", "tea"]
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service in a process of its own, which asks for a key."""
-    with launched(tmp_path_factory.mktemp("clients"), LIKEWISE_API_KEY=KEY) as running:
+    folder = tmp_path_factory.mktemp("clients")
+    shutil.copytree(ROOT / "models" / "tiny", folder / "models" / "tiny")
+    manifest = folder / "models" / "tiny" / "encoder.toml"
+    written = re.subn(r"(?m)^dimension = 32$", r"\g<0>\ndimensions = [8, 16]", manifest.read_text())
+    assert written[1] == 1
+    manifest.write_text(written[0])
+    given = {"LIKEWISE_API_KEY": KEY, "LIKEWISE_MODELS_DIR": str(folder / "models")}
+    with launched(folder, **given) as running:
         patience = time.monotonic() + 60
         while embedded(running.url, ["warm up"]) is None:
             assert time.monotonic() < patience

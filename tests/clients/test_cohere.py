@@ -63,6 +63,23 @@ def test_every_kind_of_number_is_made_of_the_same_vectors(
     assert answer.meta.billed_units.input_tokens == sum(map(len, token_ids(TEXTS)))
 
 
+def test_shorter_vectors_are_asked_for_in_its_words(
+    second: cohere.ClientV2, vectors: NDArray[np.float32]
+) -> None:
+    answer = second.embed(
+        model="tiny",
+        input_type="search_document",
+        texts=TEXTS,
+        output_dimension=16,
+        embedding_types=["float"],
+    )
+    expected = vectors[:, :16] / np.linalg.norm(vectors[:, :16], axis=1, keepdims=True)
+    np.testing.assert_allclose(answer.embeddings.float_, expected, atol=1e-5)
+    with pytest.raises(cohere.UnprocessableEntityError) as raised:
+        second.embed(model="tiny", input_type="classification", texts=TEXTS, output_dimension=9)
+    assert raised.value.body["pointer"] == "/output_dimension"
+
+
 def test_a_long_text_is_cut_where_it_says_or_refused(second: cohere.ClientV2) -> None:
     def embed(text: str, truncate: str) -> list[float]:
         answer = second.embed(

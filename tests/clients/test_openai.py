@@ -45,6 +45,14 @@ def test_its_default_form_and_numbers_are_the_same_vectors(
         assert answer.model == "tiny"
 
 
+def test_shorter_vectors_are_the_first_numbers_at_length_one(
+    client: openai.OpenAI, vectors: NDArray[np.float32]
+) -> None:
+    found = rows(client.embeddings.create(model="tiny", input=TEXTS, dimensions=8))
+    expected = vectors[:, :8] / np.linalg.norm(vectors[:, :8], axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_usage_counts_the_tokens_that_the_model_read(client: openai.OpenAI) -> None:
     usage = client.embeddings.create(model="tiny", input=[*TEXTS, "sea " * 500]).usage
     tokens = sum(map(len, token_ids([*TEXTS, "sea " * 500])))
