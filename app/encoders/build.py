@@ -128,13 +128,16 @@ def float_graph(manifest: Manifest, folder: Path) -> onnx.ModelProto:
     else:
         steps = _steps(graph, folder, tensors, network)
         assert isinstance(manifest.spec, TextSpec)
+        # What the graph cannot do of [output] is done on its outputs: `app.encoders.pipeline`.
+        output = manifest.spec.output
         if manifest.spec.tokens is not None:
             head = TokenVectors(manifest.spec.tokens.normalise, steps)
+        elif output is not None and output.table is not None:
+            head = TokenVectors(normalise=False, steps=steps)
         else:
-            output = manifest.spec.output
             assert output is not None
             # The manifest holds no other pool: `app.encoders.manifest.manifest.BUILT_POOLS`.
-            head = Pooled(cast(Pool, output.pool), output.normalise, steps)
+            head = Pooled(cast(Pool, output.pool), output.normalise and output.inside, steps)
     # Classifiers judge pairs of texts.
     return build_network(network, head, pairs=graph.head == "logits", half=graph.variant == "fp16")
 
@@ -190,7 +193,9 @@ def _outputs(manifest: Manifest) -> dict[str, Any]:
     """What the graph depends on of the manifest's outputs."""
     spec = manifest.spec
     if isinstance(spec, TextSpec) and spec.output is not None:
-        return asdict(spec.output)
+        output = spec.output
+        pool = "token_vectors" if output.table is not None else output.pool
+        return {"pool": pool, "normalise": output.normalise and output.inside}
     if isinstance(spec, TextSpec) and spec.tokens is not None:
         return {"normalise": spec.tokens.normalise}
     return {}

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from app.errors import InvalidText
 
 Tokens: TypeAlias = tuple[int, ...]
@@ -45,7 +48,43 @@ class Record:
     canonical: str
 
 
-Input: TypeAlias = str | Tokens | Pair | Sided | Picture | Record
+@dataclass(frozen=True, slots=True)
+class Points:
+    """A set of points in the plane or in space.
+
+    axes     2 or 3
+    normals  whether a normal follows the coordinates of each point
+    values   little-endian float64 [point, axes] or [point, 2 · axes]
+    """
+
+    axes: int
+    normals: bool
+    values: bytes
+
+    @property
+    def count(self) -> int:
+        """How many points."""
+        return len(self.values) // (8 * self.axes * (2 if self.normals else 1))
+
+    def array(self) -> NDArray[np.float64]:
+        """The values as a matrix, read-only."""
+        return np.frombuffer(self.values, "<f8").reshape(self.count, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An input for a router of experts.
+
+    to    the expert's name; "" lets the router choose
+    side  of a search, which decides on the expert's prompt
+    """
+
+    given: Input
+    to: str = ""
+    side: Literal["query", "document"] = "document"
+
+
+Input: TypeAlias = str | Tokens | Pair | Sided | Picture | Record | Points | Routed
 
 
 def size_of(given: Input) -> int:
@@ -60,6 +99,10 @@ def size_of(given: Input) -> int:
         return len(given.file)
     if isinstance(given, Record):
         return len(given.canonical)
+    if isinstance(given, Points):
+        return len(given.values)
+    if isinstance(given, Routed):
+        return size_of(given.given)
     return 8 * len(given)
 
 

@@ -6,11 +6,18 @@ from pathlib import Path
 
 from app.encoders.base import Encoder
 from app.encoders.build import graph_path
-from app.encoders.inputs import Input, Pair
-from app.encoders.manifest import Manifest, PairSpec, TextSpec
+from app.encoders.inputs import Input, Pair, Routed
+from app.encoders.manifest import Manifest, PairSpec, TextSpec, read_manifest
+from app.encoders.manifest.pointset import PointSetSpec
+from app.encoders.manifest.record import RecordSpec
+from app.encoders.manifest.router import RouterSpec
 from app.encoders.pair import PairEncoder
+from app.encoders.pointset import PointSetEncoder, example_points
+from app.encoders.record import RecordEncoder, example_record
+from app.encoders.router import RouterEncoder
 from app.encoders.several import SeveralEncoder
 from app.encoders.text import TextEncoder
+from app.encoders.views import ViewsEncoder, orbit_of
 from app.errors import LikewiseError
 
 
@@ -20,6 +27,10 @@ def open_encoder(manifest: Manifest, folder: Path, *, threads: int) -> Encoder:
     threads  how many cores one batch may use
     """
     encoder = _open(manifest, folder, threads)
+    if manifest.views is not None:
+        encoder = ViewsEncoder(
+            encoder, orbit_of(manifest.views), pool=manifest.views.pool, normalise=True
+        )
     try:
         # The first run allocates, and shows whether the graph fits its manifest.
         for output in manifest.outputs:
@@ -33,8 +44,21 @@ def open_encoder(manifest: Manifest, folder: Path, *, threads: int) -> Encoder:
     return encoder
 
 
+def parts_of(manifest: Manifest, folder: Path) -> list[tuple[Manifest, Path]]:
+    """The other encoders that this one opens, which stand beside its folder."""
+    names = manifest.spec.needs if isinstance(manifest.spec, RouterSpec) else ()
+    return [(read_manifest(folder.parent / name), folder.parent / name) for name in names]
+
+
 def _open(manifest: Manifest, folder: Path, threads: int) -> Encoder:
-    spec, graph = manifest.spec, graph_path(manifest, folder)
+    spec = manifest.spec
+    if isinstance(spec, RecordSpec):
+        return RecordEncoder(manifest, folder)
+    if isinstance(spec, PointSetSpec):
+        return PointSetEncoder(manifest, folder)
+    if isinstance(spec, RouterSpec):
+        return _open_router(manifest, folder, threads)
+    graph = graph_path(manifest, folder)
     if isinstance(spec, PairSpec):
         return PairEncoder(manifest, folder, graph, threads=threads)
     if isinstance(spec, TextSpec) and (spec.tokens or spec.sparse):
@@ -42,5 +66,27 @@ def _open(manifest: Manifest, folder: Path, threads: int) -> Encoder:
     return TextEncoder(manifest, folder, graph, threads=threads)
 
 
+def _open_router(manifest: Manifest, folder: Path, threads: int) -> Encoder:
+    opened: dict[str, Encoder] = {}
+    try:
+        for part, place in parts_of(manifest, folder):
+            opened[part.name] = open_encoder(part, place, threads=threads)
+        return RouterEncoder(manifest, folder, opened)
+    except BaseException:
+        for encoder in opened.values():
+            encoder.close()
+        raise
+
+
 def _sample(manifest: Manifest) -> Input:
-    return Pair("warm", "up") if isinstance(manifest.spec, PairSpec) else "warm up"
+    """Something that an encoder of this manifest reads."""
+    spec = manifest.spec
+    if isinstance(spec, PairSpec):
+        return Pair("warm", "up")
+    if isinstance(spec, RecordSpec):
+        return example_record(spec)
+    if isinstance(spec, PointSetSpec):
+        return example_points(spec)
+    if isinstance(spec, RouterSpec):
+        return Routed("warm up", spec.experts[0])
+    return "warm up"

@@ -48,8 +48,12 @@ from app.encoders.files import replacing
 from app.encoders.hub.layout import CONFIG, MODULES, discover, with_hashes
 from app.encoders.inputs import Input
 from app.encoders.manifest import FILE_NAME, BuiltGraph, Manifest, TextSpec, Variant, read_manifest
+from app.encoders.manifest.pointset import PointSetSpec
+from app.encoders.manifest.record import RecordSpec
+from app.encoders.manifest.router import RouterSpec
 from app.encoders.manifest.writing import toml_from_manifest
-from app.encoders.opening import open_encoder
+from app.encoders.opening import open_encoder, parts_of
+from app.encoders.router import check_experts
 from app.errors import (
     EncoderNotFound,
     EncoderUnavailable,
@@ -247,6 +251,8 @@ class EncoderRegistry:
         record = entry.folder / RECORD
         if manifest is not None and isinstance(manifest.graph, BuiltGraph) and record.is_file():
             made_of.update(record.read_bytes())
+        if manifest is not None and isinstance(manifest.spec, RouterSpec):
+            made_of.update("".join(map(self.fingerprint, manifest.spec.needs)).encode())
         return made_of.hexdigest()
 
     def fitted(self, name: str, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
@@ -309,6 +315,14 @@ class EncoderRegistry:
             gone = self._entries.keys() - entries.keys()
             kept = {name: self._entries[name] for name in gone if _is_busy(self._entries[name])}
             self._entries = dict(sorted({**entries, **kept}.items()))
+        if strictly:
+            manifests = self._manifests()
+            for manifest in manifests.values():
+                check_experts(manifest, manifests)
+
+    def _manifests(self) -> dict[str, Manifest]:
+        entries = self._entries.items()
+        return {name: entry.manifest for name, entry in entries if entry.manifest is not None}
 
     def _read(self, folder: Path, stamp: tuple[int, ...], *, strictly: bool) -> _Entry:
         entry = _Entry(folder.name, folder, stamp)
@@ -356,17 +370,19 @@ class EncoderRegistry:
                 raise ShuttingDown("the service stopped while the encoder was loading")
             progress(what, done_bytes, total_bytes)
 
-        if may_obtain:
-            obtaining.obtain(
-                manifest,
-                folder,
-                local_source=self._local_source,
-                hub_endpoint=self._hub_endpoint,
-                hub_token=self._hub_token,
-                progress=watched,
-            )
-        else:
-            _require(manifest, folder)
+        check_experts(manifest, self._manifests())
+        for part, place in ((manifest, folder), *parts_of(manifest, folder)):
+            if may_obtain:
+                obtaining.obtain(
+                    part,
+                    place,
+                    local_source=self._local_source,
+                    hub_endpoint=self._hub_endpoint,
+                    hub_token=self._hub_token,
+                    progress=watched,
+                )
+            else:
+                _require(part, place)
         return open_encoder(manifest, folder, threads=self._threads)
 
     def _publish(self, entry: _Entry, encoder: Encoder) -> None:
@@ -437,6 +453,8 @@ def _info(entry: _Entry) -> EncoderInfo:
 def _is_unit(manifest: Manifest) -> bool:
     """Whether dense vectors have length one."""
     spec = manifest.spec
+    if isinstance(spec, RecordSpec | PointSetSpec | RouterSpec):
+        return spec.normalise or manifest.views is not None
     return not (isinstance(spec, TextSpec) and spec.output and not spec.output.normalise)
 
 

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.encoders.base import OutputKind, Prepared, Several, Sparse, TextKind
-from app.encoders.dense import DenseLayers
 from app.encoders.inputs import Input, Sided, check_unicode
 from app.encoders.manifest import Manifest, ReadyGraph, TextSpec, TokenOutput
 from app.encoders.onnx import OnnxSession, padded
-from app.encoders.pooling import normalise, pool
+from app.encoders.pipeline.head import Head, head_of
+from app.encoders.pooling import normalise
 from app.encoders.runs import Runs
 from app.encoders.safetensors import read_safetensors
 from app.encoders.sparse import pruned, sparse_from_words, words_from_logits, words_from_tokens
@@ -73,7 +73,9 @@ class SeveralEncoder:
         self._projection: F32 | None = None
         if spec.tokens is not None:
             self._prepare_tokens(spec.tokens, folder)
-        self._layers = DenseLayers(spec.output.dense if spec.output else (), folder)
+        self._head: Head | None = None
+        if spec.output is not None:
+            self._head = head_of(spec.output, folder, pooled=False, dimension=manifest.dimension)
         self._runs = Runs(manifest)
         self.parallel = threads
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
@@ -190,16 +192,20 @@ class SeveralEncoder:
         ids, _ = padded([text.ids for text in texts])
         mask, _ = padded([text.attended for text in texts])
         names = {"dense": ""}
+        beside = self._head.beside if self._head is not None and "dense" in asked else ()
         if spec.tokens is not None:
             names["tokens"] = spec.tokens.output
         if spec.sparse is not None:
             names["sparse"] = spec.sparse.output
         wanted = [names[one] for one in asked]
-        raw = dict(zip(asked, self._session.feed(ids, mask, outputs=wanted), strict=True))
+        fed = self._session.feed(ids, mask, outputs=(*wanted, *beside))
+        raw = dict(zip(asked, fed, strict=False))
         for out in raw.values():
             if len(out) != len(texts) or not np.isfinite(out).all():
                 raise ValueError("the graph left out a text, or returned numbers not finite")
-        dense = self._dense(raw["dense"], mask) if "dense" in raw else None
+        dense: F32 | None = None
+        if "dense" in raw and self._head is not None:
+            dense = self._head.vectors(raw["dense"], mask, fed[len(asked) :])
         return [
             Several(
                 None if dense is None else dense[place],
@@ -208,18 +214,6 @@ class SeveralEncoder:
             )
             for place, text in enumerate(texts)
         ]
-
-    def _dense(self, out: F32, mask: NDArray[np.int64]) -> F32:
-        output = self._spec.output
-        assert output is not None
-        if output.pool != "graph":
-            if out.ndim != 3:
-                raise ValueError(f"expected token vectors to pool, got {out.shape}")
-            out = pool(out, mask, output.pool)
-        out = self._layers(out)
-        if out.shape[1:] != (self.dimension,):
-            raise ValueError(f"expected vectors of {self.dimension} numbers, got {out.shape}")
-        return normalise(out) if output.normalise else out
 
     def _tokens(self, out: F32, text: _Text) -> F32:
         """Vectors [shown token, dimension] of the graph's output [token, number] of one text."""

@@ -25,11 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from app.encoders.base import Cut, OutputKind, Prepared, TextKind
-from app.encoders.dense import DenseLayers
 from app.encoders.inputs import Input, Tokens, check_unicode
 from app.encoders.manifest import BuiltGraph, Manifest, ReadyGraph, TextSpec
-from app.encoders.onnx import OnnxSession
-from app.encoders.pooling import normalise, pool
+from app.encoders.onnx import OnnxSession, padded
+from app.encoders.pipeline.head import head_of
 from app.encoders.runs import Runs
 from app.encoders.tokenizer import Tokenizer
 from app.errors import InvalidText, LikewiseError
@@ -49,14 +48,18 @@ class TextEncoder:
         self.name = manifest.name
         self.dimension = manifest.dimension
         self._spec = manifest.spec
-        # A built graph pools and normalises inside.
-        self._built = isinstance(manifest.graph, BuiltGraph)
         assert self._spec.output is not None
-        self._dense = DenseLayers(self._spec.output.dense, folder)
+        output = self._spec.output
+        # A built graph pools inside, and does all of it if nothing else comes after.
+        built = isinstance(manifest.graph, BuiltGraph)
+        self._whole = built and output.inside
+        self._head = head_of(
+            output, folder, pooled=built and output.table is None, dimension=manifest.dimension
+        )
         text = self._spec.text
         self._tokenizer = Tokenizer(folder / text.tokenizer, text.max_tokens)
-        output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
-        self._session = OnnxSession(graph, threads=1, output=output)
+        wanted = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
+        self._session = OnnxSession(graph, threads=1, output=wanted)
         self._runs = Runs(manifest)
         self.parallel = threads
 
@@ -136,18 +139,12 @@ class TextEncoder:
         """Let go of nothing: the graph goes with the object."""
 
     def _vectors(self, tokens: Sequence[Sequence[int]]) -> F32:
-        out, mask = self._session.run(tokens)
-        output = self._spec.output
-        assert output is not None
-        if not self._built and output.pool != "graph":
-            if out.ndim != 3:
-                raise ValueError(f"expected token vectors to pool, got {out.shape}")
-            out = pool(out, mask, output.pool)
-        out = self._dense(out)
+        ids, mask = padded(tokens)
+        out, *beside = self._session.feed(ids, mask, outputs=("", *self._head.beside))
+        if not self._whole:
+            out = self._head.vectors(out, mask, beside)
         if out.shape != (len(tokens), self.dimension):
             raise ValueError(f"expected vectors of {self.dimension} numbers, got {out.shape}")
-        if not self._built and output.normalise:
-            out = normalise(out)
         if not np.isfinite(out).all():
             raise ValueError("the graph returned numbers that are not finite")
         return out

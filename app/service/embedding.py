@@ -5,8 +5,9 @@ An input comes in one of these forms, and a list may mix them:
     "a text"
     [101, 7592, 102]     a text as the ids of its tokens, those of this encoder's tokenizer
     {"text": "a text"}   an object with one member, which says what the input is
+    {"text": "a text", "expert": "law"}     and, for a router, which expert it is for
 
-A single text or list of ids may stand without a list around it. Objects are read by
+A single input may stand without a list around it. Objects are read by
 `_MEMBERS`: another kind of input is a row there and a function.
 
 Errors blame the JSON pointer of an input, also those that the encoder itself finds later.
@@ -21,12 +22,13 @@ from typing import Any, Protocol
 from app.config import Settings
 from app.encoders.base import Cut, Encoded, EncoderInfo, LaneName, OutputKind, TextKind
 from app.encoders.dimensions import lengths_in_words, makes, shortened
-from app.encoders.inputs import Input, Tokens
+from app.encoders.inputs import Input, Routed, Tokens
 from app.encoders.pooling import normalise
 from app.errors import InvalidField, InvalidText, LikewiseError
 from app.service.checks import check_batch, check_text, place
 from app.service.encoding import FEW_TEXTS, Encoding, lane_of
 from app.service.lanes import Lane
+from app.service.objects import points_of, record_of
 from app.types import F32
 
 
@@ -181,7 +183,7 @@ def read_inputs(raw: object, at: str, *, limit: int, max_chars: int) -> Inputs:
 
     Raises InvalidField, InvalidText or LimitExceeded.
     """
-    if isinstance(raw, str) or (isinstance(raw, list) and raw and isinstance(raw[0], int)):
+    if isinstance(raw, (str, dict)) or (isinstance(raw, list) and raw and isinstance(raw[0], int)):
         return Inputs([_read(raw, at, max_chars)], [at])
     if not isinstance(raw, list):
         raise InvalidText("expected a text, a list of token ids, or a list of inputs", pointer=at)
@@ -198,6 +200,8 @@ def _read(raw: object, at: str, max_chars: int) -> Input:
         return check_text(raw, limit=max_chars, pointer=at)
     if isinstance(raw, list):
         return _tokens(raw, at, max_chars)
+    if isinstance(raw, dict) and "expert" in raw:
+        return _routed(raw, at, max_chars)
     if isinstance(raw, dict) and len(raw) == 1:
         ((member, value),) = raw.items()
         if member in _MEMBERS:
@@ -224,5 +228,17 @@ def _text(raw: object, at: str, max_chars: int) -> Input:
     return check_text(raw, limit=max_chars, pointer=at)
 
 
-_MEMBERS: dict[str, Callable[[object, str, int], Input]] = {"text": _text}
+def _routed(raw: dict[str, object], at: str, max_chars: int) -> Input:
+    expert = raw["expert"]
+    if not isinstance(expert, str):
+        raise InvalidField("expected the name of an expert", pointer=place(at, "expert"))
+    rest = {member: value for member, value in raw.items() if member != "expert"}
+    return Routed(_read(rest, at, max_chars), expert)
+
+
+_MEMBERS: dict[str, Callable[[object, str, int], Input]] = {
+    "text": _text,
+    "record": record_of,
+    "points": points_of,
+}
 """Member of an input's object → what reads its value: the value, its pointer, most characters."""

@@ -10,10 +10,20 @@ from app.wire.base import WireModel
 
 _TEXT = {"type": "string", "minLength": 1}
 _TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_KINDS = {
+    "text": _TEXT,
+    "record": {"type": "object", "additionalProperties": True, "minProperties": 1},
+    "points": {
+        "description": "Rows of 2 or 3 coordinates, or of 4 or 6 numbers with a normal.",
+        "type": "array",
+        "items": {"type": "array", "items": {"type": "number"}},
+        "minItems": 1,
+    },
+}
 _OBJECT = {
     "type": "object",
-    "properties": {"text": _TEXT},
-    "required": ["text"],
+    "properties": {**_KINDS, "expert": {"type": "string"}},
+    "oneOf": [{"required": [kind]} for kind in _KINDS],
     "additionalProperties": False,
 }
 
@@ -26,6 +36,7 @@ Inputs = Annotated[
             "anyOf": [
                 _TEXT,
                 _TOKENS,
+                _OBJECT,
                 {"type": "array", "items": {"anyOf": [_TEXT, _TOKENS, _OBJECT]}, "minItems": 1},
             ],
         }

@@ -28,8 +28,12 @@ from app.encoders.manifest.files import (
 )
 from app.encoders.manifest.graph import BuiltGraph, Graph, HeadName, read_graph
 from app.encoders.manifest.pair import PairSpec, read_pair
+from app.encoders.manifest.pointset import PointSetSpec, read_pointset
+from app.encoders.manifest.record import RecordSpec, read_record
+from app.encoders.manifest.router import RouterSpec, read_router
 from app.encoders.manifest.table import Table
 from app.encoders.manifest.text import Output, TextSpec, read_text
+from app.encoders.manifest.views import Invariance, Views, read_invariance, read_views
 from app.errors import IncompatibleFormat, StoredDataError
 
 if sys.version_info >= (3, 11):
@@ -40,13 +44,19 @@ else:
 FILE_NAME = "encoder.toml"
 FORMAT = 1
 
-Spec = TextSpec | PairSpec
+Spec = TextSpec | PairSpec | RecordSpec | PointSetSpec | RouterSpec
 """What only one kind of encoder has. Every spec has `max_input` and `paths`."""
 
-KINDS: dict[str, Callable[[Table], Spec]] = {"text": read_text, "pair": read_pair}
+KINDS: dict[str, Callable[[Table], Spec]] = {
+    "text": read_text,
+    "pair": read_pair,
+    "record": read_record,
+    "points": read_pointset,
+    "router": read_router,
+}
 """Who reads the tables of each kind of encoder."""
 
-MODALITIES = ("text",)
+MODALITIES = ("text", "record", "points")
 
 HEADS: dict[tuple[OutputKind, ...], HeadName] = {
     ("dense",): "vectors",
@@ -70,6 +80,8 @@ class Manifest:
     released  seconds since 1970
     space     `id@version`: vectors compare only within one space
     graph     None for encoders that compute without a network
+    views     how often each input is seen; None for once, as it is
+    invariance  what the encoder promises beyond that
     """
 
     name: str
@@ -85,11 +97,16 @@ class Manifest:
     spec: Spec
     files: tuple[ModelFile, ...]
     sources: tuple[HubSource | PackageSource, ...]
+    views: Views | None = None
+    invariance: Invariance | None = None
 
     @property
     def outputs(self) -> tuple[OutputKind, ...]:
         """What it makes of an input; the first is what it is asked for by default."""
-        return self.spec.outputs if isinstance(self.spec, TextSpec | PairSpec) else ("dense",)
+        if isinstance(self.spec, TextSpec | PairSpec):
+            return self.spec.outputs
+        every = self.views is not None and self.views.pool == "store_all"
+        return ("dense", "tokens") if every else ("dense",)
 
     def file(self, path: str) -> ModelFile:
         """The entry of a file that the manifest is known to list."""
@@ -128,6 +145,8 @@ def read_manifest(folder: Path) -> Manifest:
         space=f"{space.take('id', str)}@{space.positive('version')}",
         graph=read_graph(top.table("graph")) if "graph" in top else None,
         spec=KINDS[kind](top),
+        views=read_views(top.table("views"), modality) if "views" in top else None,
+        invariance=read_invariance(top.table("invariance")) if "invariance" in top else None,
         files=tuple(read_file(entry) for entry in top.tables("files")),
         sources=tuple(read_source(entry) for entry in top.tables("sources")),
     )
@@ -168,7 +187,7 @@ def _agree(top: Table, manifest: Manifest, folder: Path) -> None:
 
 
 def _agree_built(top: Table, graph: BuiltGraph, output: Output) -> None:
-    if graph.head == "vectors" and output.pool not in BUILT_POOLS:
+    if graph.head == "vectors" and output.table is None and output.pool not in BUILT_POOLS:
         known = ", ".join(map(repr, BUILT_POOLS))
         top.fail("output.pool", f"one of {known}, which a built graph does", repr(output.pool))
     if output.dense:

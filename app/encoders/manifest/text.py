@@ -6,6 +6,16 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from app.encoders.base import OutputKind
+from app.encoders.manifest.pools import (
+    Context,
+    Map,
+    PoolTable,
+    TablePool,
+    files_of,
+    read_context,
+    read_map,
+    read_pool_table,
+)
 from app.encoders.manifest.table import Table
 
 Pool = Literal["mean", "cls", "last", "max", "mean_sqrt", "weighted_mean"]
@@ -32,15 +42,36 @@ class Dense:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How the graph's output becomes one vector.
+    """How the graph's output becomes one vector: context → pool → dense → maps → normalise.
 
-    pool   a `Pool`, several joined by "+" (side by side), or "graph": it is one vector already
-    dense  layers between pool and normalisation
+    pool     a `Pool`, several joined by "+" (side by side), one of `TablePool`, or "graph": it is
+             one vector already
+    dense    layers after the pool
+    table    the pool's own table, for those in `TablePool`
+    context  what tokens learn of each other before
+    maps     what happens to the vector after
     """
 
     pool: str
     normalise: bool
     dense: tuple[Dense, ...] = ()
+    table: PoolTable | None = None
+    context: Context | None = None
+    maps: tuple[Map, ...] = ()
+
+    @property
+    def inside(self) -> bool:
+        """Whether a graph that is built here can do all of it."""
+        return self.table is None and not self.dense and not self.maps
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The files it reads, by the key that names them."""
+        dense = {
+            f"output.dense[{place}].weights": layer.weights
+            for place, layer in enumerate(self.dense)
+        }
+        return dense | files_of(self.table, self.context, self.maps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +162,8 @@ class TextSpec:
         paths = {"text.tokenizer": self.text.tokenizer}
         if self.tokens is not None and self.tokens.projection:
             paths["tokens.projection"] = self.tokens.projection
-        for place, layer in enumerate(self.output.dense if self.output is not None else ()):
-            paths[f"output.dense[{place}].weights"] = layer.weights
+        if self.output is not None:
+            paths |= self.output.paths
         return paths
 
 
@@ -171,14 +202,22 @@ def read_input(table: Table) -> TextInput:
 def read_output(table: Table) -> Output:
     """Read [output]."""
     pool = table.take("pool", str)
-    if pool != "graph" and not set(pool.split("+")) <= set(get_args(Pool)):
-        known = ", ".join(map(repr, ("graph", *get_args(Pool))))
-        table.fail("pool", f"one of {known}, or several joined by +", repr(pool))
+    with_table = pool in get_args(TablePool)
+    plain = pool == "graph" or set(pool.split("+")) <= set(get_args(Pool))
+    if not with_table and not plain:
+        known = ", ".join(map(repr, ("graph", *get_args(Pool), *get_args(TablePool))))
+        table.fail("pool", f"one of {known}, or several plain ones joined by +", repr(pool))
     output = Output(
         pool=pool,
         normalise=table.take("normalise", bool),
         dense=tuple(_read_dense(layer) for layer in table.tables("dense")),
+        table=read_pool_table(table.table(pool), pool) if with_table else None,
+        context=read_context(table.table("context")) if "context" in table else None,
+        maps=tuple(read_map(entry) for entry in table.tables("maps")),
     )
+    if output.context is not None and not with_table:
+        names = ", ".join(get_args(TablePool))
+        table.fail("context", f"a pool that works on single inputs ({names})", repr(pool))
     table.end()
     return output
 
