@@ -289,7 +289,7 @@ class Batcher:
             if hand[0].state is State.RUNNING:
                 self._run(hand)
             else:
-                self._prepare(hand)
+                self._prepare(hand, crew)
         finally:
             if crew == "ordinary":
                 with self._lock:
@@ -343,7 +343,7 @@ class Batcher:
             lapsed, self._waiting.lapsed = self._waiting.lapsed, []
         return lapsed
 
-    def _prepare(self, drawn: list[Work]) -> None:
+    def _prepare(self, drawn: list[Work], crew: Crew) -> None:
         ready: dict[OutputKind, list[Work]] = {}
         made = self._encoder.prepare([work.given for work in drawn])
         for work, one in zip(drawn, made, strict=True):
@@ -357,9 +357,10 @@ class Batcher:
             costs = [work.prepared.cost for work in works if work.prepared is not None]
             batches = [[works[place] for place in batch] for batch in pack(costs, budget)]
             with self._lock:
-                for batch in batches:
-                    for lane in self._waiting.publish(batch):
-                        self._call(lane)
+                lanes = [lane for batch in batches for lane in self._waiting.publish(batch)]
+                # The express has nothing else to do next: it takes the first itself.
+                for lane in lanes[crew == "express" :]:
+                    self._call(lane)
 
     def _share(self, tokens: int) -> int:
         """Most tokens of a batch of a round: a short round is shared by all workers."""
