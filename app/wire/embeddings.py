@@ -36,7 +36,7 @@ Inputs = Annotated[
             "anyOf": [
                 _TEXT,
                 _TOKENS,
-                _OBJECT,
+                {"type": "object", "description": "As in a list.", "minProperties": 1},
                 {"type": "array", "items": {"anyOf": [_TEXT, _TOKENS, _OBJECT]}, "minItems": 1},
             ],
         }

@@ -110,7 +110,20 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
     "POST /v1/models/{name}/load": ([requests.load_model("m")], results.Model),
     "POST /v1/models/{name}/unload": ([requests.unload_model("m")], results.Model),
     "POST /v1/embeddings": (
-        [requests.embed(["a", [1], {"text": "a"}], model="tiny", input_type="query", dimensions=2)],
+        [
+            requests.embed(
+                [
+                    "a",
+                    [1],
+                    {"text": "a", "expert": "law"},
+                    {"record": {"brand": "a"}},
+                    {"points": [[1.0, 2.0, 3.0]]},
+                ],
+                model="tiny",
+                input_type="query",
+                dimensions=2,
+            )
+        ],
         results.Embeddings,
     ),
     "POST /v1/rerank": (
