@@ -31,7 +31,7 @@ from tests.encoders.layouts import (
     table,
     weights,
 )
-from tests.encoders.models import TINY
+from tests.encoders.models import TINY, safetensors_bytes
 from tests.encoders.test_pooling import slow_pool
 
 MODEL = {"onnx/model.onnx": graph()}
@@ -189,6 +189,20 @@ def test_layers_are_built_into_a_graph_that_is_built(tmp_path: Path) -> None:
     assert isinstance(found.manifest.graph, BuiltGraph)
     assert found.manifest.graph.modules == ("2_Dense",)
     assert encoded(tmp_path, ["a red cat"]).shape == (1, 5)
+
+
+def test_layers_that_only_a_built_graph_has_are_refused_of_others(tmp_path: Path) -> None:
+    kinds = ("Transformer", "Pooling", "LayerNorm", "Normalize")
+    norm = {
+        "2_LayerNorm/config.json": as_json({"dimension": WIDTH}),
+        "2_LayerNorm/model.safetensors": safetensors_bytes(
+            {"norm.weight": np.ones(WIDTH, np.float32), "norm.bias": np.ones(WIDTH, np.float32)}
+        ),
+    }
+    with pytest.raises(StoredDataError, match="is no Dense layer"):
+        read(tmp_path, layout(kinds=kinds) | MODEL | norm)
+    write(tmp_path / "m", {"model.safetensors": weights()})
+    assert encoded(tmp_path, ["a cat"]).shape == (1, WIDTH)
 
 
 def test_a_plain_onnx_folder_is_read_and_what_is_assumed_is_said(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Make a manifest of a folder that has none: from the files that model hubs publish with a model.
 
 Theory of operation. sentence-transformers describes a model as modules, one after the other, in
-`modules.json`: a Transformer, a Pooling, perhaps Dense layers, perhaps Normalize. Each has its
+`modules.json`: a Transformer, a Pooling, perhaps layers (Dense, LayerNorm), perhaps Normalize. Each has its
 configuration in a folder of its own. All of it is read here and becomes keys of a manifest:
 
     modules.json                       which modules, and where
@@ -171,17 +171,15 @@ class _Layout:
         listed = self._json(MODULES, list)
         kinds = [self._kind(module) for module in listed]
         places = [_as_folder(str(module["path"])) for module in listed]
-        of = {kind: [p for p, k in zip(places, kinds, strict=True) if k == kind] for kind in kinds}
-        order = ["Transformer", "Pooling", *("Dense" for _ in of.get("Dense", ()))]
+        layers = [place for place, kind in enumerate(kinds) if kind in ("Dense", "LayerNorm")]
+        order = ["Transformer", "Pooling", *(kinds[place] for place in layers)]
         if kinds not in (order, [*order, "Normalize"]):
-            shown = " → ".join(map(str, kinds))
-            self._refuse(
-                MODULES, f"lists {shown}: expected Transformer → Pooling [→ Dense …] [→ Normalize]"
-            )
+            expected = "Transformer → Pooling [→ Dense or LayerNorm …] [→ Normalize]"
+            self._refuse(MODULES, f"lists {' → '.join(kinds)}: expected {expected}")
         return _Modules(
-            of["Transformer"][0],
-            of["Pooling"][0],
-            tuple(of.get("Dense", ())),
+            places[0],
+            places[1],
+            tuple(places[place] for place in layers),
             normalise="Normalize" in kinds,
         )
 
@@ -193,7 +191,7 @@ class _Layout:
         if not kind.startswith("sentence_transformers."):
             self._refuse(MODULES, f"asks for {kind}, which is code of the model's own")
         last = kind.rpartition(".")[2]
-        if last not in ("Transformer", "Pooling", "Dense", "Normalize"):
+        if last not in ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize"):
             self._refuse(MODULES, f"asks for a module {last}, which is not supported")
         return last
 
@@ -276,12 +274,13 @@ class _Layout:
         """The folders of the layers after the pool, and how wide vectors are after them."""
         for place in modules.dense:
             layer = self._json(f"{place}{CONFIG}")
-            if layer.get("in_features") != width or type(layer.get("out_features")) is not int:
-                taken = layer.get("in_features")
+            taken = layer.get("in_features", layer.get("dimension"))
+            makes = layer.get("out_features", taken)
+            if taken != width or type(makes) is not int:
                 self._refuse(f"{place}{CONFIG}", f"takes {taken} numbers, {width} come to it")
             if not (self._folder / place / WEIGHTS).is_file():
                 self._refuse(f"{place}{WEIGHTS}", "is missing: layers are read from nothing else")
-            width = layer["out_features"]
+            width = makes
         return tuple(place.rstrip("/") for place in modules.dense), width
 
     def _dense(self, layers: tuple[str, ...]) -> tuple[Dense, ...]:
@@ -289,8 +288,10 @@ class _Layout:
         dense: list[Dense] = []
         for place in layers:
             path = f"{place}/{CONFIG}"
-            activation = str(self._json(path).get("activation_function", "Tanh"))
-            name = activation.rpartition(".")[2]
+            config = self._json(path)
+            if "in_features" not in config:
+                self._refuse(path, "is no Dense layer: others are in graphs that are built here")
+            name = str(config.get("activation_function", "Identity")).rpartition(".")[2]
             if name not in _ACTIVATIONS:
                 self._refuse(path, f"asks for the activation {name}: expected Tanh or Identity")
             dense.append(Dense(f"{place}/{WEIGHTS}", _ACTIVATIONS[name]))
