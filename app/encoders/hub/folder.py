@@ -1,0 +1,49 @@
+"""A model's folder: its configurations are read here, and what is wrong with them is said here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+from app.errors import StoredDataError
+
+MODULES = "modules.json"
+CONFIG = "config.json"
+TOKENIZER = "tokenizer.json"
+SETTINGS = "config_sentence_transformers.json"
+
+
+class ModelFolder:
+    """A folder of that name; `notes` gathers what was assumed of it, one sentence each."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+        self.notes: list[str] = []
+
+    def has(self, path: str) -> bool:
+        """Whether a file is there."""
+        return (self.path / path).is_file()
+
+    def json(self, path: str, kind: type = dict, missing: Any = None) -> Any:
+        """Read a configuration; `missing` stands for a file that may be left out."""
+        try:
+            read = json.loads((self.path / path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            if missing is not None:
+                return missing
+            self.refuse(path, "is missing")
+        except (OSError, ValueError) as exc:
+            self.refuse(path, f"cannot be read: {type(exc).__name__}")
+        if type(read) is not kind:
+            self.refuse(path, "is not what it should be: another type of JSON")
+        return read
+
+    def note(self, sentence: str) -> None:
+        """Remember what is to be known of the folder."""
+        self.notes.append(sentence)
+
+    def refuse(self, path: str, reason: str) -> NoReturn:
+        """Raise StoredDataError: which file, and what is the matter with it."""
+        file = self.path / path
+        raise StoredDataError(f"{self.name}: {path} {reason}", path=str(file))
