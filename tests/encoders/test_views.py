@@ -28,7 +28,7 @@ EDGE = 12
 class Patterned:
     """An encoder of pixels that is far from invariant: products with random patterns, bent."""
 
-    name, dimension = "patterned", 24
+    name, dimension, parallel = "patterned", 24, 1
 
     def __init__(self) -> None:
         random = np.random.RandomState(1)
