@@ -25,7 +25,7 @@ from app.encoders.base import EncoderInfo, Sparse
 from app.encoders.inputs import Pair, check_unicode
 from app.errors import InvalidField, InvalidQuery, InvalidText, LikewiseError, LimitExceeded
 from app.service.checks import check_batch, check_text, place
-from app.service.encoding import Encoding
+from app.service.encoding import Encoding, lane_of
 from app.service.lanes import Lane
 from app.service.reading import Reading, read_from
 from app.service.requests import Query, Rerank
@@ -204,15 +204,17 @@ class Reranking:
         """Scores of pairs of a query and a document, and the tokens that were read of each."""
         if not pairs:
             return [], []
+        # Somebody waits for the answer, so documents too are of a query.
+        lane = lane_of("query", len(pairs))
         if "score" in info.outputs:
             inputs = [Pair(query, document, most) for query, document in pairs]
-            encoded = await self._encoding.encode(info.name, inputs, "query", "score")
+            encoded = await self._encoding.encode(info.name, inputs, "query", "score", lane=lane)
             return list(encoded.outputs), encoded.tokens
         output = info.outputs[0]
         asked = list(dict.fromkeys(query for query, _ in pairs))
-        queries = await self._encoding.encode(info.name, asked, "query", output)
+        queries = await self._encoding.encode(info.name, asked, "query", output, lane=lane)
         texts = [document for _, document in pairs]
-        documents = await self._encoding.encode(info.name, texts, "document", output)
+        documents = await self._encoding.encode(info.name, texts, "document", output, lane=lane)
         made = dict(zip(asked, queries.outputs, strict=True))
         firsts = [made[query] for query, _ in pairs]
         likeness = LIKENESS[output]
