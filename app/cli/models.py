@@ -28,15 +28,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from app.cli.asking import refused, say
+from app.cli.asking import refused, say, using
 from app.config import Settings, read_settings
 from app.encoders.base import Progress as Told
+from app.encoders.derived import cook, quantise_model
 from app.encoders.hub.client import Hub
 from app.encoders.hub.pull import WORKSHOP, pull
 from app.encoders.manifest import FILE_NAME, read_manifest
 from app.encoders.obtain import missing_files, needs_build
 from app.encoders.registry import EncoderRegistry
 from app.errors import LikewiseError
+from app.evaluation.devset import read_devset
 from app.types import NAME
 
 cli = typer.Typer(help="Encoders: which there are, and how to get them.", no_args_is_help=True)
@@ -46,6 +48,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Variant = Annotated[
     str | None, typer.Option(help="int8, fp32 or fp16; default: LIKEWISE_MODEL_VARIANT.")
 ]
+
+Dev = Annotated[
+    Path | None,
+    typer.Option(help="JSON lines with s1, s2, score; or a folder in BEIR's layout."),
+]
+
+MOST_COMPARED = 2000
+"""Texts of a fidelity report: the nearest ten of each are found among all of them."""
 
 
 @cli.command("list")
@@ -155,6 +165,100 @@ def remove(
     for unfinished in (models / WORKSHOP).glob(f"{name}@*"):
         shutil.rmtree(unfinished)
     _report({"name": name, "removed": True}, f"{name}: removed", as_json)
+
+
+@cli.command()
+def soup(
+    into: Annotated[str, typer.Argument(help="The name of the new model.")],
+    names: Annotated[list[str], typer.Argument(help="Models that were tuned from one start.")],
+    weights: Annotated[str | None, typer.Option(help="One for each model: 2,1,1.")] = None,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="Keep only what does not harm on --dev.")
+    ] = False,
+    dev: Dev = None,
+    as_json: Json = False,
+) -> None:
+    """Average the weights of several models into one that costs as much as each of them."""
+    settings = read_settings()
+    with _shown() as progress:
+        cooked = cook(
+            settings.models_dir,
+            names,
+            into,
+            shares=None if weights is None else _numbers(weights),
+            greedily=greedy,
+            devset=None if dev is None else read_devset(dev),
+            threads=settings.encoder_threads,
+            progress=progress,
+        )
+    facts = {
+        "name": into,
+        "folder": str(cooked.folder),
+        "kept": cooked.kept,
+        "score": cooked.score,
+        "scores": cooked.scores,
+    }
+    lines = [f"{name}: {score:.4f}" for name, score in cooked.scores.items()]
+    lines.append(f"{into}: {' + '.join(cooked.kept)}")
+    if cooked.score is not None:
+        lines[-1] += f": {cooked.score:.4f}"
+    _report(facts, "\n".join(lines), as_json)
+
+
+@cli.command()
+def quantise(
+    name: Name,
+    into: Annotated[str | None, typer.Option(help="Default: NAME-int8.")] = None,
+    dev: Dev = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="A file with a text a line, to compare vectors by.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a copy of a model with its products in int8, and tell how faithful it is.
+
+    The two are compared on the texts, or on those of the development set.
+    """
+    settings = read_settings()
+    devset = None if dev is None else read_devset(dev)
+    if texts is None and devset is None:
+        raise refused("give --texts or --dev: something to compare the two by")
+    compared = devset.texts if devset is not None else []
+    if texts is not None:
+        with using(texts):
+            lines = texts.read_text(encoding="utf-8").splitlines()
+        compared = [line for line in lines if line.strip()]
+    with _shown() as progress:
+        made = quantise_model(
+            settings.models_dir,
+            name,
+            into or f"{name}-int8",
+            compared[:MOST_COMPARED],
+            devset=devset,
+            threads=settings.encoder_threads,
+            progress=progress,
+        )
+    found = made.fidelity
+    report = [
+        f"{made.folder.name}: {made.bytes_before / 1e6:.0f} MB → {made.bytes_after / 1e6:.0f} MB",
+        f"cosine to float32 over {found.texts} texts: mean {found.mean:.4f}, "
+        f"99 % above {found.p01:.4f}, least {found.least:.4f}",
+    ]
+    if found.neighbours is not None:
+        report.append(f"shared among the nearest ten: {found.neighbours:.1%}")
+    if devset is not None and made.before is not None and made.after is not None:
+        report.append(
+            f"{devset.measure}: {made.before:.4f} → {made.after:.4f} "
+            f"({made.after - made.before:+.4f})"
+        )
+    _report(asdict(made) | {"folder": str(made.folder)}, "\n".join(report), as_json)
+
+
+def _numbers(given: str) -> list[float]:
+    try:
+        return [float(one) for one in given.split(",")]
+    except ValueError:
+        raise refused(f"expected numbers with commas between them, found {given!r}") from None
 
 
 def _faults(models: Path, name: str) -> list[str]:

@@ -24,6 +24,7 @@ from app.encoders.manifest import (
     BuiltGraph,
     Manifest,
     ModelFile,
+    PairSpec,
     TextSpec,
     Variant,
 )
@@ -144,9 +145,11 @@ def float_graph(manifest: Manifest, folder: Path) -> onnx.ModelProto:
 
 def samples(manifest: Manifest, folder: Path, model: onnx.ModelProto) -> Iterator[Feeds]:
     """Inputs that calibrate a built graph of float32."""
-    assert isinstance(manifest.spec, TextSpec)
-    longest = manifest.spec.max_input
-    frame = Tokenizer(folder / manifest.spec.text.tokenizer, longest).ids([""])[0]
+    spec = manifest.spec
+    assert isinstance(spec, TextSpec | PairSpec)
+    tokenizer = spec.text.tokenizer if isinstance(spec, TextSpec) else spec.tokenizer
+    longest = spec.max_input
+    frame = Tokenizer(folder / tokenizer, longest).ids([""])[0]
     (words,) = (table.dims[0] for table in model.graph.initializer if table.name == WORDS)
     return random_rows(frame, words, longest)
 

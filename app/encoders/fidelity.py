@@ -18,14 +18,14 @@ class Fidelity:
     texts       how many
     least, mean, p01  cosines between the two vectors of a text; p01: 99 % of texts are above
     neighbours  which share of each text's nearest ten, by the first encoder, are among its nearest
-                ten by the second; nan for fewer than twelve texts
+                ten by the second; None for fewer than twelve texts
     """
 
     texts: int
     least: float
     mean: float
     p01: float
-    neighbours: float
+    neighbours: float | None
 
 
 def compare(reference: F32, other: F32) -> Fidelity:
@@ -40,9 +40,9 @@ def compare(reference: F32, other: F32) -> Fidelity:
     )
 
 
-def _shared_neighbours(one: F32, other: F32) -> float:
+def _shared_neighbours(one: F32, other: F32) -> float | None:
     if len(one) < NEIGHBOURS + 2:
-        return float("nan")
+        return None
     nearest = [_nearest(vectors) for vectors in (one, other)]
     shared = [len(np.intersect1d(a, b)) for a, b in zip(*nearest, strict=True)]
     return float(np.mean(shared)) / NEIGHBOURS

@@ -44,6 +44,11 @@ class Pairs:
 
     measure = "Spearman's correlation"
 
+    @property
+    def texts(self) -> list[str]:
+        """Every text once."""
+        return list(dict.fromkeys([*self.first, *self.second]))
+
     def score(self, encode: Encode) -> float:
         """Correlate the cosines of the pairs with their scores."""
         one, other = encode(self.first, "document"), encode(self.second, "document")
@@ -59,6 +64,11 @@ class Search:
     gains: dict[str, dict[str, float]]
 
     measure = f"nDCG@{DEPTH}"
+
+    @property
+    def texts(self) -> list[str]:
+        """Every text once, queries first."""
+        return list(dict.fromkeys([*self.queries.values(), *self.documents.values()]))
 
     def score(self, encode: Encode) -> float:
         """Mean nDCG@10 of the queries that have something relevant."""

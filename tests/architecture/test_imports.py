@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": BASE
     | ATTRIBUTES
     | {"exchange", "config", "log", "access", "service", "wire", "backends", "encoders", "metrics"},
-    "cli": BASE | {"config", "access", "encoders"},
+    "cli": BASE | {"config", "access", "encoders", "evaluation"},
 }
 """Package (or module) of `app` → those it may import. `app.__main__` may import anything, and
 nothing imports it."""
