@@ -118,6 +118,16 @@ def body_of(model: type[WireModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def json_or_form(model: type[WireModel]) -> dict[str, Any]:
+    """Say that a route reads `model`, or a form with files in the place of its inputs."""
+    extra = body_of(model)
+    parts = {name: {"type": "array", "items": {"type": "string"}} for name in ("image", "text")}
+    extra["requestBody"]["content"]["multipart/form-data"] = {
+        "schema": {"type": "object", "properties": parts, "additionalProperties": True}
+    }
+    return extra
+
+
 def content_of_lines(model: type[WireModel]) -> dict[str, Any]:
     """Say that a body is lines, each of them a `model`."""
     return {"application/x-ndjson": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
