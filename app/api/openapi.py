@@ -121,9 +121,13 @@ def body_of(model: type[WireModel]) -> dict[str, Any]:
 def json_or_form(model: type[WireModel]) -> dict[str, Any]:
     """Say that a route reads `model`, or a form with files in the place of its inputs."""
     extra = body_of(model)
-    parts = {name: {"type": "array", "items": {"type": "string"}} for name in ("image", "text")}
+    # A part of a form has no type, and may come several times: no schema can say more.
+    parts = {
+        "image": {"description": "The file of one input."},
+        "text": {"description": "The text of one input, UTF-8."},
+    }
     extra["requestBody"]["content"]["multipart/form-data"] = {
-        "schema": {"type": "object", "properties": parts, "additionalProperties": True}
+        "schema": {"type": "object", "properties": parts}
     }
     return extra
 
