@@ -201,6 +201,20 @@ class Settings(BaseSettings):
         "that reranks.",
     )
     max_text_chars: int = Field(default=100_000, ge=1, description="Longest text, in characters.")
+    max_image_bytes: int = Field(
+        default=16 << 20, ge=1, description="Longest file of one image, decoded from base64."
+    )
+    max_image_pixels: int = Field(
+        default=50_000_000,
+        ge=1,
+        le=1 << 28,
+        description="Most pixels of one image; each takes three bytes while it is read.",
+    )
+    image_urls: bool = Field(
+        default=False,
+        description="Whether images may be given by URL, which the service then fetches from "
+        "public addresses only; see docs/security.md.",
+    )
     max_filter_nodes: int = Field(default=1_000, ge=1, description="Most conditions in one filter.")
     max_attributes_bytes: int = Field(
         default=65_536, ge=1, description="Most bytes of one point's attributes as JSON."

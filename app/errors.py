@@ -9,7 +9,7 @@ The first fork is whose move it is, the second whether the same request may succ
     │    InvalidField  InvalidName  InvalidId  DuplicateId  InvalidText  UnknownVector
     │    InvalidVector  DimensionMismatch  VectorNotFinite  ZeroVector  InvalidAttributes
     │    SchemaViolation  InvalidFilter  InvalidQuery  InvalidDefinition  InvalidCursor
-    │    InvalidSnapshot
+    │    InvalidSnapshot  InvalidImage
     ├─ AccessDenied                who asks may not
     │    Unauthenticated  Forbidden
     ├─ NotFound                    names what is missing
@@ -174,6 +174,13 @@ class InvalidText(InvalidRequest):
 
     code = "invalid-text"
     title = "Invalid text"
+
+
+class InvalidImage(InvalidRequest):
+    """An image cannot be read or fetched, is too large, or is given where no encoder reads it."""
+
+    code = "invalid-image"
+    title = "Invalid image"
 
 
 class UnknownVector(InvalidRequest):

@@ -11,7 +11,7 @@ the event loop, where a hand-over to a thread would cost more than it saves; abo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import ValidationError
@@ -35,6 +35,7 @@ PACED = "likewise.paced"
 """Member of a scope: whoever reads the body says itself how slowly it may come."""
 
 _JSON = b"application/json"
+_FORM = b"multipart/form-data"
 
 Model = TypeVar("Model", bound=WireModel)
 Result = TypeVar("Result")
@@ -53,6 +54,27 @@ async def read_as(
 ) -> Result:
     """Read the body, validate it and convert it, the last two on the same thread."""
     return await read_with(request, lambda body: convert(validated(model, body)))
+
+
+async def read_json_or_form(
+    request: Request, model: type[Model], members_of: Callable[[bytes | bytearray, bytes], Any]
+) -> Model:
+    """Read the body as JSON, or as a form that `members_of` turns into members of the same model.
+
+    members_of  the body and its Content-Type → members
+    """
+    media_type = _header(request, b"content-type")
+    if media_type.partition(b";")[0].strip().lower() != _FORM:
+        return await read(request, model)
+    body = await _read_bytes(request, request.app.state.settings.max_body_bytes)
+
+    def parse() -> Model:
+        try:
+            return model.model_validate(members_of(body, media_type))
+        except ValidationError as error:
+            raise error_from_validation(error) from None
+
+    return await run_in_threadpool(parse)
 
 
 async def read_with(request: Request, parse: Callable[[bytes | bytearray], Result]) -> Result:

@@ -61,7 +61,13 @@ def points_from_wire(body: UpsertPoints) -> list[NewPoint]:
 def point_from_wire(point: WirePoint) -> NewPoint:
     """A point to write."""
     return NewPoint(
-        point.id, point.text, point.vector, point.vectors, point.attributes, point.expires_at
+        point.id,
+        point.text,
+        point.vector,
+        point.vectors,
+        point.attributes,
+        point.expires_at,
+        point.image,
     )
 
 
@@ -88,6 +94,8 @@ def query_from_wire(query: WireQuery, at: str, vector: object) -> Query:
         explain=query.explain,
         at=at,
         rerank=None if query.rerank is None else _rerank_from_wire(query.rerank),
+        image=query.image,
+        encoder=query.encoder,
     )
 
 
@@ -169,6 +177,7 @@ def json_from_encoder(info: EncoderInfo) -> Json:
         "dimensions": info.dimensions,
         "max_tokens": info.max_tokens,
         "modality": info.modality,
+        "space": info.space,
         "status": info.status,
         "outputs": list(info.outputs),
     }

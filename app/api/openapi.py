@@ -118,6 +118,20 @@ def body_of(model: type[WireModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def json_or_form(model: type[WireModel]) -> dict[str, Any]:
+    """Say that a route reads `model`, or a form with files in the place of its inputs."""
+    extra = body_of(model)
+    # A part of a form has no type, and may come several times: no schema can say more.
+    parts = {
+        "image": {"description": "The file of one input."},
+        "text": {"description": "The text of one input, UTF-8."},
+    }
+    extra["requestBody"]["content"]["multipart/form-data"] = {
+        "schema": {"type": "object", "properties": parts}
+    }
+    return extra
+
+
 def content_of_lines(model: type[WireModel]) -> dict[str, Any]:
     """Say that a body is lines, each of them a `model`."""
     return {"application/x-ndjson": {"schema": {"$ref": _REF.format(model=model.__name__)}}}

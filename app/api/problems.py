@@ -40,6 +40,7 @@ STATUS: dict[type[LikewiseError], int] = {
     errors.InvalidId: 422,
     errors.DuplicateId: 422,
     errors.InvalidText: 422,
+    errors.InvalidImage: 422,
     errors.UnknownVector: 422,
     errors.InvalidVector: 422,
     errors.DimensionMismatch: 422,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from app.encoders.base import Encoder
 from app.encoders.build import graph_path
-from app.encoders.inputs import Input, Pair, Routed
-from app.encoders.manifest import Manifest, PairSpec, TextSpec, read_manifest
+from app.encoders.image import ImageEncoder
+from app.encoders.inputs import Input, Pair, Picture, Routed
+from app.encoders.manifest import ImageSpec, Manifest, PairSpec, TextSpec, read_manifest
 from app.encoders.manifest.pointset import PointSetSpec
 from app.encoders.manifest.record import RecordSpec
 from app.encoders.manifest.router import RouterSpec
@@ -19,6 +20,8 @@ from app.encoders.several import SeveralEncoder
 from app.encoders.text import TextEncoder
 from app.encoders.views import ViewsEncoder, orbit_of
 from app.errors import LikewiseError
+
+_BLACK = Picture(b"P6 1 1 255\n\0\0\0")
 
 
 def open_encoder(manifest: Manifest, folder: Path, *, threads: int) -> Encoder:
@@ -59,6 +62,8 @@ def _open(manifest: Manifest, folder: Path, threads: int) -> Encoder:
     if isinstance(spec, RouterSpec):
         return _open_router(manifest, folder, threads)
     graph = graph_path(manifest, folder)
+    if isinstance(spec, ImageSpec):
+        return ImageEncoder(manifest, folder, graph, threads=threads)
     if isinstance(spec, PairSpec):
         return PairEncoder(manifest, folder, graph, threads=threads)
     if isinstance(spec, TextSpec) and (spec.tokens or spec.sparse):
@@ -83,6 +88,8 @@ def _sample(manifest: Manifest) -> Input:
     spec = manifest.spec
     if isinstance(spec, PairSpec):
         return Pair("warm", "up")
+    if isinstance(spec, ImageSpec):
+        return _BLACK
     if isinstance(spec, RecordSpec):
         return example_record(spec)
     if isinstance(spec, PointSetSpec):

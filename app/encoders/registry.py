@@ -48,7 +48,15 @@ from app.encoders.files import replacing
 from app.encoders.hub.folder import CONFIG, MODULES
 from app.encoders.hub.layout import discover, with_hashes
 from app.encoders.inputs import Input
-from app.encoders.manifest import FILE_NAME, BuiltGraph, Manifest, TextSpec, Variant, read_manifest
+from app.encoders.manifest import (
+    FILE_NAME,
+    BuiltGraph,
+    ImageSpec,
+    Manifest,
+    TextSpec,
+    Variant,
+    read_manifest,
+)
 from app.encoders.manifest.pointset import PointSetSpec
 from app.encoders.manifest.record import RecordSpec
 from app.encoders.manifest.router import RouterSpec
@@ -454,6 +462,8 @@ def _info(entry: _Entry) -> EncoderInfo:
 def _is_unit(manifest: Manifest) -> bool:
     """Whether dense vectors have length one."""
     spec = manifest.spec
+    if isinstance(spec, ImageSpec):
+        return spec.normalise or manifest.views is not None
     if isinstance(spec, RecordSpec | PointSetSpec | RouterSpec):
         return spec.normalise or manifest.views is not None
     return not (isinstance(spec, TextSpec) and spec.output and not spec.output.normalise)

@@ -40,6 +40,17 @@ def place(at: str, *parts: str | int) -> str:
     return "/".join((at, *escaped))
 
 
+def placed_input(pointer: str | None, places: Sequence[str]) -> str | None:
+    """The place in the body of an encoder's pointer, which counts inputs: `/i…`.
+
+    places  pointers of the inputs
+    """
+    if pointer is None:
+        return None
+    number, slash, rest = pointer.removeprefix("/").partition("/")
+    return places[int(number)] + slash + rest
+
+
 def check_name(name: str, what: str, pointer: str | None = None) -> str:
     """Return a collection's, vector's or snapshot's name; raise InvalidName."""
     if NAME.fullmatch(name):

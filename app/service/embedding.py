@@ -5,7 +5,10 @@ An input comes in one of these forms, and a list may mix them:
     "a text"
     [101, 7592, 102]     a text as the ids of its tokens, those of this encoder's tokenizer
     {"text": "a text"}   an object with one member, which says what the input is
+    {"image": "…"}       an image as base64, a data: URL, or a URL if the service fetches images
     {"text": "a text", "expert": "law"}     and, for a router, which expert it is for
+
+An input that the encoder does not read goes to another one of its space, if there is one.
 
 A single input may stand without a list around it. Objects are read by
 `_MEMBERS`: another kind of input is a row there and a function.
@@ -19,16 +22,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
+
 from app.config import Settings
 from app.encoders.base import Cut, Encoded, EncoderInfo, LaneName, OutputKind, TextKind
 from app.encoders.dimensions import lengths_in_words, makes, shortened
-from app.encoders.inputs import Input, Routed, Tokens
+from app.encoders.inputs import Input, Picture, Routed, Tokens
 from app.encoders.pooling import normalise
 from app.errors import InvalidField, InvalidText, LikewiseError
-from app.service.checks import check_batch, check_text, place
+from app.service.checks import check_batch, check_text, place, placed_input
 from app.service.encoding import FEW_TEXTS, Encoding, lane_of
+from app.service.images import Given, ImageInputs, ImageUrl
 from app.service.lanes import Lane
 from app.service.objects import points_of, record_of
+from app.service.readers import IMAGE, Readers, modality_of
 from app.types import F32
 
 
@@ -88,27 +95,27 @@ class Embedded:
 class Inputs:
     """Checked inputs, and the JSON pointer of each."""
 
-    values: list[Input]
+    values: list[Given]
     pointers: list[str]
-
-    def placed(self, pointer: str | None) -> str | None:
-        """The place in the body of an encoder's pointer, which counts inputs: `/i…`."""
-        if pointer is None:
-            return None
-        number, slash, rest = pointer.removeprefix("/").partition("/")
-        return self.pointers[int(number)] + slash + rest
 
 
 async def embed(
-    wanted: ToEmbed, *, encoding: Encoding, encode: Encode, lane: Lane, settings: Settings
+    wanted: ToEmbed,
+    *,
+    encoding: Encoding,
+    encode: Encode,
+    lane: Lane,
+    settings: Settings,
+    images: ImageInputs,
+    readers: Readers,
 ) -> Embedded:
-    """Check inputs on `lane` and encode them.
+    """Check inputs on `lane` and encode them, each with the encoder of the space that reads it.
 
     Raises what `Encoding.usable` and `encode` raise, and InvalidField, InvalidText or LimitExceeded
     with the pointer of what is wrong.
     """
 
-    def prepare() -> tuple[EncoderInfo, Inputs]:
+    def prepare() -> tuple[EncoderInfo, Inputs, dict[str, list[int]]]:
         try:
             info = encoding.usable(wanted.model or encoding.default)
         except LikewiseError as error:
@@ -120,25 +127,77 @@ async def embed(
             wanted.inputs_at,
             limit=settings.max_inputs,
             max_chars=settings.max_text_chars,
+            images=images,
         )
+        shares = _shares(info.name, inputs, readers)
+        for other in shares.keys() - {info.name}:
+            _check_output(wanted, encoding.usable(other))
         if wanted.cut != "end":
-            inputs = _fitted(inputs, wanted, info.name, encoding)
-        return info, inputs
+            inputs = _fitted(inputs, shares, wanted, encoding)
+        return info, inputs, shares
 
-    info, inputs = await lane.run(prepare)
-    try:
-        # Many clients do not say what a text is for; with a few of them somebody is waiting.
-        asked = "query" if len(inputs.values) <= FEW_TEXTS else wanted.kind
-        urgency = lane_of(asked, len(inputs.values))
-        encoded = await encode(info.name, inputs.values, wanted.kind, wanted.output, lane=urgency)
-    except LikewiseError as error:
-        error.pointer = inputs.placed(error.pointer)
-        raise
-    embedded = Embedded(info.name, wanted.output, encoded.outputs, encoded.tokens)
+    info, inputs, shares = await lane.run(prepare)
+    parts = [
+        await _encoded(encode, images, encoder, inputs, places, wanted)
+        for encoder, places in shares.items()
+    ]
+    embedded = _together(info.name, wanted.output, parts, list(shares.values()))
     cut = wanted.dimensions not in (None, info.dimension)
     if wanted.output == "dense" and (cut or (wanted.normalise and not info.unit)):
         return await lane.run(lambda: _finished(embedded, wanted, info))
     return embedded
+
+
+def _together(
+    model: str, output: OutputKind, parts: Sequence[Encoded], shares: Sequence[Sequence[int]]
+) -> Embedded:
+    """Put what several encoders made back into the order of the inputs."""
+    if len(parts) == 1:
+        return Embedded(model, output, parts[0].outputs, parts[0].tokens)
+    order = np.argsort([place for places in shares for place in places])
+    tokens = [count for part in parts for count in part.tokens]
+    outputs: F32 | list[Any]
+    if output == "dense":
+        outputs = np.concatenate([part.vectors for part in parts])[order]
+    else:
+        unordered = [one for part in parts for one in part.outputs]
+        outputs = [unordered[place] for place in order]
+    return Embedded(model, output, outputs, [tokens[place] for place in order])
+
+
+def _shares(encoder: str, inputs: Inputs, readers: Readers) -> dict[str, list[int]]:
+    """Who reads what: encoder → places of its inputs."""
+    shares: dict[str, list[int]] = {}
+    known: dict[str, str] = {}
+    for place_, (value, at) in enumerate(zip(inputs.values, inputs.pointers, strict=True)):
+        modality = modality_of(value)
+        if modality not in known:
+            try:
+                known[modality] = readers.reader(encoder, modality, None, "")
+            except LikewiseError as error:
+                error.pointer = at
+                raise
+        shares.setdefault(known[modality], []).append(place_)
+    return shares
+
+
+async def _encoded(
+    encode: Encode,
+    images: ImageInputs,
+    encoder: str,
+    inputs: Inputs,
+    places: Sequence[int],
+    wanted: ToEmbed,
+) -> Encoded:
+    try:
+        values = await images.fetched([inputs.values[place_] for place_ in places])
+        # Many clients do not say what a text is for; with a few of them somebody is waiting.
+        asked = "query" if len(inputs.values) <= FEW_TEXTS else wanted.kind
+        urgency = lane_of(asked, len(inputs.values))
+        return await encode(encoder, values, wanted.kind, wanted.output, lane=urgency)
+    except LikewiseError as error:
+        error.pointer = placed_input(error.pointer, [inputs.pointers[place_] for place_ in places])
+        raise
 
 
 def _check_output(wanted: ToEmbed, info: EncoderInfo) -> None:
@@ -155,15 +214,28 @@ def _check_output(wanted: ToEmbed, info: EncoderInfo) -> None:
         )
 
 
-def _fitted(inputs: Inputs, wanted: ToEmbed, name: str, encoding: Encoding) -> Inputs:
-    try:
-        values = encoding.fitted(name, inputs.values, wanted.kind, wanted.cut)
-    except InvalidField as error:
-        error.pointer = wanted.cut_at
-        raise
-    except LikewiseError as error:
-        error.pointer = inputs.placed(error.pointer)
-        raise
+def _fitted(
+    inputs: Inputs, shares: dict[str, list[int]], wanted: ToEmbed, encoding: Encoding
+) -> Inputs:
+    """The same with texts cut as asked; nothing is cut off images."""
+    values = list(inputs.values)
+    for encoder, places in shares.items():
+        given = [inputs.values[place_] for place_ in places]
+        texts = [one for one in given if not isinstance(one, Picture | ImageUrl)]
+        if not texts:
+            continue
+        try:
+            fitted = encoding.fitted(encoder, texts, wanted.kind, wanted.cut)
+        except InvalidField as error:
+            error.pointer = wanted.cut_at
+            raise
+        except LikewiseError as error:
+            error.pointer = placed_input(
+                error.pointer, [inputs.pointers[place_] for place_ in places]
+            )
+            raise
+        for place_, value in zip(places, fitted, strict=True):
+            values[place_] = value
     return Inputs(values, inputs.pointers)
 
 
@@ -174,25 +246,34 @@ def _finished(embedded: Embedded, wanted: ToEmbed, info: EncoderInfo) -> Embedde
     return replace(embedded, outputs=vectors)
 
 
-def read_inputs(raw: object, at: str, *, limit: int, max_chars: int) -> Inputs:
+def read_inputs(raw: object, at: str, *, limit: int, max_chars: int, images: ImageInputs) -> Inputs:
     """Read inputs in any of their forms.
 
     at         JSON pointer of `raw`
     limit      most inputs
     max_chars  most characters, or tokens, of one text
 
-    Raises InvalidField, InvalidText or LimitExceeded.
+    Raises InvalidField, InvalidText, InvalidImage or LimitExceeded.
     """
     if isinstance(raw, (str, dict)) or (isinstance(raw, list) and raw and isinstance(raw[0], int)):
-        return Inputs([_read(raw, at, max_chars)], [at])
+        return Inputs([_given(raw, at, max_chars, images)], [at])
     if not isinstance(raw, list):
         raise InvalidText("expected a text, a list of token ids, or a list of inputs", pointer=at)
     check_batch(len(raw), what="inputs", limit=limit, pointer=at)
     pointers = [place(at, number) for number in range(len(raw))]
     return Inputs(
-        [_read(one, pointer, max_chars) for one, pointer in zip(raw, pointers, strict=True)],
+        [
+            _given(one, pointer, max_chars, images)
+            for one, pointer in zip(raw, pointers, strict=True)
+        ],
         pointers,
     )
+
+
+def _given(raw: object, at: str, max_chars: int, images: ImageInputs) -> Given:
+    if isinstance(raw, dict) and raw.keys() == {IMAGE}:
+        return images.check(raw[IMAGE], place(at, IMAGE))
+    return _read(raw, at, max_chars)
 
 
 def _read(raw: object, at: str, max_chars: int) -> Input:
@@ -206,7 +287,7 @@ def _read(raw: object, at: str, max_chars: int) -> Input:
         ((member, value),) = raw.items()
         if member in _MEMBERS:
             return _MEMBERS[member](value, place(at, member), max_chars)
-    known = ", ".join(_MEMBERS)
+    known = ", ".join((*_MEMBERS, IMAGE))
     raise InvalidText(
         f"expected a text, a list of token ids, or an object with one of the members {known}",
         pointer=at,

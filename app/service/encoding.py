@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 RETRY_S = 60.0
 """Least time between two attempts to load an encoder that failed: each may try a download."""
 
+LOADING_S = 2
+"""When to ask again for an encoder that is being loaded: with its files in place it takes less."""
+
 CHUNK_TEXTS = 128
 """Most texts submitted at once: a fraction of a millisecond of the event loop."""
 
@@ -142,9 +145,11 @@ class Encoding:
             return info
         self.want(name)
         with self._lock:
-            state = "is being loaded" if name in self._pending else f"is unavailable: {info.detail}"
+            loading = name in self._pending
+        state = "is being loaded" if loading else f"is unavailable: {info.detail}"
         raise EncoderUnavailable(
             f"encoder {name!r} {state}; vectors that a request brings itself work meanwhile",
+            retry_after_s=LOADING_S if loading else None,
             encoder=name,
         )
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -204,6 +204,28 @@ def sift(
         if not skip:
             break
     return _drafted(good, definition, draft_of), len(good), faults
+
+
+def marked_lines(
+    lines: Sequence[Line], draft: Draft, faults: Mapping[int, InvalidRequest]
+) -> list[Line]:
+    """The same lines, with errors in the place of points that turned out to be bad.
+
+    draft   made of the good ones of `lines`
+    faults  by the place of their point in the draft
+    """
+    wrong = {(type(draft.ids[place]), draft.ids[place]): error for place, error in faults.items()}
+    marked: list[Line] = []
+    for line in reversed(lines):
+        point = line.point
+        if isinstance(point, NewPoint) and isinstance(point.id, str | int):
+            # Of several lines with one id the last was drafted.
+            error = wrong.pop((type(point.id), point.id), None)
+            if error is not None:
+                error.pointer = "/image"
+                line = Line(line.number, error)
+        marked.append(line)
+    return marked[::-1]
 
 
 def _error_of(line: Line, definition: Definition, draft_of: DraftOf) -> InvalidRequest | None:

@@ -55,6 +55,7 @@ class NewPoint:
     vectors: Mapping[str, object] | None = None
     attributes: object = None
     expires_at: object = None
+    image: object = None
 
 
 class NewLifetime(NamedTuple):
@@ -82,7 +83,10 @@ class Rerank(NamedTuple):
 
 
 class Query(NamedTuple):
-    """One nearest-neighbour question: exactly one of `text`, `vector`, `id` is to be set."""
+    """One nearest-neighbour question: exactly one of `text`, `image`, `vector`, `id` is to be set.
+
+    encoder  reads the text or image instead of the vector's own encoder; of the same space
+    """
 
     text: str | None = None
     vector: object = None
@@ -98,3 +102,5 @@ class Query(NamedTuple):
     explain: bool = False
     at: str = ""
     rerank: Rerank | None = None
+    image: object = None
+    encoder: str | None = None

@@ -1,8 +1,8 @@
 """From queries as they came to searches of a backend.
 
-A query by text lacks its vector at first: `Question.text` is to be encoded by the encoder of
-`Question.field`. A query by id has an id in the place of the vector: the backend looks it up on the
-state that it searches.
+A query by text or image lacks its vector at first: `Question.given` is to be encoded by
+`Question.encoder`, which is that of the field or another one of its space. A query by id has an id
+in the place of the vector: the backend looks it up on the state that it searches.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from app.attributes.filter import Filter, parse_filter
 from app.backends.base import Search
 from app.encoders.base import EncoderInfo
-from app.errors import InvalidQuery, InvalidText, LikewiseError, LimitExceeded
+from app.errors import InvalidImage, InvalidQuery, InvalidText, LikewiseError, LimitExceeded
 from app.service.checks import check_id, check_text, check_vector, place
+from app.service.images import Given, ImageInputs
+from app.service.readers import IMAGE, TEXT, Reader
 from app.service.requests import Query
 from app.service.reranking import Order
 from app.service.writing import fitted, known_field
@@ -26,6 +28,7 @@ class Question:
     """A checked query; `vector`, or the id of the point to start from, is None until encoded.
 
     order   how its hits are to be reranked, if they are
+    encoder, given  who is to make the vector, and of what; "" and None if nobody has to
     """
 
     query: Query
@@ -33,9 +36,16 @@ class Question:
     filter: Filter | None
     vector: F32 | PointId | None = None
     order: Order | None = None
+    encoder: str = ""
+    given: Given | None = None
+
+    @property
+    def place(self) -> str:
+        """Where its text or image stands."""
+        return place(self.query.at, TEXT if self.query.text is not None else IMAGE)
 
     def fill(self, encoded: F32, info: EncoderInfo) -> None:
-        """Take the vector that was made of the query's text, as its encoder makes it."""
+        """Take the vector that was made of the query's text or image, as its encoder makes it."""
         (self.vector,) = fitted(encoded[None], self.field, info)
 
     def search(self) -> Search:
@@ -65,17 +75,28 @@ def ask(
     max_k: int,
     max_text_chars: int,
     max_filter_nodes: int,
+    images: ImageInputs,
+    reader: Reader,
 ) -> Question:
-    """Check one query against its collection. Raises InvalidRequest errors with their place."""
+    """Check one query against its collection. Raises InvalidRequest errors with their place.
+
+    reader  who reads a text or an image for vectors of an encoder's space
+    """
     at = query.at
     given = [
         name
-        for name, value in (("text", query.text), ("vector", query.vector), ("id", query.id))
+        for name, value in (
+            ("text", query.text),
+            ("image", query.image),
+            ("vector", query.vector),
+            ("id", query.id),
+        )
         if value is not None
     ]
     if len(given) != 1:
         raise InvalidQuery(
-            f"expected exactly one of text, vector and id, received {', '.join(given) or 'none'}",
+            "expected exactly one of text, image, vector and id, received "
+            f"{', '.join(given) or 'none'}",
             pointer=at,
         )
     if query.k + query.offset > max_k:
@@ -91,13 +112,30 @@ def ask(
     question = Question(
         query, _searched_field(fields, query), checked_filter(query.filter, max_filter_nodes, at)
     )
-    if query.text is not None:
-        check_text(query.text, limit=max_text_chars, pointer=place(at, "text"))
+    if query.text is not None or query.image is not None:
+        _read(question, images, reader, max_text_chars)
+    elif query.encoder is not None:
+        raise InvalidQuery(
+            "there is nothing for an encoder to read: leave it out", pointer=place(at, "encoder")
+        )
     elif query.vector is not None:
         question.vector = check_vector(query.vector, question.field, f"{at}/vector")
     else:
         question.vector = check_id(query.id, place(at, "id"))
     return question
+
+
+def _read(question: Question, images: ImageInputs, reader: Reader, max_text_chars: int) -> None:
+    """Check the text or image of a query and find who reads it."""
+    query, own = question.query, question.field.encoder
+    assert own is not None  # `_searched_field` saw to it
+    if query.text is not None:
+        modality, at = TEXT, place(query.at, "text")
+        question.given = check_text(query.text, limit=max_text_chars, pointer=at)
+    else:
+        modality, at = IMAGE, place(query.at, "image")
+        question.given = images.check(query.image, at)
+    question.encoder = reader(own, modality, query.encoder, query.at)
 
 
 def checked_filter(raw: object, max_nodes: int, at: str = "") -> Filter | None:
@@ -118,7 +156,8 @@ def _searched_field(fields: Mapping[str, VectorField], query: Query) -> VectorFi
     if query.using is not None:
         field = known_field(fields, query.using, place(query.at, "using"))
     else:
-        candidates = [f for f in fields.values() if query.text is None or f.encoder is not None]
+        encodes = query.text is not None or query.image is not None
+        candidates = [f for f in fields.values() if not encodes or f.encoder is not None]
         if len(candidates) > 1:
             raise InvalidQuery(
                 f"say in `using` which vector to search: {', '.join(sorted(fields))}",
@@ -129,5 +168,10 @@ def _searched_field(fields: Mapping[str, VectorField], query: Query) -> VectorFi
         raise InvalidText(
             f"vector {field.name!r} has no encoder to read a text with; search by vector",
             pointer=place(query.at, "text"),
+        )
+    if query.image is not None and field.encoder is None:
+        raise InvalidImage(
+            f"vector {field.name!r} has no encoder to read an image with; search by vector",
+            pointer=place(query.at, "image"),
         )
     return field

@@ -49,7 +49,9 @@ from app.encoders.inputs import Input
 from app.encoders.registry import EncoderRegistry
 from app.errors import (
     CollectionNotFound,
+    InvalidImage,
     InvalidQuery,
+    LikewiseError,
     LimitExceeded,
     PointNotFound,
     SchemaViolation,
@@ -57,16 +59,27 @@ from app.errors import (
 )
 from app.metrics.accounts import CacheAccount, Work
 from app.service import embedding, importing
-from app.service.checks import check_batch, check_ids, check_name
+from app.service.checks import check_batch, check_ids, check_name, placed_input
 from app.service.cursor import cursor_after, id_from_cursor
 from app.service.definitions import changed_index, define
 from app.service.embedding import Embedded, ToEmbed
 from app.service.embedding_cache import EmbeddingCache
 from app.service.encoding import Encoding
-from app.service.importing import BadLine, Fault, Line, LineBatch, Progress, sift
+from app.service.fetching import Fetcher
+from app.service.images import Given, ImageInputs
+from app.service.importing import (
+    BadLine,
+    Fault,
+    Line,
+    LineBatch,
+    Progress,
+    marked_lines,
+    sift,
+)
 from app.service.lanes import Lane
 from app.service.pace import Kind, Pace, kinds_of
 from app.service.probes import Probes
+from app.service.readers import Readers
 from app.service.requests import (
     Chosen,
     NewCollection,
@@ -150,6 +163,13 @@ class Service:
                 settings.data_dir / "cache" / "embeddings.sqlite",
                 settings.embedding_cache_mb << 20,
             )
+        self._readers = Readers(self._encoding.describe, self._encoding.describe_all)
+        self._fetcher = Fetcher(max_bytes=settings.max_image_bytes) if settings.image_urls else None
+        self._images = ImageInputs(
+            max_bytes=settings.max_image_bytes,
+            max_pixels=settings.max_image_pixels,
+            fetcher=self._fetcher,
+        )
         self._search = Lane("search", threads=settings.search_threads, queue=settings.search_queue)
         self._write = Lane("write", threads=WRITE_THREADS, queue=settings.write_queue)
         self._control = Lane("control", threads=1, queue=settings.search_queue)
@@ -206,6 +226,8 @@ class Service:
             last_first.callback(self._encoding.close)
             if self._self_check is not None:
                 last_first.callback(self._self_check.close)
+            if self._fetcher is not None:
+                last_first.callback(self._fetcher.close)
             last_first.callback(self._probes.close)
             for lane in self.lanes.values():
                 last_first.callback(lane.close)
@@ -274,9 +296,10 @@ class Service:
     async def _encoded_and_upserted(
         self, name: str, draft: Draft, lane: LaneName | None = None
     ) -> int:
-        for encoder in draft.missing:
-            texts = draft.texts_for(encoder)
-            encoded = await self._encoded(encoder, texts, "document", lane=lane)
+        for encoder, gaps in draft.missing.items():
+            places = [gap.at for gap in gaps]
+            given = draft.given_for(encoder)
+            encoded = await self._encoded_from(encoder, given, places, "document", lane=lane)
             draft.fill(encoder, encoded.vectors, self._encoding.describe(encoder))
         begun_s = time.perf_counter()
         upserted = await self._write.run(partial(self._upserted, name, draft))
@@ -332,12 +355,25 @@ class Service:
         begun_s = time.perf_counter()
         draft, good, faults = await self._write.run(prepare)
         if draft is not None:
-            await self._encoded_and_upserted(name, draft, "bulk")
+            try:
+                await self._encoded_and_upserted(name, draft, "bulk")
+            except InvalidImage:  # seen only now: it was fetched or decoded
+                bad = await self._image_faults(draft)
+                if not bad:
+                    raise
+                marked = marked_lines(lines, draft, bad)
+                return await self._write_lines(name, mark, marked, skip=skip)
         elif good:
             self._note_write("upsert", name, begun_s, good)
         if faults and not skip:
             raise BadLine(good, faults[0])
         return good, faults
+
+    async def _image_faults(self, draft: Draft) -> dict[int, InvalidImage]:
+        """Why images of a draft cannot be had or read, by the place of their point."""
+        gaps = [gap for gaps in draft.missing.values() for gap in gaps]
+        faults = await self._images.faults([gap.given for gap in gaps])
+        return {gaps[place].point: error for place, error in faults}
 
     async def patch(
         self,
@@ -569,14 +605,33 @@ class Service:
     async def _encode(self, questions: Sequence[Question]) -> None:
         by_encoder: dict[str, list[Question]] = defaultdict(list)
         for question in questions:
-            if question.vector is None and question.field.encoder is not None:
-                by_encoder[question.field.encoder].append(question)
+            if question.given is not None:
+                by_encoder[question.encoder].append(question)
         for encoder, asking in by_encoder.items():
-            texts = [question.query.text or "" for question in asking]
-            encoded = await self._encoded(encoder, texts, "query")
+            given = [question.given for question in asking if question.given is not None]
+            encoded = await self._encoded_from(
+                encoder, given, [question.place for question in asking], "query"
+            )
             info = self._encoding.describe(encoder)
             for question, vector in zip(asking, encoded.vectors, strict=True):
                 question.fill(vector, info)
+
+    async def _encoded_from(
+        self,
+        encoder: str,
+        given: Sequence[Given],
+        places: Sequence[str],
+        kind: TextKind,
+        *,
+        lane: LaneName | None = None,
+    ) -> Encoded:
+        """Fetch what is to be fetched, and encode; errors point to the places of the inputs."""
+        try:
+            inputs = await self._images.fetched(given)
+            return await self._encoded(encoder, inputs, kind, lane=lane)
+        except LikewiseError as error:
+            error.pointer = placed_input(error.pointer, places)
+            raise
 
     async def _encoded(
         self,
@@ -610,6 +665,8 @@ class Service:
                 max_k=settings.max_k,
                 max_text_chars=settings.max_text_chars,
                 max_filter_nodes=settings.max_filter_nodes,
+                images=self._images,
+                reader=self._readers.reader,
             )
             for query in queries
         ]
@@ -622,8 +679,7 @@ class Service:
         if any(query.rerank is not None for query in queries):
             for question, order in zip(questions, self._reranking.orders(queries), strict=True):
                 question.order = order
-        for encoder in {q.field.encoder for q in questions if q.vector is None}:
-            assert encoder is not None
+        for encoder in {q.encoder for q in questions if q.given is not None}:
             self._encoding.usable(encoder)
         return definition.mark, questions
 
@@ -644,6 +700,8 @@ class Service:
             encode=self._encoded,
             lane=self._control,
             settings=self.settings,
+            images=self._images,
+            readers=self._readers,
         )
 
     async def models(self) -> list[EncoderInfo]:
@@ -759,6 +817,8 @@ class Service:
             max_batch=self.settings.max_batch,
             max_text_chars=self.settings.max_text_chars,
             max_attributes_bytes=self.settings.max_attributes_bytes,
+            images=self._images,
+            readers=self._readers,
         )
 
     def _upserted(self, name: str, draft: Draft) -> int:

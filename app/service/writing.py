@@ -1,18 +1,30 @@
 """From points as they came to points as they are stored: all checks, before anything is written.
 
-Vectors for texts are missing at first: `Draft.missing` says which, the service has them encoded
-and `Draft.points` puts them in.
+Vectors for texts and images are missing at first: `Draft.missing` says which, the service has them
+encoded and `Draft.points` puts them in.
+
+A vector is made of what its encoder reads: of the point's text, or of its image. Only for a point
+that would have no vector at all, another encoder of the space reads the one thing that there is: a
+text among pictures is compared with pictures, which nobody should get who gave it beside a vector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from app.attributes.values import check_attributes
 from app.encoders.base import EncoderInfo
 from app.encoders.dimensions import lengths_in_words, makes, shortened
-from app.errors import EncodingFailed, InvalidText, InvalidVector, UnknownVector
+from app.errors import (
+    EncodingFailed,
+    InvalidImage,
+    InvalidText,
+    InvalidVector,
+    LikewiseError,
+    UnknownVector,
+)
 from app.service.checks import (
     check_batch,
     check_expiry,
@@ -22,15 +34,26 @@ from app.service.checks import (
     check_vector,
     place,
 )
+from app.service.images import Given, ImageInputs
+from app.service.readers import IMAGE, TEXT, Readers
 from app.service.requests import NewPoint
 from app.types import F32, Attributes, Definition, Point, PointId, VectorField
 
 
+class Gap(NamedTuple):
+    """Vectors of a point that are to be made of its text or image, which stands at `at`."""
+
+    point: int
+    fields: list[VectorField]
+    given: Given
+    at: str
+
+
 @dataclass(slots=True)
 class Draft:
-    """Checked points of which some vectors are still to be made from texts.
+    """Checked points of which some vectors are still to be made.
 
-    missing  encoder → indices of the points whose text it has to encode
+    missing  encoder → what it has to read
     """
 
     definition: Definition
@@ -39,19 +62,21 @@ class Draft:
     attributes: list[Attributes] = field(default_factory=list)
     texts: list[str | None] = field(default_factory=list)
     expiries: list[int | None] = field(default_factory=list)
-    missing: dict[str, list[int]] = field(default_factory=dict)
+    missing: dict[str, list[Gap]] = field(default_factory=dict)
 
-    def texts_for(self, encoder: str) -> list[str]:
-        """The texts that `encoder` has to read, in the order of `missing`."""
-        return [self.texts[index] or "" for index in self.missing[encoder]]
+    def given_for(self, encoder: str) -> list[Given]:
+        """What `encoder` has to read, in the order of `missing`."""
+        return [gap.given for gap in self.missing[encoder]]
 
     def fill(self, encoder: str, encoded: F32, info: EncoderInfo) -> None:
-        """Give each point its vectors from `encoder`: encoded[text, dimension], not cut."""
-        fields = [f for f in self.definition.vectors.values() if f.encoder == encoder]
-        for vector_field in fields:
-            cut = fitted(encoded, vector_field, info)
-            for index, vector in zip(self.missing[encoder], cut, strict=True):
-                self.vectors[index].setdefault(vector_field.name, vector)
+        """Give each point its vectors from `encoder`: encoded[input, dimension], not cut."""
+        cuts: dict[str, F32] = {}
+        for row, gap in enumerate(self.missing[encoder]):
+            for vector_field in gap.fields:
+                name = vector_field.name
+                if name not in cuts:
+                    cuts[name] = fitted(encoded, vector_field, info)
+                self.vectors[gap.point].setdefault(name, cuts[name][row])
 
     def points(self) -> list[Point]:
         """The points, complete once every encoder of `missing` was filled in."""
@@ -80,6 +105,8 @@ def draft_points(
     max_batch: int,
     max_text_chars: int,
     max_attributes_bytes: int,
+    images: ImageInputs,
+    readers: Readers,
 ) -> Draft:
     """Check points against their collection. Raises InvalidRequest errors with their place."""
     check_batch(len(points), what="points", limit=max_batch, pointer="/points")
@@ -100,7 +127,12 @@ def draft_points(
         draft.expiries.append(check_expiry(new.expires_at, place(at, "expires_at")))
         vectors = _given_vectors(definition.vectors, new, at)
         draft.vectors.append(vectors)
-        _note_missing(draft, index, new.text, vectors, at)
+        given: dict[str, Given] = {}
+        if new.text is not None:
+            given[TEXT] = new.text
+        if new.image is not None:
+            given[IMAGE] = images.check(new.image, place(at, "image"))
+        _note_missing(draft, index, given, readers, at)
     check_unique(draft.ids, "/points")
     return draft
 
@@ -137,20 +169,61 @@ def known_field(fields: Mapping[str, VectorField], name: str, pointer: str) -> V
 
 
 def _note_missing(
-    draft: Draft, index: int, text: str | None, vectors: Mapping[str, F32], at: str
+    draft: Draft, index: int, given: Mapping[str, Given], readers: Readers, at: str
 ) -> None:
-    encoders: set[str] = set()
-    if text is not None:
-        for vector_field in draft.definition.vectors.values():
-            if vector_field.encoder is not None and vector_field.name not in vectors:
-                encoders.add(vector_field.encoder)
-    for encoder in encoders:
-        draft.missing.setdefault(encoder, []).append(index)
-    if vectors or encoders:
-        return
-    if text is not None:
+    """Find who makes the vectors that a point lacks, and of what."""
+    vectors = draft.vectors[index]
+    if given:
+        open_fields = [
+            (one, one.encoder)
+            for one in draft.definition.vectors.values()
+            if one.encoder is not None and one.name not in vectors
+        ]
+        gaps: dict[tuple[str, str], list[VectorField]] = {}
+        for one, encoder in open_fields:
+            modality = readers.modality(encoder)
+            if modality in given:
+                gaps.setdefault((encoder, modality), []).append(one)
+        if not vectors and not gaps:
+            _cross(gaps, open_fields, given, readers, at)
+        for (encoder, modality), fields in gaps.items():
+            gap = Gap(index, fields, given[modality], place(at, modality))
+            draft.missing.setdefault(encoder, []).append(gap)
+        if IMAGE in given and not any(modality == IMAGE for _, modality in gaps):
+            raise InvalidImage(
+                "nothing would be made of the image, and images are not stored: no vector that "
+                "the point lacks has an encoder that reads it",
+                pointer=place(at, "image"),
+            )
+        if vectors or gaps:
+            return
         raise InvalidText(
             "no vector of the collection has an encoder: bring a vector with the text",
             pointer=place(at, "text"),
         )
-    raise InvalidVector("a point needs a vector, or a text to make one from", pointer=at)
+    if not vectors:
+        raise InvalidVector(
+            "a point needs a vector, or a text or image to make one from", pointer=at
+        )
+
+
+def _cross(
+    gaps: dict[tuple[str, str], list[VectorField]],
+    open_fields: Sequence[tuple[VectorField, str]],
+    given: Mapping[str, Given],
+    readers: Readers,
+    at: str,
+) -> None:
+    """Fill vectors through other encoders of their spaces; raise why if none can be."""
+    refusal: LikewiseError | None = None
+    for one, encoder in open_fields:
+        for modality in given:
+            try:
+                reader = readers.reader(encoder, modality, None, at)
+            except LikewiseError as error:
+                refusal = refusal or error
+                continue
+            gaps.setdefault((reader, modality), []).append(one)
+            break
+    if refusal is not None and not gaps:
+        raise refusal

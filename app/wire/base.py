@@ -49,6 +49,17 @@ Vector = Annotated[
     ),
 ]
 
+Image = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "An image file as base64, or its data: URL; or an http(s) URL, if the "
+            "service fetches images.",
+            "type": ["string", "null"],
+        }
+    ),
+]
+
 PointId = Annotated[
     Any,
     WithJsonSchema(

@@ -12,6 +12,7 @@ _TEXT = {"type": "string", "minLength": 1}
 _TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
 _KINDS = {
     "text": _TEXT,
+    "image": {"description": "Base64, or a URL.", "type": "string", "minLength": 1},
     "record": {"type": "object", "additionalProperties": True, "minProperties": 1},
     "points": {
         "description": "Rows of 2 or 3 coordinates, or of 4 or 6 numbers with a normal.",
@@ -143,7 +144,11 @@ class Embeddings(WireModel):
 
 
 class Model(WireModel):
-    """An encoder and whether it can be used now."""
+    """An encoder and whether it can be used now.
+
+    modality  what it reads
+    space     vectors compare within one space only, whatever they were made from
+    """
 
     id: str
     object: Literal["model"]
@@ -153,6 +158,7 @@ class Model(WireModel):
     dimensions: list[int] | Literal["any"]
     max_tokens: int
     modality: str
+    space: str
     status: Literal["ready", "loading", "unavailable"]
     outputs: list[str]
     detail: str | None = None

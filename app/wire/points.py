@@ -12,6 +12,7 @@ from app.wire.base import (
     EncodingFormat,
     ExpiresAt,
     Filter,
+    Image,
     Names,
     PointId,
     Vector,
@@ -24,10 +25,14 @@ Ids = Annotated[list[PointId], Field(json_schema_extra=NOT_EMPTY)]
 
 
 class NewPoint(WireModel):
-    """A point to write: `vector` for the only vector, `vectors` by name, `text` to encode."""
+    """A point to write: `vector` for the only vector, `vectors` by name, `text` to encode.
+
+    An `image` is encoded like a text, and not stored.
+    """
 
     id: PointId
     text: str | None = None
+    image: Image = None
     vector: Vector = None
     vectors: dict[str, Vector] | None = None
     attributes: Attributes = None

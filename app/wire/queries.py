@@ -10,6 +10,7 @@ from app.wire.base import (
     NOT_EMPTY,
     EncodingFormat,
     Filter,
+    Image,
     Names,
     PointId,
     Vector,
@@ -43,11 +44,16 @@ class Rerank(WireModel):
 
 
 class Query(WireModel):
-    """The nearest points to exactly one of `text`, `vector` or the point `id`."""
+    """The nearest points to exactly one of `text`, `image`, `vector` or the point `id`.
 
-    model_config = exactly_one("text", "vector", "id")
+    encoder  reads the text or image instead of the vector's own; one of the same space
+    """
+
+    model_config = exactly_one("text", "image", "vector", "id")
 
     text: str | None = None
+    image: Image = None
+    encoder: str | None = None
     vector: Vector = None
     id: PointId = None
     using: str | None = None

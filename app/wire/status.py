@@ -49,6 +49,8 @@ class Limits(WireModel):
     max_inputs: int
     max_documents: int
     max_text_chars: int
+    max_image_bytes: int
+    max_image_pixels: int
     max_filter_nodes: int
     max_attributes_bytes: int
     max_line_bytes: int

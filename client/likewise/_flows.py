@@ -10,7 +10,7 @@ clock.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from itertools import count
@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias, TypeVar
 from . import _requests as requests
 from ._errors import ApiError, LikewiseError, TransportError
 from ._filters import FilterLike
+from ._images import wire_length
 from ._lines import Lines, LineSource, pieces
 from ._points import PointId, PointLike, batches
 from ._requests import Call, Request, Response, TextLike
@@ -247,16 +248,16 @@ def embed(
     input_type: Literal["query", "document"] | None,
     dimensions: int | None,
 ) -> Flow[Embeddings]:
-    """Encode texts, in as many requests as the service's limit on inputs asks for."""
-    if isinstance(texts, str):
+    """Encode texts and images, in as many requests as the service's limits ask for."""
+    if isinstance(texts, (str, bytes)):
         raise TypeError("expected a list of texts; a string would be taken letter by letter")
     published = yield from limits(session)
     size = min(DEFAULT_BATCH_POINTS, published.max_inputs)
     parts: list[Embeddings] = []
     # No text at all still makes one request: whether that is a mistake, the service says.
-    for start in range(0, max(1, len(texts)), size):
+    for share in _shares(texts, size, published.max_body_bytes):
         call = requests.embed(
-            texts[start : start + size],
+            share,
             model=model,
             input_type=input_type,
             dimensions=dimensions,
@@ -267,3 +268,15 @@ def embed(
         model=parts[0].model,
         tokens=sum(part.tokens for part in parts),
     )
+
+
+def _shares(inputs: Sequence[TextLike], most: int, most_bytes: int) -> Iterator[Sequence[TextLike]]:
+    """Cut inputs into requests by their number, and images by their bytes; at least one."""
+    start, size = 0, 0
+    for place, given in enumerate(inputs):
+        length = wire_length(given)
+        if place > start and (place - start >= most or size + length > most_bytes * 9 // 10):
+            yield inputs[start:place]
+            start, size = place, 0
+        size += length
+    yield inputs[start:]

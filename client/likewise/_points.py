@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._images import ImageLike, image_to_wire
 from ._json import to_json
 from ._vectors import Vector, vector_to_base64
 
@@ -19,10 +20,11 @@ PointId: TypeAlias = "str | int"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """A point to write: an id and at least one vector, given or to be encoded from `text`.
+    """A point to write: an id and at least one vector, given or to be encoded.
 
     text        stored, and encoded for every vector of the collection that has an encoder and
                 is not given here
+    image       encoded likewise, by encoders of images, and not stored: bytes, a path or a URL
     vector      the collection's only vector
     vectors     vectors by name
     attributes  scalars or flat lists of scalars; dates and times are sent as ISO 8601 text
@@ -38,6 +40,7 @@ class Point:
     vectors: Mapping[str, Vector] | None = None
     attributes: Mapping[str, object] | None = None
     expires_at: datetime | str | None = None
+    image: ImageLike | None = None
 
 
 PointLike: TypeAlias = "Point | Mapping[str, Any]"
@@ -136,6 +139,8 @@ def point_to_wire(point: PointLike) -> dict[str, object]:
     wire: dict[str, object] = {"id": point.id}
     if point.text is not None:
         wire["text"] = point.text
+    if point.image is not None:
+        wire["image"] = image_to_wire(point.image)
     if point.vector is not None:
         wire["vector"] = vector_to_base64(point.vector)
     if point.vectors is not None:

@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeAlias
 
 from ._filters import FilterLike
+from ._images import ImageLike, image_to_wire
 from ._points import PointId
 from ._vectors import Vector, vector_to_base64
 
@@ -36,8 +37,11 @@ class Rerank:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """What to search for and what to return; give exactly one of `text`, `vector` and `id`.
+    """What to search for and what to return; give exactly one of `text`, `image`, `vector` and
+    `id`.
 
+    image            bytes, a path or a URL
+    encoder          reads the text or image instead of the vector's own; of the same space
     id               a stored point, whose neighbours are wanted; it is left out of the answer
     using            the vector to search, needed only where the collection has several
     score_threshold  hits below it are left out
@@ -52,6 +56,8 @@ class Query:
 
     text: str | None = None
     _: KW_ONLY
+    image: ImageLike | None = None
+    encoder: str | None = None
     vector: Vector | None = None
     id: PointId | None = None
     using: str | None = None
@@ -86,6 +92,8 @@ def query_to_wire(query: QueryLike) -> dict[str, object]:
         params["exact"] = True
     wire = {
         "text": query.text,
+        "image": image_to_wire(query.image) if query.image is not None else None,
+        "encoder": query.encoder,
         "vector": vector_to_base64(query.vector) if query.vector is not None else None,
         "id": query.id,
         "using": query.using,

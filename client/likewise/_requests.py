@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from ._errors import (
 )
 from ._files import Incoming, Outgoing
 from ._filters import FilterLike
+from ._images import input_to_wire
 from ._json import to_json
 from ._points import Batch, PointId
 from ._queries import QueryLike, given, projection_to_wire, query_to_wire
@@ -67,8 +69,9 @@ T = TypeVar("T")
 
 _LINES = "application/x-ndjson"
 
-TextLike: TypeAlias = "str | Sequence[int] | Mapping[str, object]"
-"""A text; the ids of its tokens, made with the encoder's own tokenizer; or `{"text": …}`."""
+TextLike: TypeAlias = "str | Sequence[int] | Mapping[str, object] | os.PathLike[str]"
+"""A text; the ids of its tokens, made with the encoder's own tokenizer; an image as the bytes or
+the path of its file; or `{"text": …}` or `{"image": …}`."""
 
 Metric = Literal["cosine", "ip", "l2"]
 Kind = Literal["keyword", "integer", "float", "bool", "datetime"]
@@ -197,7 +200,7 @@ def embed(
     dimensions: int | None,
 ) -> Call[Embeddings]:
     body = {
-        "input": list(texts),
+        "input": [input_to_wire(text) for text in texts],
         "model": model,
         "input_type": input_type,
         "dimensions": dimensions,

@@ -306,6 +306,7 @@ class Model:
     dimension: int
     max_tokens: int
     modality: str
+    space: str
     status: str
     outputs: tuple[str, ...]
     detail: str | None = None
@@ -384,6 +385,8 @@ class Limits:
     max_inputs: int
     max_documents: int
     max_text_chars: int
+    max_image_bytes: int
+    max_image_pixels: int
     max_filter_nodes: int
     max_attributes_bytes: int
     max_line_bytes: int
@@ -436,6 +439,7 @@ def model_from_json(body: Json) -> Model:
         dimension=body["dimension"],
         max_tokens=body["max_tokens"],
         modality=body["modality"],
+        space=body["space"],
         status=body["status"],
         outputs=tuple(body["outputs"]),
         detail=body.get("detail"),
@@ -476,6 +480,8 @@ def limits_from_json(body: Json) -> Limits:
         max_inputs=body["max_inputs"],
         max_documents=body["max_documents"],
         max_text_chars=body["max_text_chars"],
+        max_image_bytes=body["max_image_bytes"],
+        max_image_pixels=body["max_image_pixels"],
         max_filter_nodes=body["max_filter_nodes"],
         max_attributes_bytes=body["max_attributes_bytes"],
         max_line_bytes=body["max_line_bytes"],

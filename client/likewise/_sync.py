@@ -28,6 +28,7 @@ from ._http import (
     session_with,
     tls_context,
 )
+from ._images import ImageLike
 from ._lines import LineSource, LineTarget, opened_target
 from ._points import PointId, PointLike
 from ._queries import Query, QueryLike, RerankLike
@@ -168,7 +169,7 @@ class Client:
     ) -> Embeddings:
         """Encode texts without storing them: `client.embed(["a", "b"]).to_numpy()`.
 
-        texts       texts, or each as the ids of its tokens
+        texts       texts, or each as the ids of its tokens; images as bytes or `pathlib.Path`
         model       None for the service's default encoder
         input_type  for encoders that read questions and documents differently
         dimensions  keep only the first ones
@@ -594,6 +595,8 @@ class Collection:
         self,
         text: str | None = None,
         *,
+        image: ImageLike | None = None,
+        encoder: str | None = None,
         vector: Vector | None = None,
         id: PointId | None = None,
         using: str | None = None,
@@ -618,6 +621,8 @@ class Collection:
                 self.name,
                 Query(
                     text,
+                    image=image,
+                    encoder=encoder,
                     vector=vector,
                     id=id,
                     using=using,

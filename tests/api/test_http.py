@@ -34,7 +34,7 @@ def test_limits_are_those_of_the_settings(tmp_path: Path) -> None:
         limits = app.get("/v1/limits").json()
     assert limits["max_k"] == 7
     assert limits["max_filter_depth"] == 32
-    assert len(limits) == 22
+    assert len(limits) == 24
 
 
 @pytest.mark.parametrize(

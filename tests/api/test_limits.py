@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ LIMITS = {
     "max_inputs": 4,
     "max_documents": 6,
     "max_text_chars": 50,
+    "max_image_bytes": 300,
+    "max_image_pixels": 50,
     "max_filter_nodes": 40,
     "max_attributes_bytes": 100,
     "max_line_bytes": 200,
@@ -32,7 +35,9 @@ C = "/v1/collections/c"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
-    chosen = settings(folder := tmp_path_factory.mktemp("limits"), **LIMITS)
+    chosen = settings(
+        folder := tmp_path_factory.mktemp("limits"), encoders="tiny,image-descriptor", **LIMITS
+    )
     with listening(chosen, LocalBackend(folder / "data", sync=False)) as server:
         assert server.ask("PUT", C, {"dimension": 1}).status == 201
         while b"loading" in server.ask("GET", "/readyz").body:
@@ -66,6 +71,10 @@ def nested(depth: int) -> Any:
     return found
 
 
+def grey(pixels: int) -> bytes:
+    return b"P5 %d 1 255\n" % pixels + bytes(pixels)
+
+
 def attempt(server: Listening, limit: str, size: int) -> Answer:
     """Send something of that size in the measure of one limit."""
     vector = {"vector": [1]}
@@ -83,6 +92,11 @@ def attempt(server: Listening, limit: str, size: int) -> Answer:
         return server.ask("POST", "/v1/rerank", {"query": "a", "documents": ["b"] * size})
     if limit == "max_text_chars":
         return server.ask("POST", "/v1/embeddings", {"input": "ü" * size})
+    if limit in ("max_image_bytes", "max_image_pixels"):
+        file = b"P5 5 1 255\n".ljust(size, b"x") if limit == "max_image_bytes" else grey(size)
+        image = base64.b64encode(file).decode()
+        body = {"input": [{"image": image}], "model": "image-descriptor"}
+        return server.ask("POST", "/v1/embeddings", body)
     if limit == "max_filter_nodes":
         filter_ = {"$or": [{"a": n} for n in range(size - 1)]}
         return server.ask("POST", f"{C}/points/count", {"filter": filter_})
@@ -119,6 +133,8 @@ REFUSED = {
     "max_documents": (422, "limit-exceeded"),
     "max_line_bytes": (422, "limit-exceeded"),
     "max_text_chars": (422, "invalid-text"),
+    "max_image_bytes": (422, "invalid-image"),
+    "max_image_pixels": (422, "invalid-image"),
     "max_filter_nodes": (422, "invalid-filter"),
     "max_filter_depth": (422, "invalid-filter"),
     "max_attributes_bytes": (422, "invalid-attributes"),

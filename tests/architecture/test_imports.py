@@ -60,6 +60,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("app/encoders/",),
     "onnx": ("app/encoders/",),
     "tokenizers": ("app/encoders/",),
+    "PIL": ("app/encoders/picture.py",),
+    "python_multipart": ("app/api/multipart.py",),
     "httpx": ("app/encoders/", "app/cli/"),
     "fastapi": ("app/api/",),
     "starlette": ("app/api/",),

@@ -76,6 +76,7 @@ EVERY_QUERY_OPTION: dict[str, Any] = {
 }
 EVERY_QUERY = [
     Query("text", **EVERY_QUERY_OPTION),
+    Query(image=b"an image", encoder="tiny", **EVERY_QUERY_OPTION),
     Query(vector=[1.0], **EVERY_QUERY_OPTION),
     Query(id="a", **EVERY_QUERY_OPTION),
 ]
@@ -86,6 +87,7 @@ WHOLE_POINT = Point(
     vectors={"title": [1.0]},
     attributes={"a": 1, "b": ["x"]},
     expires_at="2030-01-01T00:00:00Z",
+    image=b"an image",
 )
 (WHOLE_BATCH,) = batches([WHOLE_POINT], most_points=1, most_bytes=1000)
 WHOLE_LINE = to_json(point_to_wire(WHOLE_POINT)) + b"\n"
@@ -117,6 +119,7 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
                     [1],
                     {"text": "a", "expert": "law"},
                     {"record": {"brand": "a"}},
+                    b"an image",
                     {"points": [[1.0, 2.0, 3.0]]},
                 ],
                 model="tiny",
@@ -268,7 +271,8 @@ def _request_schema(document: Schema, name: str) -> Schema | None:
     if body is None:
         return None
     # A file has no schema: nothing of it is in the request's content.
-    (content,) = body["content"].values()
+    # What may be a form as well is sent as JSON by the SDK.
+    content = body["content"].get("application/json") or next(iter(body["content"].values()))
     found: Schema = content["schema"]
     return None if found.get("format") == "binary" else found
 

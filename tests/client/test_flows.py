@@ -29,6 +29,8 @@ LIMITS = {
     "max_inputs": 2,
     "max_documents": 5,
     "max_text_chars": 1000,
+    "max_image_bytes": 1000,
+    "max_image_pixels": 1000,
     "max_filter_nodes": 100,
     "max_attributes_bytes": 1000,
     "max_line_bytes": 1000,

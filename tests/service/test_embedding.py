@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.encoders.inputs import Input
+from app.encoders.inputs import Input, Picture
 from app.errors import InvalidText, LikewiseError, LimitExceeded
+from app.service.checks import placed_input
 from app.service.embedding import Inputs, read_inputs
+from app.service.images import ImageInputs
+
+IMAGES = ImageInputs(max_bytes=100, max_pixels=100, fetcher=None)
+DOT = b"P5 1 1 255\n\0"
 
 
 def read(raw: Any, limit: int = 10) -> Inputs:
-    return read_inputs(raw, "/input", limit=limit, max_chars=20)
+    return read_inputs(raw, "/input", limit=limit, max_chars=20, images=IMAGES)
 
 
 words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
@@ -23,6 +29,7 @@ forms: st.SearchStrategy[tuple[Any, Input]] = st.one_of(
     words.map(lambda text: (text, text)),
     ids.map(lambda tokens: (tokens, tuple(tokens))),
     words.map(lambda text: ({"text": text}, text)),
+    st.just(({"image": base64.b64encode(DOT).decode()}, Picture(DOT))),
 )
 
 
@@ -41,11 +48,11 @@ def test_a_text_and_a_list_of_ids_may_stand_alone(alone: Any) -> None:
 
 
 def test_the_encoders_own_faults_are_blamed_where_the_input_stands() -> None:
-    assert read(["a", "b"]).placed("/1") == "/input/1"
-    assert read(["a", [1, 2]]).placed("/1/0") == "/input/1/0"
-    assert read([1, 2]).placed("/0/1") == "/input/1"
-    assert read("a").placed("/0") == "/input"
-    assert read("a").placed(None) is None
+    assert placed_input("/1", read(["a", "b"]).pointers) == "/input/1"
+    assert placed_input("/1/0", read(["a", [1, 2]]).pointers) == "/input/1/0"
+    assert placed_input("/0/1", read([1, 2]).pointers) == "/input/1"
+    assert placed_input("/0", read("a").pointers) == "/input"
+    assert placed_input(None, read("a").pointers) is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import pytest
 
 from app.encoders.base import EncoderInfo
 from app.errors import EncodingFailed, InvalidText
+from app.service.images import ImageInputs
+from app.service.readers import Readers
 from app.service.requests import NewPoint
 from app.service.writing import Draft, draft_points
 from app.types import Definition, Metric, VectorField
@@ -24,9 +26,28 @@ def encoder(dimension: int, dimensions: tuple[int, ...] = ()) -> EncoderInfo:
     )
 
 
+def installed(name: str, modality: str, space: str, dimension: int) -> EncoderInfo:
+    return EncoderInfo(name, dimension, 9, modality, "ready", "", 0, "tests", space)
+
+
+INSTALLED = {
+    one.name: one
+    for one in (
+        installed("one", "text", "a@1", 2),
+        installed("two", "text", "b@1", 3),
+    )
+}
+
+
 def draft(*points: NewPoint) -> Draft:
     return draft_points(
-        TWO_ENCODERS, points, max_batch=10, max_text_chars=10, max_attributes_bytes=100
+        TWO_ENCODERS,
+        points,
+        max_batch=10,
+        max_text_chars=10,
+        max_attributes_bytes=100,
+        images=ImageInputs(max_bytes=100, max_pixels=100, fetcher=None),
+        readers=Readers(INSTALLED.__getitem__, lambda: list(INSTALLED.values())),
     )
 
 
@@ -37,8 +58,10 @@ def test_a_text_is_encoded_once_by_each_encoder_that_has_a_vector_to_make() -> N
         NewPoint(3, text="y", vectors={"c": [1, 2, 3], "a": [5, 5]}),
         NewPoint(4, text="z", vectors={"a": [1, 1], "b": [0, 0]}),
     )
-    assert drafted.missing == {"one": [0, 2], "two": [0, 3]}
-    assert drafted.texts_for("one") == ["x", "y"]
+    found = {name: [gap.point for gap in gaps] for name, gaps in drafted.missing.items()}
+    assert found == {"one": [0, 2], "two": [0, 3]}
+    assert drafted.given_for("one") == ["x", "y"]
+    assert [gap.at for gap in drafted.missing["two"]] == ["/points/0/text", "/points/3/text"]
     drafted.fill("one", np.array([[1, 2], [3, 4]], dtype=np.float32), encoder(2))
     drafted.fill("two", np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32), encoder(3))
     points = drafted.points()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app.api.answers import answer
-from app.api.body import read
+from app.api.body import read_json_or_form
 from app.api.convert import json_from_encoder
 from app.api.embeddings import embeddings_written
-from app.api.openapi import body_of
+from app.api.multipart import members_of
+from app.api.openapi import json_or_form
 from app.api.service import service_of
 from app.encoders.base import TextKind
 from app.service.embedding import ToEmbed
@@ -42,10 +43,10 @@ async def unload_model(model: str, request: Request) -> Response:
     return answer(json_from_encoder(await service_of(request).unload_model(model)))
 
 
-@router.post("/embeddings", response_model=Embeddings, openapi_extra=body_of(CreateEmbeddings))
+@router.post("/embeddings", response_model=Embeddings, openapi_extra=json_or_form(CreateEmbeddings))
 async def create_embeddings(request: Request) -> Response:
-    """Encode inputs without storing them."""
-    body = await read(request, CreateEmbeddings)
+    """Encode inputs without storing them. A form has a part `image` or `text` for each of them."""
+    body = await read_json_or_form(request, CreateEmbeddings, members_of)
     embedded = await service_of(request).embed(
         ToEmbed(
             body.input,

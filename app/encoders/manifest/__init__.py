@@ -2,6 +2,7 @@
 
 from app.encoders.manifest.files import HubSource, ModelFile, PackageSource
 from app.encoders.manifest.graph import Batch, BuiltGraph, Graph, HeadName, ReadyGraph, Variant
+from app.encoders.manifest.image import Framing, ImageSpec
 from app.encoders.manifest.manifest import FILE_NAME, FORMAT, Manifest, read_manifest
 from app.encoders.manifest.pair import PairSpec
 from app.encoders.manifest.text import (
@@ -22,9 +23,11 @@ __all__ = [
     "Batch",
     "BuiltGraph",
     "Dense",
+    "Framing",
     "Graph",
     "HeadName",
     "HubSource",
+    "ImageSpec",
     "Manifest",
     "ModelFile",
     "Output",

@@ -26,7 +26,8 @@ from app.encoders.manifest.files import (
     read_file,
     read_source,
 )
-from app.encoders.manifest.graph import BuiltGraph, Graph, HeadName, read_graph
+from app.encoders.manifest.graph import BuiltGraph, Graph, HeadName, ReadyGraph, read_graph
+from app.encoders.manifest.image import ImageSpec, read_image
 from app.encoders.manifest.pair import PairSpec, read_pair
 from app.encoders.manifest.pointset import PointSetSpec, read_pointset
 from app.encoders.manifest.record import RecordSpec, read_record
@@ -44,19 +45,20 @@ else:
 FILE_NAME = "encoder.toml"
 FORMAT = 1
 
-Spec = TextSpec | PairSpec | RecordSpec | PointSetSpec | RouterSpec
+Spec = TextSpec | PairSpec | ImageSpec | RecordSpec | PointSetSpec | RouterSpec
 """What only one kind of encoder has. Every spec has `max_input` and `paths`."""
 
 KINDS: dict[str, Callable[[Table], Spec]] = {
     "text": read_text,
     "pair": read_pair,
+    "image": read_image,
     "record": read_record,
     "points": read_pointset,
     "router": read_router,
 }
 """Who reads the tables of each kind of encoder."""
 
-MODALITIES = ("text", "record", "points")
+MODALITIES = ("text", "image", "record", "points")
 
 HEADS: dict[tuple[OutputKind, ...], HeadName] = {
     ("dense",): "vectors",
@@ -104,6 +106,8 @@ class Manifest:
     def outputs(self) -> tuple[OutputKind, ...]:
         """What it makes of an input; the first is what it is asked for by default."""
         if isinstance(self.spec, TextSpec | PairSpec):
+            return self.spec.outputs
+        if isinstance(self.spec, ImageSpec) and self.views is None:
             return self.spec.outputs
         every = self.views is not None and self.views.pool == "store_all"
         return ("dense", "tokens") if every else ("dense",)
@@ -179,8 +183,10 @@ def _agree(top: Table, manifest: Manifest, folder: Path) -> None:
             _agree_built(top, graph, spec.output)
     elif graph is not None:
         paths["graph.file"] = graph.file
-    elif isinstance(spec, TextSpec | PairSpec):
+    elif isinstance(spec, TextSpec | PairSpec | ImageSpec):
         top.fail("graph", "a table", "nothing")
+    if isinstance(spec, ImageSpec) and not isinstance(graph, ReadyGraph):
+        top.fail("graph.file", "a published graph: none is built here for pictures", "nothing")
     for key, path in paths.items():
         if path not in listed:
             top.fail(key, "a path that [[files]] lists", repr(path))

@@ -61,6 +61,13 @@ class Table:
             self.fail(key, "64 lower-case hexadecimal digits", repr(value))
         return value
 
+    def numbers(self, key: str, count: int, kind: type[T]) -> list[T]:
+        """Take a list of so many numbers of one type."""
+        values = self.take(key, list)
+        if len(values) != count or any(type(value) is not kind for value in values):
+            self.fail(key, f"a list of {count} of {kind.__name__}", "another value")
+        return values
+
     def table(self, key: str) -> Table:
         """Take a table."""
         return Table(self._path, self._at(key), self.take(key, dict))
