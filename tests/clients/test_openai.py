@@ -147,11 +147,11 @@ class Failing(EncoderRegistry):
     fault: errors.LikewiseError | None = None
     times = 0
 
-    def submit(self, name: str, inputs: Sequence[Any], *how: Any) -> Any:
+    def submit(self, name: str, inputs: Sequence[Any], *how: Any, **more: Any) -> Any:
         if self.fault is not None and self.times > 0:
             self.times -= 1
             raise self.fault
-        return super().submit(name, inputs, *how)
+        return super().submit(name, inputs, *how, **more)
 
 
 @pytest.fixture(scope="module")
