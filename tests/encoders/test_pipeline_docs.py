@@ -24,15 +24,12 @@ from tests.encoders.pipelines import (
 )
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "docs" / "encoders.d" / "pipeline.md", ROOT / "docs" / "encoders.md"]
-SECTION = "## The pipeline"
+PAGE = ROOT / "docs" / "encoders" / "pipeline.md"
 
 
 def blocks() -> list[str]:
-    """The manifests of the section, wherever it is."""
-    text = next(page.read_text() for page in PAGES if page.exists() and SECTION in page.read_text())
-    section = text[text.index(SECTION) :].split("\n## ")[0]
-    return re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
+    """The manifests of the page."""
+    return re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def dimension_of(block: str) -> int:
