@@ -52,8 +52,8 @@ class SeveralEncoder:
 
     threads  how many cores it may use
 
-    Raises ValueError if the tokenizer lacks a marker or [MASK], or the projection has another shape
-    than the manifest promises.
+    Raises ValueError if the tokenizer lacks a marker or the piece that fills queries, or the
+    projection has another shape than the manifest promises.
     """
 
     def __init__(self, manifest: Manifest, folder: Path, graph: Path, *, threads: int) -> None:
@@ -153,8 +153,8 @@ class SeveralEncoder:
         for side, marker in (("query", tokens.query_marker), ("document", tokens.document_marker)):
             if marker:
                 self._markers[side] = [self._tokenizer.id_of(marker)]
-        if tokens.query_tokens:
-            self._mask = self._tokenizer.id_of("[MASK]")
+        if tokens.query_tokens and tokens.query_fill:
+            self._mask = self._tokenizer.id_of(tokens.query_fill)
         if tokens.projection:
             matrix = read_safetensors(folder / tokens.projection)[tokens.tensor]
             if matrix.ndim != 2 or matrix.shape[0] != tokens.dimension:
@@ -175,7 +175,7 @@ class SeveralEncoder:
         if tokens is not None and tokens.query_tokens and side == "query":
             if len(ids) > tokens.query_tokens:
                 ids = [*ids[: tokens.query_tokens - 1], ids[-1]]
-            missing = tokens.query_tokens - len(ids)
+            missing = tokens.query_tokens - len(ids) if tokens.query_fill else 0
             attended = [1] * len(ids) + [int(tokens.attend_to_mask)] * missing
             ids = ids + [self._mask] * missing
         hidden: set[int] = set()

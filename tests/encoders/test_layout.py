@@ -347,7 +347,7 @@ ASYM = [*modules("Transformer", "Pooling", "Normalize", "Asym")]
         ({"1_Pooling/config.json": as_json({})}, "asks for a pool that is not supported"),
         (
             {"config.json": as_json(CONFIG | {"architectures": ["BertForSequenceClassification"]})},
-            "cross-encoder's",
+            "is a classifier's, and modules.json wants token vectors",
         ),
         (
             {

@@ -12,6 +12,7 @@ MODULES = "modules.json"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 SETTINGS = "config_sentence_transformers.json"
+COLBERT = "artifact.metadata"
 
 
 class ModelFolder:

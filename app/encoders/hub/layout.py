@@ -12,6 +12,11 @@ manifest:
     config_sentence_transformers.json  prompts, default_prompt_name, truncate_dim
     1_Pooling/config.json              which tokens make the vector
     2_Dense/config.json                widths and activation of a layer
+    1_SpladePooling/config.json        how logits become weights of words
+    artifact.metadata                  how ColBERT reads texts
+
+A cross-encoder has no modules: `config.json` names the head. What models make beside one vector a
+text is read in `app.encoders.hub.heads`.
 
 A folder with a network alone (`config.json`, `tokenizer.json` and a graph, as other servers take
 it) is read as sentence-transformers would: the mean over the tokens. It also gets vectors of length
@@ -22,7 +27,6 @@ Whatever would change vectors and is not understood is refused, with the file an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,43 +34,38 @@ from typing import Any
 
 from app.encoders.base import Dimensions
 from app.encoders.files import sha256_of
-from app.encoders.graph_header import GraphHeader, read_graph_header
-from app.encoders.hub.folder import CONFIG, MODULES, SETTINGS, TOKENIZER, ModelFolder
+from app.encoders.graph_header import read_graph_header
+from app.encoders.hub.folder import COLBERT, CONFIG, MODULES, SETTINGS, TOKENIZER, ModelFolder
+from app.encoders.hub.heads import PROJECTION, check_layers, check_splade, read_late, read_pair
+from app.encoders.hub.lengths import read_max_tokens, read_positions
 from app.encoders.hub.modules import (
     Modules,
+    is_classifier,
     read_dense,
     read_layers,
     read_modules,
     read_pool,
     read_prompts,
 )
-from app.encoders.hub.weights import WEIGHTS_INDEX, Chosen, choose
+from app.encoders.hub.published import read_published
+from app.encoders.hub.weights import WEIGHTS, WEIGHTS_INDEX, Chosen, choose
 from app.encoders.manifest import (
-    Batch,
     BuiltGraph,
     Graph,
     Manifest,
     ModelFile,
     Output,
-    ReadyGraph,
+    SparseOutput,
     TextInput,
     TextSpec,
     Variant,
 )
-from app.encoders.manifest.manifest import BUILT_POOLS
-from app.encoders.networks.config import MODEL_TYPES, read_config
+from app.encoders.manifest.manifest import BUILT_POOLS, HEADS, Spec
+from app.encoders.networks.config import read_config
 from app.errors import StoredDataError
 
-ROOT_CONFIGS = (MODULES, SETTINGS)
+ROOT_CONFIGS = (MODULES, SETTINGS, COLBERT)
 NETWORK_CONFIGS = (CONFIG, TOKENIZER, "tokenizer_config.json", "sentence_bert_config.json")
-
-NO_LIMIT = 1_000_000  # tokenizers without a limit publish numbers like 10³⁰
-ASSUMED_TOKENS = 512
-
-# What exporters call the last layer, and the pooled vector.
-TOKEN_OUTPUTS = ("last_hidden_state", "token_embeddings", "hidden_states")
-VECTOR_OUTPUTS = ("sentence_embedding", "text_embeds", "embeddings", "pooled_output")
-KNOWN_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,28 +106,28 @@ class _Layout:
     def read(self) -> Discovered:
         modules = read_modules(self._folder)
         config = self._folder.json(f"{modules.network}{CONFIG}")
-        self._check_task(config)
         tokenizer = f"{modules.network}{TOKENIZER}"
-        if not (self._folder.path / tokenizer).is_file():
+        if not self._folder.has(tokenizer):
             self._folder.refuse(
                 tokenizer, "is missing: it is the only form of tokenizer that is read"
             )
-        paths = {p.relative_to(self._folder.path).as_posix() for p in self._folder.path.rglob("*")}
-        pool = read_pool(self._folder, modules)
-        chosen = self._chosen(paths, modules.network, why_not_built(self._folder, modules))
-        width = self._width(config)
-        layers, dimension = read_layers(self._folder, modules, width * len(pool.split("+")))
-        graph, pool = self._graph(chosen, pool, layers, modules.network)
-        prompts = read_prompts(self._folder, modules, pool)
-        text = TextInput(tokenizer, self._max_tokens(modules.network, config), *prompts)
-        dense = () if chosen.built else read_dense(self._folder, layers)
-        spec = TextSpec(text, Output(pool, modules.normalise, dense))
+        if modules.task != "pair" and is_classifier(config):
+            self._folder.refuse(CONFIG, f"is a classifier's, and {MODULES} wants token vectors")
+        if config.get("is_encoder_decoder"):
+            self._folder.note("an encoder with a decoder: the graph must be the encoder's alone")
+        chosen = self._chosen(modules)
+        graph, spec, dimension = {
+            "dense": self._dense,
+            "tokens": self._tokens,
+            "sparse": self._sparse,
+            "pair": self._pair,
+        }[modules.task](modules, config, chosen)
         manifest = Manifest(
             name=self._folder.name,
-            kind="text",
+            kind="pair" if modules.task == "pair" else "text",
             modality="text",
             dimension=dimension,
-            dimensions=self._dimensions(config, dimension),
+            dimensions=self._dimensions(config, dimension) if modules.task == "dense" else (),
             owned_by="unknown",
             license="unknown",
             released=_day(self._folder.path / modules.network / CONFIG),
@@ -140,94 +139,99 @@ class _Layout:
         )
         return Discovered(manifest, chosen.variant, tuple(self._folder.notes))
 
-    def _check_task(self, config: dict[str, Any]) -> None:
-        named = config.get("architectures") or [""]
-        if any("ForSequenceClassification" in str(name) for name in named):
-            self._folder.refuse(
-                CONFIG, "is a classifier's or cross-encoder's: it needs an encoder.toml"
-            )
-        if config.get("is_encoder_decoder"):
-            self._folder.note("an encoder with a decoder: the graph must be the encoder's alone")
+    # ── what a model makes ───────────────────────────────────────────────────────────────────
 
-    def _chosen(self, paths: set[str], root: str, why_not_built: str) -> Chosen:
-        chosen = choose(paths, self._variant, buildable=not why_not_built, root=root)
-        if chosen is None:
-            self._folder.refuse(f"{root}{CONFIG}", no_weights(paths, why_not_built))
-        if chosen.variant != self._variant:
-            self._folder.note(f"there is no {self._variant} graph: {chosen.path} is used")
-        return chosen
-
-    def _graph(
-        self, chosen: Chosen, pool: str, layers: tuple[str, ...], root: str
-    ) -> tuple[Graph, str]:
-        if chosen.built:
-            config = f"{root}{CONFIG}"
-            return BuiltGraph(chosen.path, chosen.variant, config=config, modules=layers), pool
-        header = read_graph_header(self._folder.path / chosen.path)
-        unknown = {port.name for port in header.inputs} - KNOWN_INPUTS
-        if unknown:
-            self._folder.refuse(
-                chosen.path, f"has inputs that a text cannot fill: {sorted(unknown)[:5]}"
-            )
-        parent = (self._folder.path / chosen.path).parent
-        missing = sorted(name for name in header.external if not (parent / name).is_file())
-        if missing:
-            self._folder.refuse(
-                chosen.path, f"keeps weights in {', '.join(missing)}, which is missing"
-            )
-        output, pooled = self._output(chosen.path, header)
+    def _dense(
+        self, modules: Modules, config: dict[str, Any], chosen: Chosen
+    ) -> tuple[Graph, Spec, int]:
+        pool = read_pool(self._folder, modules)
+        width = self._width(config) * len(pool.split("+"))
+        layers, dimension = read_layers(self._folder, modules, width)
+        graph, pooled = self._graph(modules, chosen, layers)
         if pooled and layers:
             self._folder.refuse(
                 chosen.path, "makes vectors itself: whether with the layers is unsaid"
             )
-        batch: Batch = "alone" if header.quantises_by_batch else "together"
-        return ReadyGraph(chosen.path, output, batch), "graph" if pooled else pool
+        pool = "graph" if pooled else pool
+        dense = () if chosen.built else read_dense(self._folder, layers)
+        text = self._text(modules, read_max_tokens(self._folder, modules.network, config), pool)
+        return graph, TextSpec(text, Output(pool, modules.normalise, dense)), dimension
 
-    def _output(self, path: str, header: GraphHeader) -> tuple[str, bool]:
-        """The output to use, and whether it is one vector for each text."""
-        by_name = {port.name: port for port in header.outputs}
-        for name in TOKEN_OUTPUTS:
-            if name in by_name and by_name[name].rank in (3, None):
-                return name, False
-        for port in header.outputs:
-            if port.rank == 3:
-                return port.name, False
-        for name in (*VECTOR_OUTPUTS, *by_name):
-            if name in by_name and by_name[name].rank == 2:
-                self._folder.note(f"the graph's own vectors ({name}) are used, and no pool")
-                return name, True
-        self._folder.refuse(path, f"has no output of token vectors: {sorted(by_name)[:5]}")
+    def _tokens(
+        self, modules: Modules, config: dict[str, Any], chosen: Chosen
+    ) -> tuple[Graph, Spec, int]:
+        late = read_late(self._folder, modules)
+        check_layers(self._folder, modules, built=chosen.built)
+        layers, dimension = read_layers(self._folder, modules, self._width(config))
+        graph, _ = self._graph(modules, chosen, layers)
+        tokens = late.output(self._folder, modules.network, late.dimension or dimension)
+        if not chosen.built:
+            tokens = replace(tokens, projection=f"{layers[0]}/{WEIGHTS}")
+        most = min(late.document_tokens, read_positions(config) or late.document_tokens)
+        if most < late.query_tokens:
+            self._folder.refuse(CONFIG, f"has positions for {most} tokens, queries have more")
+        return graph, TextSpec(self._text(modules, most), None, tokens), tokens.dimension
+
+    def _sparse(
+        self, modules: Modules, config: dict[str, Any], chosen: Chosen
+    ) -> tuple[Graph, Spec, int]:
+        check_splade(self._folder, modules)
+        words = config.get("vocab_size")
+        if type(words) is not int or words < 1:
+            self._folder.refuse(CONFIG, "does not say how many words there are (vocab_size)")
+        graph, _ = self._graph(modules, chosen)
+        text = self._text(modules, read_max_tokens(self._folder, modules.network, config))
+        sparse = SparseOutput("", "weights" if chosen.built else "logits", 0, 0.0)
+        return graph, TextSpec(text, None, None, sparse), words
+
+    def _pair(
+        self, modules: Modules, config: dict[str, Any], chosen: Chosen
+    ) -> tuple[Graph, Spec, int]:
+        graph, _ = self._graph(modules, chosen)
+        most = read_max_tokens(self._folder, modules.network, config)
+        return graph, read_pair(self._folder, config, f"{modules.network}{TOKENIZER}", most), 1
+
+    # ── the parts ────────────────────────────────────────────────────────────────────────────
+
+    def _text(self, modules: Modules, most: int, pool: str = "") -> TextInput:
+        prompts = read_prompts(self._folder, modules, pool)
+        return TextInput(f"{modules.network}{TOKENIZER}", most, *prompts)
+
+    def _chosen(self, modules: Modules) -> Chosen:
+        root = modules.network
+        paths = {p.relative_to(self._folder.path).as_posix() for p in self._folder.path.rglob("*")}
+        reason = why_not_built(self._folder, modules)
+        chosen = choose(paths, self._variant, buildable=not reason, root=root)
+        if chosen is None:
+            self._folder.refuse(f"{root}{CONFIG}", no_weights(paths, reason))
+        if chosen.variant != self._variant:
+            self._folder.note(f"there is no {self._variant} graph: {chosen.path} is used")
+        if chosen.built and chosen.variant == "int8" and modules.task in ("pair", "sparse"):
+            self._folder.note("built in fp32: int8 is for vectors only")
+            chosen = replace(chosen, variant="fp32")
+        return chosen
+
+    def _graph(
+        self, modules: Modules, chosen: Chosen, layers: tuple[str, ...] = ()
+    ) -> tuple[Graph, bool]:
+        """The graph, and whether it makes vectors of texts itself."""
+        if not chosen.built:
+            return read_published(self._folder, chosen.path, modules.task)
+        graph = BuiltGraph(
+            chosen.path,
+            chosen.variant,
+            config=f"{modules.network}{CONFIG}",
+            head=HEADS[("score",) if modules.task == "pair" else (modules.task,)],
+            projection=PROJECTION if modules.task == "tokens" and not layers else "",
+            modules=layers,
+        )
+        return graph, False
 
     def _width(self, config: dict[str, Any]) -> int:
         for key in ("hidden_size", "dim", "d_model", "n_embd", "word_embed_proj_dim"):
             if type(config.get(key)) is int:
                 return int(config[key])
         self._folder.refuse(CONFIG, "does not say how wide the network is (hidden_size)")
-
-    def _max_tokens(self, network: str, config: dict[str, Any]) -> int:
-        settings = self._folder.json(f"{network}sentence_bert_config.json", missing={})
-        if settings.get("do_lower_case"):
-            self._check_lowered(f"{network}{TOKENIZER}")
-        tokenizer = self._folder.json(f"{network}tokenizer_config.json", missing={})
-        positions = config.get("max_position_embeddings", config.get("n_positions"))
-        if type(positions) is int and _behind_padding(config):
-            positions -= int(config.get("pad_token_id") or 1) + 1
-        limits = [settings.get("max_seq_length"), tokenizer.get("model_max_length"), positions]
-        known = [int(n) for n in limits if type(n) in (int, float) and 0 < n < NO_LIMIT]
-        # What was set for the model goes before what its tokenizer could do, but no text may be
-        # longer than there are positions.
-        if type(limits[0]) is int and limits[0] > 0:
-            known = [n for n in (limits[0], positions) if type(n) is int and n > 0]
-        if not known:
-            self._folder.note(f"no length is given: {ASSUMED_TOKENS} tokens are assumed")
-        return min(known, default=ASSUMED_TOKENS)
-
-    def _check_lowered(self, path: str) -> None:
-        normalizer = json.dumps(self._folder.json(path).get("normalizer")).lower()
-        if not ('"lowercase": true' in normalizer or '"type": "lowercase"' in normalizer):
-            self._folder.refuse(
-                path, "keeps capitals, though the model is to get none (do_lower_case)"
-            )
 
     def _dimensions(self, config: dict[str, Any], dimension: int) -> Dimensions:
         settings = self._folder.json(SETTINGS, missing={})
@@ -239,7 +243,7 @@ class _Layout:
             return "any"
         return tuple(sorted(listed))
 
-    def _files(self, graph: Graph, spec: TextSpec) -> tuple[ModelFile, ...]:
+    def _files(self, graph: Graph, spec: Spec) -> tuple[ModelFile, ...]:
         if isinstance(graph, BuiltGraph):
             paths = set(graph.paths.values())
             if graph.weights.endswith(WEIGHTS_INDEX):
@@ -262,8 +266,8 @@ class _Layout:
 
 def why_not_built(folder: ModelFolder, modules: Modules) -> str:
     """Why no graph can be built from the weights of a network; "" if one can."""
-    pool = read_pool(folder, modules)
-    if pool not in BUILT_POOLS:
+    pool = read_pool(folder, modules) if modules.task == "dense" else ""
+    if pool and pool not in BUILT_POOLS:
         return f"the pool {pool} is not built"
     try:
         read_config(folder.path / modules.network / CONFIG)
@@ -281,12 +285,6 @@ def no_weights(paths: Collection[str], why_not_built: str) -> str:
     else:
         seen = "none"
     return f"has no weights that can be used: expected an ONNX graph, found {seen}"
-
-
-def _behind_padding(config: dict[str, Any]) -> bool:
-    """Whether positions begin behind the padding's number."""
-    kind = str(config.get("model_type"))
-    return MODEL_TYPES.get(kind) in ("roberta", "mpnet") or "roberta" in kind
 
 
 def _day(path: Path) -> int:

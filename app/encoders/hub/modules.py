@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from app.encoders.hub.folder import CONFIG, MODULES, SETTINGS, ModelFolder
+from app.encoders.hub.folder import COLBERT, CONFIG, MODULES, SETTINGS, ModelFolder
 from app.encoders.hub.weights import WEIGHTS
 from app.encoders.manifest import Activation, Dense
 
@@ -22,10 +22,25 @@ _POOLS = (
 _ACTIVATIONS: dict[str, Activation] = {"Identity": "identity", "Tanh": "tanh"}
 
 
+_KINDS = (
+    *("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize"),
+    *("MLMTransformer", "SpladePooling"),
+)
+_EXPECTED: dict[str, str] = {
+    "dense": "Transformer → Pooling [→ Dense or LayerNorm …] [→ Normalize]",
+    "tokens": "Transformer → Dense …",
+    "sparse": "MLMTransformer → SpladePooling",
+}
+
+Task = Literal["dense", "tokens", "sparse", "pair"]
+"""What a model makes: one vector, one a token, weights of words, or a score of two texts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Modules:
     """Where the modules are; each a path with a slash at its end, or "" for the root."""
 
+    task: Task
     network: str
     pooling: str | None
     layers: tuple[str, ...]
@@ -34,27 +49,58 @@ class Modules:
 
 def read_modules(folder: ModelFolder) -> Modules:
     """Read which modules there are, or what is assumed of a folder that does not say."""
-    if not (folder.path / MODULES).is_file():
-        pooling = "1_Pooling/"
-        if (folder.path / pooling / CONFIG).is_file():
-            folder.note("no modules.json: vectors of length one are assumed")
-            return Modules("", pooling, (), normalise=True)
-        folder.note("no 1_Pooling: the mean over the tokens, of length one, is assumed")
-        return Modules("", None, (), normalise=True)
+    if not folder.has(MODULES):
+        return _without_modules(folder)
     listed = folder.json(MODULES, list)
     kinds = [_kind(folder, module) for module in listed]
     places = [_as_folder(str(module["path"])) for module in listed]
     layers = [place for place, kind in enumerate(kinds) if kind in ("Dense", "LayerNorm")]
-    order = ["Transformer", "Pooling", *(kinds[place] for place in layers)]
-    if kinds not in (order, [*order, "Normalize"]):
-        expected = "Transformer → Pooling [→ Dense or LayerNorm …] [→ Normalize]"
-        folder.refuse(MODULES, f"lists {' → '.join(kinds)}: expected {expected}")
+    between = [kinds[place] for place in layers]
+    task: Task = "dense"
+    order = ["Transformer", "Pooling", *between]
+    if "SpladePooling" in kinds:
+        task, order = "sparse", ["MLMTransformer", "SpladePooling"]
+    elif _is_late(folder, listed):
+        task, order = "tokens", ["Transformer", *(between or ["Dense"])]
+    if kinds != order and not (task == "dense" and kinds == [*order, "Normalize"]):
+        folder.refuse(MODULES, f"lists {' → '.join(kinds)}: expected {_EXPECTED[task]}")
     return Modules(
+        task,
         places[0],
-        places[1],
+        None if task == "tokens" else places[1],
         tuple(places[place] for place in layers),
         normalise="Normalize" in kinds,
     )
+
+
+def _without_modules(folder: ModelFolder) -> Modules:
+    """What a network alone is, by the head that its configuration names."""
+    config = folder.json(CONFIG)
+    if is_classifier(config):
+        return Modules("pair", "", None, (), normalise=False)
+    if folder.has(COLBERT):
+        return Modules("tokens", "", None, (), normalise=True)
+    if "HF_ColBERT" in (config.get("architectures") or []):
+        folder.refuse(COLBERT, "is missing: it says how a ColBERT model reads its texts")
+    pooling = "1_Pooling/"
+    if folder.has(f"{pooling}{CONFIG}"):
+        folder.note("no modules.json: vectors of length one are assumed")
+        return Modules("dense", "", pooling, (), normalise=True)
+    folder.note("no 1_Pooling: the mean over the tokens, of length one, is assumed")
+    return Modules("dense", "", None, (), normalise=True)
+
+
+def is_classifier(config: dict[str, Any]) -> bool:
+    """Whether a network's configuration names the head of a cross-encoder."""
+    named = config.get("architectures") or []
+    return any("ForSequenceClassification" in str(name) for name in named)
+
+
+def _is_late(folder: ModelFolder, listed: list[dict[str, Any]]) -> bool:
+    """Whether tokens keep their vectors: as PyLate writes it, by its layers or the similarity."""
+    by_pylate = any(str(module["type"]).startswith("pylate.") for module in listed)
+    settings = folder.json(SETTINGS, missing={})
+    return by_pylate or settings.get("similarity_fn_name") == "MaxSim"
 
 
 def read_pool(folder: ModelFolder, modules: Modules) -> str:
@@ -113,7 +159,7 @@ def read_prompts(folder: ModelFolder, modules: Modules, pool: str) -> tuple[str,
         return str(next((prompts[name] for name in names if name in prompts), default))
 
     query, document = first("query"), first("document", "passage", "corpus")
-    if (query or document) and modules.pooling is not None:
+    if (query or document) and modules.task == "dense" and modules.pooling is not None:
         path = f"{modules.pooling}{CONFIG}"
         if not folder.json(path).get("include_prompt", True) and pool != "graph":
             folder.refuse(path, "leaves the prompt out of the pool, which is not supported")
@@ -127,10 +173,10 @@ def _kind(folder: ModelFolder, module: Any) -> str:
     if ".." in module["path"]:
         folder.refuse(MODULES, "leads out of the folder")
     kind = str(module.get("type"))
-    if not kind.startswith("sentence_transformers."):
+    if not kind.startswith(("sentence_transformers.", "pylate.models.")):
         folder.refuse(MODULES, f"asks for {kind}, which is code of the model's own")
     last = kind.rpartition(".")[2]
-    if last not in ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize"):
+    if last not in _KINDS:
         folder.refuse(MODULES, f"asks for a module {last}, which is not supported")
     return last
 

@@ -87,7 +87,8 @@ class TokenOutput:
     skip_punctuation  leave out those of punctuation, in documents
     query_marker      piece of the vocabulary that is put behind a query's first token; "" is none
     document_marker   likewise
-    query_tokens      the length to which queries are filled with [MASK] and cut; 0 does neither
+    query_tokens      the length to which queries are filled and cut; 0 does neither
+    query_fill        piece that they are filled with; "" only cuts them
     attend_to_mask    whether the others look at those
     """
 
@@ -101,6 +102,7 @@ class TokenOutput:
     query_marker: str
     document_marker: str
     query_tokens: int
+    query_fill: str
     attend_to_mask: bool
 
     @property
@@ -235,6 +237,7 @@ def read_tokens(table: Table) -> TokenOutput:
         query_marker=table.take("query_marker", str, ""),
         document_marker=table.take("document_marker", str, ""),
         query_tokens=table.positive("query_tokens") if "query_tokens" in table else 0,
+        query_fill=table.take("query_fill", str, "[MASK]"),
         attend_to_mask=table.take("attend_to_mask", bool, False),
     )
     table.end()
