@@ -81,7 +81,7 @@ STEP_S = 0.025
 waits."""
 
 PATIENCE_S = 8 * STEP_S
-ROUND_BATCHES: dict[LaneName, int] = {"query": 4, "write": 4, "bulk": 16}
+ROUND_BATCHES: dict[LaneName, int] = {"query": 4, "write": 8, "bulk": 8}
 """Enough inputs to sort by length, and the more the better for an import: only its like waits."""
 
 FIRST_BATCH_TOKENS = 256  # while nobody knows how fast the machine is
