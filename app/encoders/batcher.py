@@ -77,10 +77,11 @@ from app.errors import (
 from app.tally import POWERS, SECONDS, Histogram
 
 STEP_S = 0.025
-"""What a batch is meant to take: long beside the 0.1 ms that a step costs, short for who waits."""
+"""What a batch is meant to take of a core: long beside the 0.1 ms that a step costs, short for who
+waits."""
 
 PATIENCE_S = 8 * STEP_S
-ROUND_BATCHES: dict[LaneName, int] = {"query": 4, "write": 4, "bulk": 16}
+ROUND_BATCHES: dict[LaneName, int] = {"query": 4, "write": 8, "bulk": 8}
 """Enough inputs to sort by length, and the more the better for an import: only its like waits."""
 
 FIRST_BATCH_TOKENS = 256  # while nobody knows how fast the machine is
@@ -140,8 +141,8 @@ class Batcher:
         self._seconds = Histogram(SECONDS)
         self._waits: dict[LaneName, Histogram] = {lane: Histogram(SECONDS) for lane in LANES}
         self._failed = 0
-        self._text_s = 0.0  # seconds a text and a token, decaying
-        self._token_s = 0.0
+        self._text_s = 0.0  # seconds of the clock a text, decaying
+        self._token_s = 0.0  # seconds of a core a token, decaying
         self._workers = [
             threading.Thread(
                 target=self._work, args=[crew], name=f"{encoder.name}-{crew}", daemon=True
@@ -370,27 +371,27 @@ class Batcher:
     def _run(self, batch: list[Work]) -> None:
         output = batch[0].output
         prepared = [work.prepared for work in batch if work.prepared is not None]
-        begun_s = time.perf_counter()
+        begun_s, begun_core_s = time.perf_counter(), time.thread_time()
         made = self._encoder.run(prepared, output)
+        took_s, core_s = time.perf_counter() - begun_s, time.thread_time() - begun_core_s
         if output == "dense":
             expected, found = (len(batch), self._encoder.dimension), np.shape(made)
             if found != expected:
                 raise ValueError(f"expected vectors of shape {expected}, got {found}")
         elif len(made) != len(batch):
             raise ValueError(f"expected {len(batch)} outputs, got {len(made)}")
-        took_s = time.perf_counter() - begun_s
         with self._lock:
             # Before the callers hear of it: who was answered finds the batch in the account.
-            self._note(took_s, prepared)
+            self._note(took_s, core_s, prepared)
             complete = self._waiting.finish(batch, made)
         for job in complete:
             _complete(job)
 
-    def _note(self, took_s: float, batch: Sequence[Prepared]) -> None:
+    def _note(self, took_s: float, core_s: float, batch: Sequence[Prepared]) -> None:
         self._seconds.note(took_s)
         self._texts.note(len(batch))
         self._tokens.note(sum(one.tokens for one in batch))
-        token_s = took_s / max(1, sum(one.cost for one in batch))
+        token_s = core_s / max(1, sum(one.cost for one in batch))
         self._text_s += (took_s / len(batch) - self._text_s) / BATCHES_REMEMBERED
         if self._token_s == 0:
             self._token_s = token_s

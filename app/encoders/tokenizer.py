@@ -47,7 +47,7 @@ class Tokenizer:
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text with its special tokens, at most `max_tokens` long.
 
-        Releases the GIL and uses all cores for more than one text.
+        On the caller's thread and without the GIL; `app` switches the library's own threads off.
         """
         # "fast" leaves out character offsets, which nobody here asks for.
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]

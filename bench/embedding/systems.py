@@ -149,7 +149,8 @@ def plain_loop_int8(folder: Path) -> Encode:
 
 
 def our_loop(models: Path) -> Encode:
-    """Our encoder in a loop on the caller's thread: no queue, no HTTP, no other callers."""
+    """Our encoder in a loop: no queue, no HTTP, no other callers, and texts read on all cores."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"  # which `app` would switch off
     from app.encoders.build import graph_path
     from app.encoders.direct import encode
     from app.encoders.manifest import read_manifest

@@ -355,10 +355,26 @@ def test_batches_get_as_short_as_a_slow_machine_demands(
     encoder: SpellingEncoder, open_batcher: Open
 ) -> None:
     batcher = open_batcher(queue=1000, batch_tokens=1000)
-    encoder.meanwhile = lambda: threading.Event().wait(2 * STEP_S)
+
+    def compute() -> None:
+        until_s = time.thread_time() + 2 * STEP_S
+        while time.thread_time() < until_s:
+            pass
+
+    encoder.meanwhile = compute
     result(batcher.submit(["a" * 100]))
     result(batcher.submit([f"{number:08}" for number in range(20)]))
     assert max(encoder.lengths()[1:]) <= LEAST_BATCH_TOKENS
+
+
+def test_batches_stay_as_long_where_other_programs_have_the_cores(
+    encoder: SpellingEncoder, open_batcher: Open
+) -> None:
+    batcher = open_batcher(queue=1000, batch_tokens=1000)
+    encoder.meanwhile = lambda: threading.Event().wait(2 * STEP_S)
+    result(batcher.submit(["a" * 100]))
+    result(batcher.submit([f"{number:08}" for number in range(100)]))
+    assert max(encoder.lengths()[1:]) > LEAST_BATCH_TOKENS
 
 
 def test_batches_of_a_fast_machine_use_the_whole_budget(
