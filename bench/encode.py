@@ -38,9 +38,9 @@ from app.encoders.build import graph_path
 from app.encoders.direct import encode
 from app.encoders.manifest import Manifest, read_manifest
 from app.encoders.obtain import obtain, with_variant
-from app.encoders.onnx import OnnxSession
 from app.encoders.opening import open_encoder
 from app.encoders.packing import pack
+from app.encoders.token_session import TokenSession
 from app.evaluation.devset import Pairs, read_devset
 from bench.embedding.texts import long_texts, short_texts
 
@@ -74,7 +74,7 @@ def main() -> None:
             folder, manifest = write_variant(chosen.models / chosen.encoder, Path(scratch), variant)
             threads = len(os.sched_getaffinity(0))
             encoder = open_encoder(manifest, folder, threads=threads)
-            loop = OnnxSession(graph_path(manifest, folder), threads=threads)
+            loop = TokenSession(graph_path(manifest, folder), threads=threads)
             cells = [variant]
             cells.append(f"{pairs.score(partial(vectors, encoder)):.4f}")
             for kind, given in texts.items():
@@ -151,7 +151,7 @@ def run_all(encoder: Encoder, ready: Sequence[Prepared]) -> None:
         encoder.run([ready[place] for place in batch], "dense")
 
 
-def run_loop(session: OnnxSession, ready: Sequence[Prepared]) -> None:
+def run_loop(session: TokenSession, ready: Sequence[Prepared]) -> None:
     """The loop that anybody would write."""
     in_order = sorted((one.value for one in ready), key=len)
     for start in range(0, len(in_order), LOOP_TEXTS):

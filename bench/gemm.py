@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 from app.encoders.build import graph_path
 from app.encoders.manifest import read_manifest
 from app.encoders.obtain import obtain, with_variant
-from app.encoders.onnx import OnnxSession
+from app.encoders.token_session import TokenSession
 
 SHAPES = ((256, 384, 1536), (256, 1536, 384), (512, 1024, 1024))
 """Rows, inner length, columns: those of small and of larger encoders."""
@@ -75,7 +75,7 @@ def main() -> None:
                 )
 
 
-def _open(source: Path, scratch: Path, variant: str) -> tuple[OnnxSession, int]:
+def _open(source: Path, scratch: Path, variant: str) -> tuple[TokenSession, int]:
     """A variant of a model, built from its own weights, and how many numbers multiply a token."""
     folder = scratch / variant / source.name
     folder.mkdir(parents=True)
@@ -90,7 +90,7 @@ def _open(source: Path, scratch: Path, variant: str) -> tuple[OnnxSession, int]:
         for node in model.graph.node
         if node.op_type in ("MatMul", "MatMulIntegerToFloat") and node.input[1] in dims
     )
-    return OnnxSession(path, threads=1), weights
+    return TokenSession(path, threads=1), weights
 
 
 def _peak(

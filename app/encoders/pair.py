@@ -18,8 +18,8 @@ import numpy as np
 from app.encoders.base import OutputKind, Prepared, TextKind
 from app.encoders.inputs import Input, Pair, check_unicode
 from app.encoders.manifest import Manifest, PairSpec, ReadyGraph
-from app.encoders.onnx import OnnxSession
 from app.encoders.runs import Runs
+from app.encoders.token_session import TokenSession
 from app.encoders.tokenizer import PairTokenizer
 from app.errors import InvalidText, LikewiseError
 from app.types import F32
@@ -48,7 +48,7 @@ class PairEncoder:
         self._runs = Runs(manifest)
         self.parallel = threads
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
-        self._session = OnnxSession(graph, threads=1, output=output)
+        self._session = TokenSession(graph, threads=1, output=output)
 
     def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Check that inputs are pairs."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
+from app.encoders.session import first_output, open_session
 from app.types import F32
 
 
@@ -20,24 +20,13 @@ class PixelSession:
     """
 
     def __init__(self, path: Path, *, threads: int, outputs: tuple[str, ...]) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Spinning would take the cores away from searches between two batches.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(path, threads)
         inputs = [entry.name for entry in self._session.get_inputs()]
         if len(inputs) != 1:
             raise ValueError(f"expected a graph of one input, the pixels; it has {inputs}")
         self._input = inputs[0]
-        known = [entry.name for entry in self._session.get_outputs()]
-        for name in filter(None, outputs):
-            if name not in known:
-                raise ValueError(f"the graph has no output {name!r}, but {known}")
-        self._outputs = [name or known[0] for name in outputs]
+        first = first_output(self._session, outputs)
+        self._outputs = [name or first for name in outputs]
 
     def run(self, pixels: F32, place: int) -> F32:
         """Run one batch: the output at this place of `outputs`, [picture, …] float32."""

@@ -158,7 +158,8 @@ class RouterEncoder:
             probes = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as exc:
             raise CorruptFile(f"{path} cannot be read: {exc}", path=str(path)) from exc
-        if not isinstance(probes, list) or not all(isinstance(one, str) for one in probes):
+        texts = isinstance(probes, list) and all(isinstance(one, str) for one in probes)
+        if not texts or not probes:
             raise CorruptFile(f"{path}: expected a list of texts", path=str(path))
         vectors = [unit(encode(one, probes, "document").vectors) for one in self._experts]
         found = least_agreement(vectors)

@@ -7,6 +7,7 @@ the byte after the header). Format: https://github.com/huggingface/safetensors, 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def _tensor(path: Path, name: str, entry: Any, body: NDArray[np.uint8]) -> NDArr
         begin, end = (int(offset) for offset in entry["data_offsets"])
     except (KeyError, TypeError, ValueError) as exc:
         raise _corrupt(path, f"tensor {name!r} has no known dtype, shape or offsets") from exc
-    wanted = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    wanted = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or not 0 <= begin <= end <= len(body) or end - begin != wanted:
         raise _corrupt(path, f"tensor {name!r} of shape {list(shape)} does not fit its offsets")
     values = body[begin:end].view(dtype)

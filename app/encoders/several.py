@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from app.encoders.base import OutputKind, Prepared, Several, Sparse, TextKind
 from app.encoders.inputs import Input, Sided, check_unicode
 from app.encoders.manifest import Manifest, ReadyGraph, TextSpec, TokenOutput
-from app.encoders.onnx import OnnxSession, padded
 from app.encoders.pipeline.head import Head, head_of
 from app.encoders.pooling import normalise
 from app.encoders.runs import Runs
 from app.encoders.safetensors import read_safetensors
 from app.encoders.sparse import pruned, sparse_from_words, words_from_logits, words_from_tokens
+from app.encoders.token_session import TokenSession, padded
 from app.encoders.tokenizer import Tokenizer
 from app.errors import InvalidText, LikewiseError
 from app.types import F32
@@ -79,7 +79,7 @@ class SeveralEncoder:
         self._runs = Runs(manifest)
         self.parallel = threads
         output = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
-        self._session = OnnxSession(graph, threads=1, output=output)
+        self._session = TokenSession(graph, threads=1, output=output)
 
     def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Put the model's prompt for this kind before each text, and say which side it is on."""

@@ -27,9 +27,9 @@ import numpy as np
 from app.encoders.base import Cut, OutputKind, Prepared, TextKind
 from app.encoders.inputs import Input, Tokens, check_unicode
 from app.encoders.manifest import BuiltGraph, Manifest, ReadyGraph, TextSpec
-from app.encoders.onnx import OnnxSession, padded
 from app.encoders.pipeline.head import head_of
 from app.encoders.runs import Runs
+from app.encoders.token_session import TokenSession, padded
 from app.encoders.tokenizer import Tokenizer
 from app.errors import InvalidText, LikewiseError
 from app.types import F32
@@ -59,7 +59,7 @@ class TextEncoder:
         text = self._spec.text
         self._tokenizer = Tokenizer(folder / text.tokenizer, text.max_tokens)
         wanted = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
-        self._session = OnnxSession(graph, threads=1, output=wanted)
+        self._session = TokenSession(graph, threads=1, output=wanted)
         self._runs = Runs(manifest)
         self.parallel = threads
 

@@ -14,8 +14,8 @@ from app.encoders.calibration import random_rows
 from app.encoders.networks.families import Architecture, open_tensors, read_network
 from app.encoders.networks.graph import OPSET
 from app.encoders.networks.heads import Pool, Pooled, build_network
-from app.encoders.onnx import OnnxSession
 from app.encoders.quantise import quantise
+from app.encoders.token_session import TokenSession
 from app.errors import CorruptFile
 from tests.encoders.models import HEADS, SHAPE
 from tests.encoders.reference import bert_vector, random_tensors
@@ -36,9 +36,9 @@ def build_bert(
     return build_network(network, Pooled(pool, normalise))
 
 
-def session(path: Path, content: bytes) -> OnnxSession:
+def session(path: Path, content: bytes) -> TokenSession:
     path.write_bytes(content)
-    return OnnxSession(path, threads=1)
+    return TokenSession(path, threads=1)
 
 
 @pytest.mark.parametrize("pool", ["mean", "cls"])

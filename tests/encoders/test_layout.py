@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import onnx
 import pytest
 import tomllib
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx.external_data_helper import convert_model_to_external_data
 
 from app.encoders.graph_header import read_graph_header
@@ -377,6 +380,59 @@ def test_what_is_not_understood_is_refused_by_file_and_reason(
     with pytest.raises(EncoderUnavailable, match=reason):
         registry.load("m")
     registry.close()
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+SAID: dict[str, dict[str, Any]] = {
+    "config.json": CONFIG | {"matryoshka_dimensions": [4], "max_position_embeddings": 24},
+    "1_Pooling/config.json": {"pooling_mode": "mean", "pooling_mode_mean_tokens": True},
+    "2_Dense/config.json": {"in_features": WIDTH, "out_features": 4, "activation_function": "x"},
+    "sentence_bert_config.json": {"max_seq_length": 24, "do_lower_case": True},
+    "tokenizer_config.json": {"model_max_length": 24},
+    "config_sentence_transformers.json": {
+        "prompts": {"query": "q"},
+        "default_prompt_name": "query",
+        "truncate_dim": 4,
+        "matryoshka_dimensions": [4],
+    },
+}
+KEYS = [(path, key) for path, config in SAID.items() for key in config]
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150
+)
+@given(st.sampled_from(KEYS), VALUES)
+def test_whatever_a_configuration_holds_the_folder_is_read_or_refused(
+    tmp_path: Path, key: tuple[str, str], value: object
+) -> None:
+    files = layout(kinds=("Transformer", "Pooling", "Dense")) | MODEL | dense_files("2_Dense", 4)
+    for path, config in SAID.items():
+        files[path] = as_json(config | ({key[1]: value} if path == key[0] else {}))
+    with contextlib.suppress(StoredDataError, CorruptFile):
+        read(tmp_path, files)
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("modules.json", as_json([{"path": "", "type": 5}])),
+        ("config.json", as_json(CONFIG | {"architectures": 5})),
+        ("config_sentence_transformers.json", as_json({"prompts": ["q"]})),
+        ("config_sentence_transformers.json", as_json({"matryoshka_dimensions": [[4]]})),
+        ("1_Pooling/config.json", as_json({"pooling_mode": [{}]})),
+        ("config.json", b"[" * 100_000),
+    ],
+)
+def test_a_value_of_another_type_refuses_its_folder_and_no_other(
+    tmp_path: Path, path: str, content: bytes
+) -> None:
+    with pytest.raises(StoredDataError):
+        read(tmp_path, layout() | MODEL | {path: content})
 
 
 # ── the manifest that is written ─────────────────────────────────────────────────────────────

@@ -43,6 +43,13 @@ def test_a_release_day_becomes_seconds_since_1970(tmp_path: Path) -> None:
         ("dimension = 16", 'dimension = "16"', "dimension: expected an integer, found a string"),
         ("dimension = 16", "dimension = true", "dimension: expected an integer, found true or"),
         ("dimension = 16", "dimension = 0", "dimension: expected a number of at least 1, found 0"),
+        (
+            "dimension = 16",
+            "dimension = 16\ndimensions = [[8]]",
+            'dimensions: expected "any", or n',
+        ),
+        ('modality = "text"', 'modality = "text"\nkind = "record"', "kind: expected one of 'text'"),
+        ('owned_by = "tests"', 'owned_by = ""', "owned_by: expected a string, found an empty one"),
         ("heads = 4", "head = 4", "graph.heads: expected an integer, found nothing"),
         ("heads = 4", "heads = 4\nhaeds = 4", "graph.haeds: expected no such key .known: heads"),
         ('"int8"', '"int4"', "graph.variant: expected one of 'fp32', 'fp16', 'int8', found 'int4'"),

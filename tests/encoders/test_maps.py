@@ -113,6 +113,7 @@ def test_centring_undoes_a_common_direction_that_makes_all_vectors_alike() -> No
     "content",
     [
         b"no array",
+        b"PK\x03\x04 no archive either",
         array_bytes(np.ones((2, 2), np.float32)),
         array_bytes(np.array([1, np.nan], np.float32)),
         array_bytes(np.ones(0, np.float32)),

@@ -42,6 +42,12 @@ VLAD = 'pool = "codebook"\nnormalise = true\n[output.codebook]\nmode = "vlad"\nw
         (GEM, '"gem"', '"mean"', "output.gem: expected no such key"),
         (GEM, '"gem"', '"gum"', "output.pool: expected one of"),
         (VLAD, '"vlad"', '"cs"', "output.codebook.reference: expected a string, found nothing"),
+        (
+            VLAD,
+            'mode = "vlad"',
+            'mode = "cs"\nreference = ""',
+            "output.codebook.reference: expected a string, found an empty one",
+        ),
         (VLAD, '"w.npy"', '"v.npy"', r"output.codebook.words: expected a path that \[\[files"),
         (VLAD, "words", "temperature = -1.0\nwords", "temperature: expected a number of at least"),
         (
@@ -101,6 +107,7 @@ def test_a_mistake_is_named_with_its_place(
         ("buckets = 11", "buckets = 1", r"features\[3\].buckets: expected at least 2"),
         ('name = "tags"', 'name = "brand"', "record.features: expected at least one feature, each"),
         ('kind = "number"', 'kind = "date"', r"features\[3\].kind: expected one of"),
+        ("[output]", '[graph]\nfile = "m"\nbatch = "alone"\n[output]', "graph: expected no such"),
     ],
 )
 def test_a_mistake_in_a_record_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -11,11 +11,12 @@ from app.encoders.base import Encoder
 from app.encoders.direct import encode
 from app.encoders.inputs import Routed
 from app.encoders.manifest import read_manifest
+from app.encoders.opening import open_encoder
 from app.encoders.pipeline.arrays import unit
 from app.encoders.registry import EncoderRegistry
 from app.encoders.router import RouterEncoder
 from app.encoders.tokenizer import Tokenizer
-from app.errors import InvalidField, StoredDataError
+from app.errors import CorruptFile, InvalidField, StoredDataError
 from app.types import F32
 from tests.encoders.models import TINY
 from tests.encoders.pipelines import (
@@ -167,6 +168,14 @@ def test_experts_that_only_claim_a_space_are_refused_when_opened(tmp_path: Path)
         (tmp_path / "medicine" / file.name).write_bytes(file.read_bytes())
     with pytest.raises(StoredDataError, match="do not share a space"):
         opened(folder)
+
+
+@pytest.mark.parametrize("probes", ["[]", "[5]", "{}", "["])
+def test_probes_that_cannot_prove_anything_are_refused(tmp_path: Path, probes: str) -> None:
+    folder = write_router(tmp_path / "router")
+    (folder / "probes.json").write_text(probes)
+    with pytest.raises(CorruptFile):
+        open_encoder(read_manifest(folder), folder, threads=1)
 
 
 def test_a_router_is_read_with_what_it_needs(tmp_path: Path) -> None:

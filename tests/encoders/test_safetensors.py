@@ -63,6 +63,8 @@ def header(entry: object) -> bytes:
         ),
         (header({"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}) + b"xxxx", "does not fit"),
         (header({"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}) + b"xxxx", "does not fit"),
+        (header({"dtype": "F32", "shape": [2**80], "data_offsets": [0, 4]}) + b"xxxx", "does not"),
+        (header({"dtype": "F32", "shape": [2**32] * 2, "data_offsets": [0, 0]}), "does not fit"),
         (header({"dtype": "F32", "shape": [-1], "data_offsets": [4, 0]}) + b"xxxx", "does not fit"),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,11 +36,26 @@ class ModelFolder:
             if missing is not None:
                 return missing
             self.refuse(path, "is missing")
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, RecursionError) as exc:
             self.refuse(path, f"cannot be read: {type(exc).__name__}")
         if type(read) is not kind:
             self.refuse(path, "is not what it should be: another type of JSON")
         return read
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Refuse the folder if the block meets a value of another type than its key has.
+
+        Configurations come from anywhere. What is checked by name has a better message; this keeps
+        the rest from being a fault of ours.
+        """
+        try:
+            yield
+        except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as exc:
+            raise StoredDataError(
+                f"{self.name}: its configurations hold a value of another type: {exc}",
+                path=str(self.path),
+            ) from exc
 
     def note(self, sentence: str) -> None:
         """Remember what is to be known of the folder."""

@@ -87,7 +87,9 @@ def discover(folder: Path, name: str, variant: Variant) -> Discovered:
 
     Raises StoredDataError naming the file and the reason if it cannot be used.
     """
-    return _Layout(ModelFolder(folder, name), variant).read()
+    model = ModelFolder(folder, name)
+    with model.understood():
+        return _Layout(model, variant).read()
 
 
 def with_hashes(manifest: Manifest, folder: Path) -> Manifest:

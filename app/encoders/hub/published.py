@@ -8,12 +8,12 @@ from app.encoders.graph_header import GraphHeader, Port, read_graph_header
 from app.encoders.hub.folder import ModelFolder
 from app.encoders.hub.modules import Task
 from app.encoders.manifest import Batch, ReadyGraph
+from app.encoders.token_session import TEXT_INPUTS
 
 # What exporters call the last layer, the pooled vector, and the output of a head.
 TOKEN_OUTPUTS = ("last_hidden_state", "token_embeddings", "hidden_states")
 VECTOR_OUTPUTS = ("sentence_embedding", "text_embeds", "embeddings", "pooled_output")
 LOGITS = "logits"
-KNOWN_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 
 
 def read_published(folder: ModelFolder, path: str, task: Task) -> tuple[ReadyGraph, bool]:
@@ -22,7 +22,7 @@ def read_published(folder: ModelFolder, path: str, task: Task) -> tuple[ReadyGra
     Raises StoredDataError with the reason if the graph does not fit the task.
     """
     header = read_graph_header(folder.path / path)
-    unknown = {port.name for port in header.inputs} - KNOWN_INPUTS
+    unknown = {port.name for port in header.inputs} - TEXT_INPUTS
     if unknown:
         folder.refuse(path, f"has inputs that a text cannot fill: {sorted(unknown)[:5]}")
     parent = (folder.path / path).parent

@@ -112,10 +112,12 @@ def _pull(
     configs = _configs(files)
     _download(hub, found, [files[path] for path in configs], workshop, progress)
     model = ModelFolder(workshop, name)
-    modules = read_modules(model)
+    with model.understood():
+        modules = read_modules(model)
     root = modules.network
     _download(hub, found, _at(files, root, NETWORK_CONFIGS), workshop, progress)
-    reason = why_not_built(model, modules)
+    with model.understood():
+        reason = why_not_built(model, modules)
     chosen = choose(files, variant, buildable=not reason, root=root)
     if chosen is None:
         raise HubError(f"{found.name} {no_weights(files, reason)}")

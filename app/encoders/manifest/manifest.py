@@ -136,7 +136,7 @@ def read_manifest(folder: Path) -> Manifest:
         )
     space = top.table("space")
     modality = top.choose("modality", MODALITIES)
-    kind = top.choose("kind", tuple(KINDS)) if "kind" in top else modality
+    kind = top.choose("kind", _kinds_of(modality)) if "kind" in top else modality
     manifest = Manifest(
         name=top.take("name", str),
         kind=kind,
@@ -149,7 +149,7 @@ def read_manifest(folder: Path) -> Manifest:
         space=f"{space.take('id', str)}@{space.positive('version')}",
         graph=read_graph(top.table("graph")) if "graph" in top else None,
         spec=KINDS[kind](top),
-        views=read_views(top.table("views"), modality) if "views" in top else None,
+        views=read_views(top.table("views"), kind) if "views" in top else None,
         invariance=read_invariance(top.table("invariance")) if "invariance" in top else None,
         files=tuple(read_file(entry) for entry in top.tables("files")),
         sources=tuple(read_source(entry) for entry in top.tables("sources")),
@@ -160,6 +160,11 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def _kinds_of(modality: str) -> tuple[str, ...]:
+    """The kinds that an encoder of a modality may be of."""
+    return (modality, "pair", "router") if modality == "text" else (modality, "router")
+
+
 def _agree(top: Table, manifest: Manifest, folder: Path) -> None:
     """Check what no key says alone."""
     if manifest.name != folder.name:
@@ -167,6 +172,7 @@ def _agree(top: Table, manifest: Manifest, folder: Path) -> None:
     listed = {file.path for file in manifest.files}
     graph, spec = manifest.graph, manifest.spec
     paths = dict(spec.paths)
+    needs_graph = isinstance(spec, TextSpec | PairSpec | ImageSpec)
     if isinstance(graph, BuiltGraph):
         paths |= graph.paths
         if graph.head != HEADS.get(manifest.outputs):
@@ -183,8 +189,10 @@ def _agree(top: Table, manifest: Manifest, folder: Path) -> None:
             _agree_built(top, graph, spec.output)
     elif graph is not None:
         paths["graph.file"] = graph.file
-    elif isinstance(spec, TextSpec | PairSpec | ImageSpec):
+    elif needs_graph:
         top.fail("graph", "a table", "nothing")
+    if graph is not None and not needs_graph:
+        top.fail("graph", f"no such table: an encoder of the kind {manifest.kind!r} has none", "it")
     if isinstance(spec, ImageSpec) and not isinstance(graph, ReadyGraph):
         top.fail("graph.file", "a published graph: none is built here for pictures", "nothing")
     for key, path in paths.items():
@@ -204,10 +212,10 @@ def _dimensions(top: Table, dimension: int) -> Dimensions:
     """The shorter lengths, ascending."""
     if top.holds("dimensions", str):
         return cast(Dimensions, top.choose("dimensions", ("any",)))
-    lengths = set(top.take("dimensions", list, []))
+    lengths = top.take("dimensions", list, [])
     if not all(type(length) is int and 1 <= length <= dimension for length in lengths):
         top.fail("dimensions", f'"any", or numbers from 1 to {dimension}', "something else")
-    return tuple(sorted(lengths - {dimension}))
+    return tuple(sorted(set(lengths) - {dimension}))
 
 
 def _seconds(day: datetime.date) -> int:

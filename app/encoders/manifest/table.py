@@ -28,7 +28,10 @@ class Table:
         return type(self._entries.get(key)) is kind
 
     def take(self, key: str, kind: type[T], default: T | None = None) -> T:
-        """Take a key of one type; fail if it is missing and there is no default."""
+        """Take a key of one type; fail if it is missing and there is no default.
+
+        A string that must be there must not be empty either.
+        """
         self._known.append(key)
         if key not in self._entries:
             if default is not None:
@@ -38,6 +41,8 @@ class Table:
         # bool is an int and datetime a date for isinstance, but neither is meant.
         if type(value) is not kind:
             self.fail(key, _article(kind), _article(type(value)))
+        if value == "" and default is None:
+            self.fail(key, _article(kind), "an empty one")
         return value
 
     def positive(self, key: str) -> int:

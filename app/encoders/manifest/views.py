@@ -36,7 +36,7 @@ class Invariance:
     tolerance: float
 
 
-def read_views(table: Table, modality: str) -> Views:
+def read_views(table: Table, kind: str) -> Views:
     """Read [views]."""
     pool = table.choose("pool", get_args(ViewPool))
     orbits = [key for key in ("group", "turns", "scales", "crop") if key in table]
@@ -44,8 +44,8 @@ def read_views(table: Table, modality: str) -> Views:
         found = " and ".join(map(repr, orbits)) or "none"
         table.fail("pool", "exactly one of group, turns, scales and crop beside it", found)
     on_points = orbits == ["turns"]
-    if on_points != (modality == "points") or modality not in ("image", "points"):
-        table.fail(orbits[0], "views that fit the modality (images, points)", repr(modality))
+    if on_points != (kind == "points") or kind not in ("image", "points"):
+        table.fail(orbits[0], "views that fit the kind (image, points)", repr(kind))
     views = Views(
         pool=pool,
         group=table.choose("group", get_args(PixelGroup)) if "group" in table else "",

@@ -1,4 +1,4 @@
-"""Run an ONNX graph on batches of token ids; the only importer of ONNX Runtime's sessions."""
+"""Run an ONNX graph on batches of token ids."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
+from app.encoders.session import first_output, open_session
 from app.types import F32
 
+TEXT_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
+"""What a text can fill."""
 
-class OnnxSession:
+
+class TokenSession:
     """A graph in memory, on the CPU. `run` may be called from several threads at once.
 
     threads  ONNX Runtime's own threads for one call
@@ -21,32 +24,13 @@ class OnnxSession:
     """
 
     def __init__(self, path: Path, *, threads: int, output: str = "") -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Spinning would take the cores away from searches between two batches.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Patterns pay for fixed shapes only. The arena stays: it holds the largest batch so far,
-        # which the token budget bounds, where malloc kept twice that (docs/decisions/0005).
-        options.enable_mem_pattern = False
-        options.log_severity_level = 3
-        # Its kernel takes eight times as long as the Add and the LayerNormalization that it
-        # replaces (docs/decisions/0018).
-        disabled = ["SkipLayerNormFusion"]
-        self._session = onnxruntime.InferenceSession(
-            str(path),
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=disabled,
-        )
+        self._session = open_session(path, threads)
         self._inputs = [entry.name for entry in self._session.get_inputs()]
-        unknown = set(self._inputs) - {"input_ids", "attention_mask", "token_type_ids"}
+        unknown = set(self._inputs) - TEXT_INPUTS
         if unknown:
             raise ValueError(f"the graph has inputs that a text cannot fill: {sorted(unknown)}")
-        outputs = [entry.name for entry in self._session.get_outputs()]
-        if output and output not in outputs:
-            raise ValueError(f"the graph has no output {output!r}, but {outputs}")
-        self._output = output or outputs[0]
+        first = first_output(self._session, [output])
+        self._output = output or first
 
     def run(
         self, tokens: Sequence[Sequence[int]], types: Sequence[Sequence[int]] | None = None
