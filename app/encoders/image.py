@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from app.encoders.base import OutputKind, Prepared, TextKind
+from app.encoders.base import OutputKind, Prepared, Several, TextKind
 from app.encoders.framing import framed
 from app.encoders.inputs import Input, Picture
 from app.encoders.manifest import ImageSpec, Manifest, ReadyGraph
@@ -71,28 +71,27 @@ class ImageEncoder:
         return list(self._decoders.map(self._prepared, inputs))
 
     def run(self, batch: Sequence[Prepared], output: OutputKind) -> F32 | list[Any]:
-        """Vectors of one batch, in its order: [picture, dim], or [patch, dim] for each.
+        """Outputs of one batch, in its order: vectors [picture, dim], or [patch, dim] for each.
 
         Raises ValueError if the graph's output has another shape than the manifest promises, or
         is not finite.
         """
+        if output not in ("dense", "tokens", "all") or (output != "dense" and not self._tokens):
+            raise ValueError(f"the manifest does not promise {output!r}")
         if self._alone and len(batch) > 1:
             parts = [self.run([one], output) for one in batch]
             if output == "dense":
                 return np.concatenate(parts)
             return [part[0] for part in parts]
         pixels = np.stack([one.value for one in batch])
+        if output == "dense":
+            return self._dense(self._session.run(pixels, self._outputs))
         if output == "tokens":
             (found,) = self._session.run(pixels, [self._tokens])
-            found = _patches(found)
-            if found.ndim != 3:
-                raise ValueError(f"expected vectors of patches, got {found.shape}")
-            several = [self._head.several(patches) for patches in found]
-            return [_finite(unit(one) if self._unit else one) for one in several]
-        found, *beside = self._session.run(pixels, self._outputs)
-        found = _patches(found)
-        whole = np.ones(found.shape[:2], np.int64)
-        return _finite(self._head.vectors(found, whole, beside))
+            return self._several(found)
+        *founds, found = self._session.run(pixels, [*self._outputs, self._tokens])
+        both = zip(self._dense(founds), self._several(found), strict=True)
+        return [Several(vector, patches, None) for vector, patches in both]
 
     def close(self) -> None:
         """End the threads. Nothing may be running."""
@@ -105,6 +104,19 @@ class ImageEncoder:
         except InvalidImage as error:
             return error
         return Prepared(value, self._patches, self._patches)
+
+    def _dense(self, found: Sequence[F32]) -> F32:
+        """Vectors of what the graph made: its output, and what the head wants beside it."""
+        out = _patches(found[0])
+        whole = np.ones(out.shape[:2], np.int64)
+        return _finite(self._head.vectors(out, whole, found[1:]))
+
+    def _several(self, found: F32) -> list[F32]:
+        found = _patches(found)
+        if found.ndim != 3:
+            raise ValueError(f"expected vectors of patches, got {found.shape}")
+        several = [self._head.several(patches) for patches in found]
+        return [_finite(unit(one) if self._unit else one) for one in several]
 
 
 def _patches(found: F32) -> F32:
