@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.encoders.base import Encoder, OutputKind, Prepared
 from app.encoders.direct import encode
-from app.encoders.manifest import Manifest
+from app.encoders.manifest import FILE_NAME, Manifest, read_manifest
+from app.encoders.manifest.writing import toml_from_manifest
 from app.encoders.pipeline.groups import pixel_orbit
 from app.encoders.views import measure_invariance
 from tests.encoders.contracts import CASES, Case, made, numbers, shown
@@ -131,6 +133,14 @@ def test_a_space_has_an_id_and_a_version(one: Opened) -> None:
     name, _, version = manifest.space.rpartition("@")
     assert name
     assert int(version) >= 1
+
+
+def test_a_manifest_is_written_and_read_back_as_it_was(one: Opened, tmp_path: Path) -> None:
+    _, _, manifest, _ = one
+    folder = tmp_path / manifest.name
+    folder.mkdir()
+    (folder / FILE_NAME).write_text(toml_from_manifest(manifest), encoding="utf-8")
+    assert read_manifest(folder) == manifest
 
 
 def test_outputs_are_those_that_were_written_down(one: Opened) -> None:
