@@ -12,6 +12,7 @@ from app.encoders.manifest import ImageSpec, Manifest, PairSpec, TextSpec, read_
 from app.encoders.manifest.pointset import PointSetSpec
 from app.encoders.manifest.record import RecordSpec
 from app.encoders.manifest.router import RouterSpec
+from app.encoders.manifest.views import Views
 from app.encoders.pair import PairEncoder
 from app.encoders.pointset import PointSetEncoder, example_points
 from app.encoders.record import RecordEncoder, example_record
@@ -19,7 +20,7 @@ from app.encoders.router import RouterEncoder
 from app.encoders.several import SeveralEncoder
 from app.encoders.text import TextEncoder
 from app.encoders.views import ViewsEncoder, orbit_of
-from app.errors import LikewiseError
+from app.errors import LikewiseError, StoredDataError
 
 _BLACK = Picture(b"P6 1 1 255\n\0\0\0")
 
@@ -30,11 +31,9 @@ def open_encoder(manifest: Manifest, folder: Path, *, threads: int) -> Encoder:
     threads  how many cores one batch may use
     """
     encoder = _open(manifest, folder, threads)
-    if manifest.views is not None:
-        encoder = ViewsEncoder(
-            encoder, orbit_of(manifest.views), pool=manifest.views.pool, normalise=True
-        )
     try:
+        if manifest.views is not None:
+            encoder = _seen_often(manifest, manifest.views, folder, encoder)
         # The first run allocates, and shows whether the graph fits its manifest.
         for output in manifest.outputs:
             (one,) = encoder.prepare(encoder.address([_sample(manifest)], "document"))
@@ -45,6 +44,18 @@ def open_encoder(manifest: Manifest, folder: Path, *, threads: int) -> Encoder:
         encoder.close()
         raise
     return encoder
+
+
+def _seen_often(manifest: Manifest, views: Views, folder: Path, encoder: Encoder) -> Encoder:
+    spec = manifest.spec
+    if isinstance(spec, ImageSpec) and views.group in ("C4", "D4"):
+        height, width = spec.framed(folder).size
+        if height != width:
+            raise StoredDataError(
+                f"{folder}: quarter turns want square pixels, the graph gets {height} × {width}",
+                path=str(folder),
+            )
+    return ViewsEncoder(encoder, orbit_of(views), pool=views.pool, normalise=True)
 
 
 def parts_of(manifest: Manifest, folder: Path) -> list[tuple[Manifest, Path]]:

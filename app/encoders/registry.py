@@ -463,7 +463,7 @@ def _is_unit(manifest: Manifest) -> bool:
     """Whether dense vectors have length one."""
     spec = manifest.spec
     if isinstance(spec, ImageSpec):
-        return spec.normalise or manifest.views is not None
+        return spec.output.normalise or manifest.views is not None
     if isinstance(spec, RecordSpec | PointSetSpec | RouterSpec):
         return spec.normalise or manifest.views is not None
     return not (isinstance(spec, TextSpec) and spec.output and not spec.output.normalise)

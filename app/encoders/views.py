@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from app.encoders.base import Encoder, OutputKind, Prepared, TextKind
+from app.encoders.base import Encoder, OutputKind, Prepared, Several, TextKind
 from app.encoders.inputs import Input
 from app.encoders.manifest.views import Views
 from app.encoders.pipeline.arrays import unit
@@ -71,7 +71,7 @@ class ViewsEncoder:
         ]
 
     def run(self, batch: Sequence[Prepared], output: OutputKind) -> F32 | list[Any]:
-        """Pooled vectors [input, dim]; for "tokens" a list of [view, dim]."""
+        """Pooled vectors [input, dim]; for "tokens" a list of [view, dim]; for "all" both."""
         views = len(self._actions)
         seen = [
             Prepared(action(one.value), one.cost // views, one.tokens // views)
@@ -83,7 +83,11 @@ class ViewsEncoder:
         if output == "tokens":
             return list(made)
         pooled: F32 = made.max(axis=1) if self._pool == "max" else made.mean(axis=1)
-        return unit(pooled) if self._normalise else pooled
+        if self._normalise:
+            pooled = unit(pooled)
+        if output == "all":
+            return [Several(vector, of, None) for vector, of in zip(pooled, made, strict=True)]
+        return pooled
 
     def close(self) -> None:
         """Close the inner encoder."""

@@ -5,7 +5,8 @@ An input comes in one of these forms, and a list may mix them:
     "a text"
     [101, 7592, 102]     a text as the ids of its tokens, those of this encoder's tokenizer
     {"text": "a text"}   an object with one member, which says what the input is
-    {"image": "…"}       an image as base64, a data: URL, or a URL if the service fetches images
+    {"image": "…"}       an image as base64, a data: URL, or a URL if the service fetches images;
+                         clients of Jina call it `bytes` or `url`
     {"text": "a text", "expert": "law"}     and, for a router, which expert it is for
 
 An input that the encoder does not read goes to another one of its space, if there is one.
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -35,7 +36,7 @@ from app.service.encoding import FEW_TEXTS, Encoding, lane_of
 from app.service.images import Given, ImageInputs, ImageUrl
 from app.service.lanes import Lane
 from app.service.objects import points_of, record_of
-from app.service.readers import IMAGE, Readers, modality_of
+from app.service.readers import IMAGE, TEXT, Readers, modality_of
 from app.types import F32
 
 
@@ -62,6 +63,7 @@ class ToEmbed:
     dimensions  how many numbers of each vector to keep; None is all
     cut         where an input loses what is too much for the model
     normalise   bring vectors to length one, whatever the encoder does
+    strings     what strings among the inputs are
     """
 
     inputs: object
@@ -71,6 +73,7 @@ class ToEmbed:
     output: OutputKind = "dense"
     cut: Cut = "end"
     normalise: bool = False
+    strings: Literal["text", "image"] = "text"
     inputs_at: str = "/input"
     dimensions_at: str = "/dimensions"
     cut_at: str = "/truncate"
@@ -125,6 +128,7 @@ async def embed(
         inputs = read_inputs(
             wanted.inputs,
             wanted.inputs_at,
+            strings=wanted.strings,
             limit=settings.max_inputs,
             max_chars=settings.max_text_chars,
             images=images,
@@ -246,33 +250,46 @@ def _finished(embedded: Embedded, wanted: ToEmbed, info: EncoderInfo) -> Embedde
     return replace(embedded, outputs=vectors)
 
 
-def read_inputs(raw: object, at: str, *, limit: int, max_chars: int, images: ImageInputs) -> Inputs:
+def read_inputs(
+    raw: object,
+    at: str,
+    *,
+    limit: int,
+    max_chars: int,
+    images: ImageInputs,
+    strings: str = TEXT,
+) -> Inputs:
     """Read inputs in any of their forms.
 
     at         JSON pointer of `raw`
+    strings    what a string is: TEXT, or IMAGE
     limit      most inputs
     max_chars  most characters, or tokens, of one text
 
     Raises InvalidField, InvalidText, InvalidImage or LimitExceeded.
     """
     if isinstance(raw, (str, dict)) or (isinstance(raw, list) and raw and isinstance(raw[0], int)):
-        return Inputs([_given(raw, at, max_chars, images)], [at])
+        return Inputs([_given(raw, at, max_chars, images, strings)], [at])
     if not isinstance(raw, list):
         raise InvalidText("expected a text, a list of token ids, or a list of inputs", pointer=at)
     check_batch(len(raw), what="inputs", limit=limit, pointer=at)
     pointers = [place(at, number) for number in range(len(raw))]
     return Inputs(
         [
-            _given(one, pointer, max_chars, images)
+            _given(one, pointer, max_chars, images, strings)
             for one, pointer in zip(raw, pointers, strict=True)
         ],
         pointers,
     )
 
 
-def _given(raw: object, at: str, max_chars: int, images: ImageInputs) -> Given:
-    if isinstance(raw, dict) and raw.keys() == {IMAGE}:
-        return images.check(raw[IMAGE], place(at, IMAGE))
+def _given(raw: object, at: str, max_chars: int, images: ImageInputs, strings: str) -> Given:
+    if strings == IMAGE and isinstance(raw, str):
+        return images.check(raw, at)
+    if isinstance(raw, dict) and len(raw) == 1:
+        ((member, value),) = raw.items()
+        if member in _IMAGES:
+            return images.check(value, place(at, member))
     return _read(raw, at, max_chars)
 
 
@@ -316,6 +333,9 @@ def _routed(raw: dict[str, object], at: str, max_chars: int) -> Input:
     rest = {member: value for member, value in raw.items() if member != "expert"}
     return Routed(_read(rest, at, max_chars), expert)
 
+
+_IMAGES = (IMAGE, "bytes", "url")
+"""Members of an input's object whose value is an image: ours, and those of Jina's clients."""
 
 _MEMBERS: dict[str, Callable[[object, str, int], Input]] = {
     "text": _text,

@@ -17,15 +17,30 @@ Texts = Annotated[
 ]
 
 
+Images = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "Of the form data:image/…;base64,….",
+            "type": "array",
+            "items": {"type": "string", "minLength": 1},
+            "minItems": 1,
+        },
+    ),
+]
+
+
 class CohereEmbed(WireModel):
-    """Texts to encode. Members that only other services know are ignored: clients send them."""
+    """Texts or images to encode. Members that only other services know are ignored: clients send
+    them."""
 
     model_config = ConfigDict(extra="ignore")
 
-    texts: Texts
+    texts: Texts = None
+    images: Images = None
     model: str | None = None
     input_type: (
-        Literal["search_query", "search_document", "classification", "clustering"] | None
+        Literal["search_query", "search_document", "classification", "clustering", "image"] | None
     ) = None
     embedding_types: Annotated[list[NumberFormat], Field(min_length=1, max_length=6)] | None = None
     truncate: Literal["NONE", "START", "END"] | None = None
@@ -33,9 +48,10 @@ class CohereEmbed(WireModel):
 
 
 class BilledUnits(WireModel):
-    """Tokens that the encoder read."""
+    """What the encoder read: tokens of texts, or images."""
 
-    input_tokens: int
+    input_tokens: int | None = None
+    images: int | None = None
 
 
 class CohereVersion(WireModel):
@@ -52,7 +68,7 @@ class CohereMeta(WireModel):
 
 
 class CohereEmbeddings(WireModel):
-    """Vectors of each text, in order: by the kind of their numbers, or one list of floats."""
+    """Vectors of each input, in order: by the kind of their numbers, or one list of floats."""
 
     response_type: Literal["embeddings_by_type", "embeddings_floats"]
     id: str

@@ -13,6 +13,8 @@ _TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItem
 _KINDS = {
     "text": _TEXT,
     "image": {"description": "Base64, or a URL.", "type": "string", "minLength": 1},
+    "bytes": {"description": "As `image`.", "type": "string", "minLength": 1},
+    "url": {"description": "As `image`.", "type": "string", "minLength": 1},
     "record": {"type": "object", "additionalProperties": True, "minProperties": 1},
     "points": {
         "description": "Rows of 2 or 3 coordinates, or of 4 or 6 numbers with a normal.",

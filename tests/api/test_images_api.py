@@ -226,6 +226,17 @@ def test_embeddings_of_a_mixed_list_come_in_its_order(api: InProcess) -> None:
     assert together == [embedded([one], "joint-image")[0] for one in mixed]
 
 
+def test_patches_and_vector_of_an_image_come_at_once(api: InProcess) -> None:
+    def asked(output: str) -> Any:
+        wanted = {"model": "joint-image", "input": {"image": seen("red")}, "output": output}
+        answer = api.post("/v1/embeddings", wanted)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"][0]["embedding"]
+
+    assert asked("all") == {"dense": asked("dense"), "tokens": asked("tokens")}
+    assert len(asked("tokens")) == 4
+
+
 def test_a_form_is_read_as_the_same_json_would_be(api: InProcess) -> None:
     files: list[Any] = [
         ("image", ("a.png", io.BytesIO(plain("red")), "image/png")),

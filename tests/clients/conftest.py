@@ -16,6 +16,7 @@ from app.encoders.tokenizer import Tokenizer
 from tests.launched import ROOT, launched
 
 KEY = "a-key-of-some-length"
+DESCRIPTOR = "image-descriptor"
 TEXTS = ["a small red fox", "the sea and the old man", "tea"]
 
 
@@ -23,12 +24,14 @@ TEXTS = ["a small red fox", "the sea and the old man", "tea"]
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a service in a process of its own, which asks for a key."""
     folder = tmp_path_factory.mktemp("clients")
-    shutil.copytree(ROOT / "models" / "tiny", folder / "models" / "tiny")
+    for name in ("tiny", DESCRIPTOR):
+        shutil.copytree(ROOT / "models" / name, folder / "models" / name)
     manifest = folder / "models" / "tiny" / "encoder.toml"
     written = re.subn(r"(?m)^dimension = 32$", r"\g<0>\ndimensions = [8, 16]", manifest.read_text())
     assert written[1] == 1
     manifest.write_text(written[0])
     given = {"LIKEWISE_API_KEY": KEY, "LIKEWISE_MODELS_DIR": str(folder / "models")}
+    given["LIKEWISE_ENCODERS"] = f"{DESCRIPTOR},tiny"  # one after the other
     with launched(folder, **given) as running:
         patience = time.monotonic() + 60
         while embedded(running.url, ["warm up"]) is None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from typing import Any
 
 import cohere
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from app.service.quantised import quantise
+from tests.encoders.pictures import plain
 
-from .conftest import KEY, TEXTS, token_ids
+from .conftest import DESCRIPTOR, KEY, TEXTS, token_ids
 
 LONG = "the sea and the old man " * 40
 
@@ -102,6 +105,50 @@ def test_a_long_text_is_cut_where_it_says_or_refused(second: cohere.ClientV2) ->
         embed(LONG, "NONE")
     assert raised.value.body["pointer"] == "/texts/1"
     assert raised.value.body["context"]["limit"] == 64
+
+
+def test_images_are_data_urls_in_both_versions(
+    first: cohere.Client, second: cohere.ClientV2, service: str
+) -> None:
+    files = [plain("red"), plain("navy", 30, 30)]
+    urls = [f"data:image/png;base64,{base64.b64encode(file).decode()}" for file in files]
+    old = first.embed(images=urls, model=DESCRIPTOR, input_type="image")
+    assert old.response_type == "embeddings_floats"
+    new = second.embed(
+        images=urls, model=DESCRIPTOR, input_type="image", embedding_types=["float", "int8"]
+    )
+    assert new.embeddings.float_ is not None
+    assert len(new.embeddings.int8 or ()) == 2
+    np.testing.assert_allclose(old.embeddings, new.embeddings.float_, atol=1e-6)
+    ours = httpx.post(
+        f"{service}/v1/embeddings",
+        json={"input": [{"image": url} for url in urls], "model": DESCRIPTOR},
+        headers={"authorization": f"Bearer {KEY}"},
+    ).json()
+    expected = [one["embedding"] for one in ours["data"]]
+    np.testing.assert_allclose(new.embeddings.float_, expected, atol=1e-6)
+    assert new.meta is not None
+    assert new.meta.billed_units is not None
+    assert new.meta.billed_units.images == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer", "said"),
+    [
+        ({"images": ["data:image/png;base64,AAAA"]}, "/images/0", "image"),
+        ({"images": ["no image"]}, "/images/0", "base64"),
+        ({"images": []}, "/images", "at least one"),
+        ({"images": ["AAAA"], "texts": ["tea"]}, "/images", "either texts or images"),
+        ({}, "/texts", "expected a text"),
+        ({"texts": ["tea"]}, "/texts/0", "reads images"),
+    ],
+)
+def test_wrong_images_are_blamed_at_their_place(
+    second: cohere.ClientV2, given: dict[str, Any], pointer: str, said: str
+) -> None:
+    with pytest.raises(cohere.UnprocessableEntityError, match=said) as raised:
+        second.embed(model=DESCRIPTOR, input_type="image", **given)
+    assert raised.value.body["pointer"] == pointer
 
 
 def test_errors_are_its_own_classes(service: str, second: cohere.ClientV2) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib
 import warnings
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from .conftest import KEY, TEXTS
+from tests.encoders.pictures import plain
+
+from .conftest import DESCRIPTOR, KEY, TEXTS
 
 
 def imported(module: str) -> Any:
@@ -64,6 +68,25 @@ def test_langchains_jina_embeddings(
     np.testing.assert_allclose(embeddings.embed_query(TEXTS[0]), vectors[0], atol=1e-5)
     with pytest.raises(RuntimeError, match="at least one character"):
         embeddings.embed_query("")
+    embeddings.session.close()
+
+
+def test_langchains_jina_embeddings_of_images(
+    service: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    jina = imported("langchain_community.embeddings.jina")
+    monkeypatch.setattr(jina, "JINA_API_URL", f"{service}/v1/embeddings")
+    embeddings = jina.JinaEmbeddings(jina_api_key=KEY, model_name=DESCRIPTOR)
+    # It sends files as {"bytes"}, and whatever is no file as {"url"}.
+    (tmp_path / "red.png").write_bytes(plain("red"))
+    data = f"data:image/png;base64,{base64.b64encode(plain('navy')).decode()}"
+    red, navy = np.array(embeddings.embed_images([str(tmp_path / "red.png"), data]))
+    assert np.linalg.norm(red) == pytest.approx(1, abs=1e-5)
+    assert red @ navy < 0.99
+    (again,) = embeddings.embed_images([str(tmp_path / "red.png")])
+    np.testing.assert_allclose(red, again, atol=1e-6)
+    with pytest.raises(RuntimeError, match="LIKEWISE_IMAGE_URLS"):
+        embeddings.embed_images(["https://example.org/a.png"])
     embeddings.session.close()
 
 

@@ -13,13 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from app.encoders.inputs import Input, Points, Record, Routed
+from app.encoders.base import Encoder, OutputKind, Prepared, TextKind
+from app.encoders.inputs import Input, Pair, Points, Record, Routed
 from app.encoders.pipeline.groups import Action
 from app.encoders.record import canonical
-from tests.encoders.models import TINY, small_files, small_manifest, write_model
+from app.types import F32
+from tests.encoders.image_models import mosaic, write_descriptor_as, write_patches
+from tests.encoders.joint import write_joint
+from tests.encoders.models import ROOT, small_files, small_manifest, write_model
 from tests.encoders.pipelines import (
     seeded,
     write_points,
@@ -27,6 +32,7 @@ from tests.encoders.pipelines import (
     write_router,
     write_text,
 )
+from tests.encoders.several import DENSE, LOGITS, OWN, TOKENS, write_several
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Case:
 
     write      makes its folder at a path and returns the folder to open
     inputs     what it reads; none twice
+    outputs    what its manifest promises, each of which is held to the contracts
     unit       whether its vectors have length one
     company    how far other inputs in the batch may move a vector, largest difference
     golden     how far the vectors of another machine may be off
@@ -45,14 +52,60 @@ class Case:
     name: str
     write: Callable[[Path], Path]
     inputs: Sequence[Input]
+    outputs: Sequence[OutputKind] = ("dense",)
     unit: bool = True
     company: float = 1e-5
     golden: float = 1e-4
     unmoved: Sequence[Action] = ()
 
 
-def _tiny(folder: Path) -> Path:
-    return TINY
+def made(
+    encoder: Encoder, inputs: Sequence[Input], output: OutputKind, kind: TextKind = "document"
+) -> list[Any]:
+    """Outputs of all inputs in one batch. Raises the error of the first that cannot be read."""
+    ready: list[Prepared] = []
+    for one in encoder.prepare(encoder.address(inputs, kind)):
+        if not isinstance(one, Prepared):
+            raise one
+        ready.append(one)
+    return list(encoder.run(ready, output))
+
+
+MOST_WORDS = 1024  # of the vocabularies here
+
+
+def numbers(output: OutputKind, one: Any) -> F32:
+    """An output as an array that compares: a sparse one over the whole vocabulary."""
+    if output == "sparse":
+        words = np.zeros(MOST_WORDS, np.float32)
+        words[one.indices] = one.values
+        return words
+    return np.asarray(one, np.float32)
+
+
+def shown(output: OutputKind, one: Any, count: int) -> list[float]:
+    """The first numbers of an output, in few digits; how many tokens or words it has before them.
+
+    Of sparse ones the largest weights, which no last bit brings in or out.
+    """
+    if output == "sparse":
+        best = np.sort(one.values)[::-1][:count]
+        return [len(one.indices), *(round(float(value), 6) for value in best)]
+    first = [round(float(value), 6) for value in np.ravel(one)[:count]]
+    return [len(one), *first] if output == "tokens" else first
+
+
+def _there(name: str, folder: Path) -> Path:
+    return ROOT / "models" / name
+
+
+def _joint(name: str, folder: Path) -> Path:
+    write_joint(folder.parent)
+    return folder.parent / name
+
+
+def _several(tables: str, folder: Path) -> Path:
+    return write_several(folder, tables)
 
 
 def _small(variant: str, folder: Path) -> Path:
@@ -107,10 +160,22 @@ RECORDS = [
     Record(canonical({"price": 99})),
     Record(canonical({"maker": {"country": "pt"}, "tags": ["b", "c", 3, True]})),
 ]
+PAIRS = [
+    Pair("the old man", "the old man and the sea"),
+    Pair("the old man", "tea"),
+    Pair("the red fox", "a b c d e f " * 20 + "the sea"),
+    Pair("cat and fox", "The quick brown fox jumps over a cat."),
+]
+PICTURES = [mosaic(1), mosaic(2, 128, 128), mosaic(3, 30, 90), mosaic(4, 300, 200, 25)]
+LATE = (
+    TOKENS.replace("= 16", "= 6")
+    + 'projection = "projection.safetensors"\nskip_special = true\nskip_punctuation = true\n'
+    + 'query_marker = "[Q]"\ndocument_marker = "[D]"\nquery_tokens = 12\n'
+)
 FLAT = 'normalise = true\n[output.codebook]\nmode = "vlad"\nwords = "w.npy"\n'
 
 CASES = [
-    Case("tiny", _tiny, TEXTS),
+    Case("tiny", partial(_there, "tiny"), TEXTS),
     Case("built fp32", partial(_small, "fp32"), TEXTS),
     Case("built int8", partial(_small, "int8"), TEXTS, golden=0.05),
     Case("gem", _text('pool = "gem"\nnormalise = true\n[output.gem]\np = 3.0\n', {}, 8), TEXTS),
@@ -211,6 +276,60 @@ CASES = [
         partial(write_points, bins=3, more='[views]\nturns = 3\npool = "mean"\n'),
         [_cloud(seed, 12 + seed, 3) for seed in range(3)],
         unmoved=[motion(1, 3)],
+    ),
+    Case("cross-encoder", partial(_there, "tiny-cross"), PAIRS, ("score",)),
+    Case("late interaction", partial(_several, LATE), TEXTS, ("tokens",)),
+    Case("sparse", partial(_several, f"{LOGITS}most = 20\n"), TEXTS, ("sparse",)),
+    Case("sparse of its own tokens", partial(_several, OWN), TEXTS, ("sparse",)),
+    Case(
+        "three outputs",
+        partial(_several, DENSE + TOKENS + LOGITS),
+        TEXTS,
+        ("dense", "tokens", "sparse"),
+    ),
+    Case("image descriptor", partial(_there, "image-descriptor"), PICTURES, golden=1e-3),
+    Case(
+        "descriptor over D4",
+        partial(
+            write_descriptor_as,
+            more='[views]\ngroup = "D4"\npool = "mean"\n'
+            '[invariance]\ngroup = "C4"\ntolerance = 1e-5\n',
+        ),
+        PICTURES,
+        golden=1e-3,
+    ),
+    Case(
+        "descriptor, every crop stored",
+        partial(write_descriptor_as, more='[views]\ncrop = 0.7\npool = "store_all"\n'),
+        PICTURES,
+        ("dense", "tokens"),
+        golden=1e-3,
+    ),
+    Case(
+        "patches by gem",
+        lambda folder: write_patches(
+            folder,
+            'pool = "gem"\nnormalise = true\ntokens = "last_hidden_state"\n[output.gem]\np = 3.0\n',
+        ),
+        PICTURES,
+        ("dense", "tokens"),
+        golden=1e-3,
+    ),
+    Case(
+        "patches by orth_fuse, quarter turns",
+        lambda folder: write_patches(
+            folder,
+            'pool = "orth_fuse"\nnormalise = true\n[output.orth_fuse]\nglobal = "corner"\n'
+            'lambda = 1.0\nweights = "norm"\n',
+            dimension=48,
+            more='[views]\ngroup = "C4"\npool = "max"\n',
+        ),
+        PICTURES,
+        golden=1e-3,
+    ),
+    Case("joint texts", partial(_joint, "joint-text"), ["red", "a photo of blue", "green white"]),
+    Case(
+        "joint images", partial(_joint, "joint-image"), PICTURES, ("dense", "tokens"), golden=1e-3
     ),
 ]
 """Who keeps the contracts. One line (and its golden vectors) for each kind of encoder."""

@@ -14,6 +14,7 @@ from app.api.middleware import new_id
 from app.api.openapi import body_of
 from app.api.service import service_of
 from app.encoders.base import Cut
+from app.errors import InvalidField
 from app.service.embedding import ToEmbed
 from app.wire.cohere import CohereEmbed, CohereEmbeddings
 
@@ -24,26 +25,30 @@ _CUTS: dict[str | None, Cut] = {None: "end", "END": "end", "START": "start", "NO
 
 @router.post("/v1/embed", response_model=CohereEmbeddings, openapi_extra=body_of(CohereEmbed))
 async def cohere_embed_v1(request: Request) -> Response:
-    """Encode texts without storing them, as version 1 of Cohere's API does."""
+    """Encode texts or images without storing them, as version 1 of Cohere's API does."""
     return await _embed(request, "1")
 
 
 @router.post("/v2/embed", response_model=CohereEmbeddings, openapi_extra=body_of(CohereEmbed))
 async def cohere_embed_v2(request: Request) -> Response:
-    """Encode texts without storing them, as version 2 of Cohere's API does."""
+    """Encode texts or images without storing them, as version 2 of Cohere's API does."""
     return await _embed(request, "2")
 
 
 async def _embed(request: Request, version: Literal["1", "2"]) -> Response:
     body = await read(request, CohereEmbed)
+    pictures = body.images is not None
+    if pictures and body.texts is not None:
+        raise InvalidField("expected either texts or images", pointer="/images")
     embedded = await service_of(request).embed(
         ToEmbed(
-            body.texts,
+            body.images if pictures else body.texts,
             body.model,
             body.output_dimension,
             "query" if body.input_type == "search_query" else "document",
             cut=_CUTS[body.truncate],
-            inputs_at="/texts",
+            strings="image" if pictures else "text",
+            inputs_at="/images" if pictures else "/texts",
             dimensions_at="/output_dimension",
         )
     )
@@ -58,10 +63,14 @@ async def _embed(request: Request, version: Literal["1", "2"]) -> Response:
         "response_type": kind,
         "id": new_id(),
         "embeddings": embeddings,
-        "texts": body.texts,
+        "texts": [] if pictures else body.texts,
         "meta": {
             "api_version": {"version": version},
-            "billed_units": {"input_tokens": sum(embedded.tokens)},
+            "billed_units": (
+                {"images": len(embedded.tokens)}
+                if pictures
+                else {"input_tokens": sum(embedded.tokens)}
+            ),
         },
     }
     return answer(found)

@@ -7,6 +7,8 @@ publish for it, `preprocessor_config.json`, which the manifest then names instea
     resize = "shortest_edge"           preprocessor = "preprocessor_config.json"
     size = [224, 224]
     …
+
+What is made of the graph's patches is [output], as for texts.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any, Literal, get_args
 
 from app.encoders.base import OutputKind
 from app.encoders.manifest.table import Table
+from app.encoders.manifest.text import Output, read_output
 from app.errors import StoredDataError
 
 Resample = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
@@ -25,7 +28,9 @@ Resample = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"
 
 Resize = Literal["exact", "shortest_edge", "none"]
 Channels = Literal["rgb", "bgr"]
-ImagePool = Literal["graph", "cls", "mean"]
+
+IMAGE_POOLS = ("cls", "mean", "max")
+"""The plain pools that patches have: those by the order of words are for texts."""
 
 Three = tuple[float, float, float]
 
@@ -75,13 +80,13 @@ class ImageSpec:
 
     framing       as the manifest says it; None if `preprocessor` does
     preprocessor  path of a `preprocessor_config.json`
+    output        how patches become one vector
     tokens        name of the graph's output of one vector a patch; "" if there is none
     """
 
     framing: Framing | None
     preprocessor: str
-    pool: ImagePool
-    normalise: bool
+    output: Output
     tokens: str
 
     @property
@@ -97,7 +102,8 @@ class ImageSpec:
     @property
     def paths(self) -> dict[str, str]:
         """The files it reads, by the key that names them."""
-        return {"image.preprocessor": self.preprocessor} if self.preprocessor else {}
+        framing = {"image.preprocessor": self.preprocessor} if self.preprocessor else {}
+        return framing | self.output.paths
 
     def framed(self, folder: Path) -> Framing:
         """The framing, read from the model's folder if the manifest leaves it to a file.
@@ -114,15 +120,8 @@ def read_image(top: Table) -> ImageSpec:
     framing = None if preprocessor else _framing(image)
     image.end()
     output = top.table("output")
-    spec = ImageSpec(
-        framing,
-        preprocessor,
-        pool=output.choose("pool", get_args(ImagePool)),
-        normalise=output.take("normalise", bool),
-        tokens=output.take("tokens", str, ""),
-    )
-    output.end()
-    return spec
+    tokens = output.take("tokens", str, "")
+    return ImageSpec(framing, preprocessor, read_output(output, IMAGE_POOLS), tokens)
 
 
 def _framing(table: Table) -> Framing:

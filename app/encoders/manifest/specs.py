@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from app.encoders.manifest.image import ImageSpec
 from app.encoders.manifest.pair import PairSpec
 from app.encoders.manifest.pointset import PointSetSpec
 from app.encoders.manifest.pools import (
@@ -33,6 +34,9 @@ def tables_of_spec(spec: Spec) -> Entries:
         return _text(spec)
     if isinstance(spec, PairSpec):
         return {"pair": _pair(spec)}
+    if isinstance(spec, ImageSpec):
+        output = {**_given(tokens=spec.tokens), **_output(spec.output)}
+        return {"image": _image(spec), "output": output}
     if isinstance(spec, RecordSpec):
         return {"record": _record(spec), "output": _normalised(spec.maps, spec.normalise)}
     if isinstance(spec, PointSetSpec):
@@ -134,6 +138,25 @@ def _normalised(maps: Sequence[Map], normalise: bool) -> Entries:
 def _map(one: Map) -> Entries:
     files = _given(mean=one.mean, matrix=one.matrix, bias=one.bias)
     return {"op": one.op, **files, **_given(dimension=one.dimension)}
+
+
+# ── images ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _image(spec: ImageSpec) -> Entries:
+    framing = spec.framing
+    if framing is None:
+        return {"preprocessor": spec.preprocessor}
+    return {
+        "resize": framing.resize,
+        "size": framing.edges,
+        "resample": framing.resample,
+        **_given(crop=framing.crop),
+        "rescale": framing.rescale,
+        "mean": framing.mean,
+        "std": framing.std,
+        "channels": framing.channels,
+    }
 
 
 # ── others ───────────────────────────────────────────────────────────────────────────────────

@@ -201,13 +201,16 @@ def read_input(table: Table) -> TextInput:
     return text
 
 
-def read_output(table: Table) -> Output:
-    """Read [output]."""
+def read_output(table: Table, plain_pools: tuple[str, ...] = get_args(Pool)) -> Output:
+    """Read [output].
+
+    plain_pools  the pools without a table that fit what is read
+    """
     pool = table.take("pool", str)
     with_table = pool in get_args(TablePool)
-    plain = pool == "graph" or set(pool.split("+")) <= set(get_args(Pool))
+    plain = pool == "graph" or set(pool.split("+")) <= set(plain_pools)
     if not with_table and not plain:
-        known = ", ".join(map(repr, ("graph", *get_args(Pool), *get_args(TablePool))))
+        known = ", ".join(map(repr, ("graph", *plain_pools, *get_args(TablePool))))
         table.fail("pool", f"one of {known}, or several plain ones joined by +", repr(pool))
     output = Output(
         pool=pool,
