@@ -6,7 +6,8 @@ FOLDER holds `stsb`, `arxiv` and `scifact`. Every system encodes the same texts 
 weights, in turns: one round of each, then the next round, while the others are idle; a figure is
 the median of its rounds. "short" are sentences of the STS benchmark, "long" are titles with
 abstracts, cut at 256 tokens. Libraries encode 32 texts at a time, sorted by length; servers are
-asked for 64 texts a request over four connections, and what the client does counts.
+asked for 64 texts a request over four connections, and what the client does counts. At the end a
+server of its own is asked single queries, idle and during an import (`bench.encoder_latency`).
 
 Prints Markdown; writes `embed.json` and `embed.png` into bench/results.
 """
@@ -32,6 +33,7 @@ from numpy.typing import NDArray
 
 from app.encoders.fidelity import compare
 from app.evaluation.devset import read_devset
+from bench import encoder_latency
 from bench.embedding.models import ENCODER, write_installed, write_published
 from bench.embedding.report import draw, print_report
 from bench.embedding.systems import (
@@ -61,6 +63,7 @@ BATCHES = (1, 4, 16, 64, 256)
 LENGTHS = (8, 16, 32, 64, 128, 250)  # words of one token each; two tokens come besides
 CURVES = ("likewise int8", "likewise fp32", "sentence-transformers", "FastEmbed", "infinity")
 LATENCY_S = 8.0
+QUERIES = 400  # of each kind, idle and busy, in a round
 WORDS = ("time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world")
 
 
@@ -75,6 +78,7 @@ def main() -> None:
         result["lengths"] = by_length(systems, chosen)
         result["latency"] = latency(systems, chosen)
         result["quality"] = quality(systems, chosen)
+        result["beside_import"] = beside_import(chosen, Path(scratch))
     results = chosen.results
     results.mkdir(exist_ok=True)
     (results / "embed.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -256,6 +260,18 @@ def quality(systems: dict[str, System], chosen: argparse.Namespace) -> dict[str,
             alike = compare(reference, encode(common, "document"))
             measured[name]["cosine"] = {"least": alike.least, "mean": alike.mean}
     return measured
+
+
+def beside_import(chosen: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """Milliseconds of a single query, idle and while texts are imported, by a server of its own."""
+    told("a query beside an import")
+    return encoder_latency.measured(
+        encoder_latency.papers(chosen.folder / "arxiv"),
+        models=scratch / "int8",
+        model=ENCODER,
+        queries=30 if chosen.quick else QUERIES,
+        rounds=chosen.rounds,
+    )
 
 
 def run(name: str, system: System, texts: Sequence[str]) -> float:

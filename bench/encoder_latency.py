@@ -33,7 +33,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -203,6 +203,7 @@ def points_in(server: Served) -> int:
 
 
 def main() -> None:
+    """Measure, print and write the file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", default=os.environ.get("DATA"))
     parser.add_argument("--queries", type=int, default=300, help="of each kind, a round")
@@ -211,30 +212,65 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=ROOT / "models")
     parser.add_argument("--results", type=Path, default=ROOT / "bench" / "results")
     chosen = parser.parse_args()
-    texts = papers(None if chosen.folder is None else Path(chosen.folder))
+    found = measured(
+        papers(None if chosen.folder is None else Path(chosen.folder)),
+        models=chosen.models,
+        model=chosen.model,
+        queries=chosen.queries,
+        rounds=chosen.rounds,
+    )
+    title = (
+        f"{chosen.model}, {chosen.rounds} × {chosen.queries} queries of each kind; "
+        f"Python {platform.python_version()}, {os.cpu_count()} cores ({processor()})"
+    )
+    print(f"{title}\n")
+    print_latencies(found)
+    chosen.results.mkdir(parents=True, exist_ok=True)
+    file = chosen.results / "encoder_latency.json"
+    file.write_text(json.dumps({"title": title, **found}, indent=1))
+
+
+def measured(
+    texts: Sequence[Paper], *, models: Path, model: str, queries: int, rounds: int
+) -> dict[str, Any]:
+    """Start a server, let idle and busy take turns, and stop it.
+
+    queries  of each kind, in each half of a round
+
+    returns  `import_per_second`, texts; `kinds`: for each kind of query `idle_ms`, `busy_ms` and
+             `ratio`, each by percentile, "p50" to "p99"
+    """
     titles = (f"{title} {number}" for number, (title, _) in enumerate(itertools.cycle(texts)))
     times: dict[str, dict[str, list[float]]] = {"idle": {}, "busy": {}}
     imported, import_s = 0, 0.0
     with tempfile.TemporaryDirectory() as scratch:
-        server = Served(Path(scratch), chosen.models, chosen.model)
+        server = Served(Path(scratch), models, model)
         try:
             server.wait_until_open()
             server.wait_for_encoder()
             path = f"/v1/collections/{COLLECTION}"
-            server.ask("PUT", path, {"encoder": chosen.model})
+            server.ask("PUT", path, {"encoder": model})
             first = [point(number, paper) for number, paper in enumerate(texts[:FIRST_POINTS])]
             server.ask("PUT", f"{path}/points", {"points": first})
             measure(server.address, titles, 20)  # what is slow only the first time
-            for _ in range(chosen.rounds):
-                keep(times["idle"], measure(server.address, titles, chosen.queries))
+            for _ in range(rounds):
+                keep(times["idle"], measure(server.address, titles, queries))
                 with importing(server, texts):
                     before, begun = points_in(server), time.perf_counter()
-                    keep(times["busy"], measure(server.address, titles, chosen.queries))
+                    keep(times["busy"], measure(server.address, titles, queries))
                     imported += points_in(server) - before
                     import_s += time.perf_counter() - begun
         finally:
             server.close()
-    report(chosen, times, imported / import_s)
+    kinds = {}
+    for kind in KINDS:
+        idle, busy = (
+            {f"p{p}": percentile_ms(times[state][kind], p) for p in PERCENTILES}
+            for state in ("idle", "busy")
+        )
+        ratio = {p: busy[p] / idle[p] for p in idle}
+        kinds[kind] = {"idle_ms": idle, "busy_ms": busy, "ratio": ratio}
+    return {"import_per_second": imported / import_s, "kinds": kinds}
 
 
 def keep(all_times: dict[str, list[float]], some: dict[str, list[float]]) -> None:
@@ -242,31 +278,18 @@ def keep(all_times: dict[str, list[float]], some: dict[str, list[float]]) -> Non
         all_times.setdefault(kind, []).extend(times)
 
 
-def report(
-    chosen: argparse.Namespace, times: dict[str, dict[str, list[float]]], per_second: float
-) -> None:
-    """Print the table and write the file."""
-    title = (
-        f"{chosen.model}, {chosen.rounds} × {chosen.queries} queries of each kind; "
-        f"Python {platform.python_version()}, {os.cpu_count()} cores ({processor()})"
-    )
+def print_latencies(found: Mapping[str, Any]) -> None:
+    """Print what `measured` returned as a table."""
     rows = []
-    kept: dict[str, Any] = {"title": title, "import_per_second": per_second, "kinds": {}}
-    for kind in KINDS:
-        idle, busy = (
-            {p: percentile_ms(times[state][kind], p) for p in PERCENTILES}
-            for state in ("idle", "busy")
-        )
-        ratios = {p: busy[p] / idle[p] for p in PERCENTILES}
-        kept["kinds"][kind] = {"idle_ms": idle, "busy_ms": busy, "ratio": ratios}
-        for name, figures, unit in (("idle", idle, " ms"), ("busy", busy, " ms")):
-            rows.append([kind, name, *(f"{figures[p]:.2f}{unit}" for p in PERCENTILES)])
-        rows.append([kind, "busy / idle", *(f"{ratios[p]:.2f}" for p in PERCENTILES)])
-    print(f"{title}\n")
+    for kind, told in found["kinds"].items():
+        for name, key, unit in (
+            ("idle", "idle_ms", " ms"),
+            ("busy", "busy_ms", " ms"),
+            ("busy / idle", "ratio", ""),
+        ):
+            rows.append([kind, name, *(f"{figure:.2f}{unit}" for figure in told[key].values())])
     print(table(["", "", *(f"p{p}" for p in PERCENTILES)], rows))
-    print(f"\nMeanwhile {per_second:.0f} texts a second were imported.")
-    chosen.results.mkdir(parents=True, exist_ok=True)
-    (chosen.results / "encoder_latency.json").write_text(json.dumps(kept, indent=1))
+    print(f"\nMeanwhile {found['import_per_second']:.0f} texts a second were imported.")
 
 
 if __name__ == "__main__":
