@@ -216,10 +216,15 @@ class SeveralEncoder:
         ]
 
     def _tokens(self, out: F32, text: _Text) -> F32:
-        """Vectors [shown token, dimension] of the graph's output [token, number] of one text."""
+        """Vectors [shown token, dimension] of the graph's output [token, number] of one text.
+
+        With a context in [output] they are the tokens in it, or [region, dimension].
+        """
         tokens = self._spec.tokens
         assert tokens is not None
         shown = out[: len(text.ids)][text.shown]
+        if self._head is not None and len(shown):
+            shown = self._head.several(shown)
         if self._projection is not None:
             shown = shown @ self._projection
         if shown.ndim != 2 or shown.shape[1] != tokens.dimension:
