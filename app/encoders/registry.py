@@ -68,6 +68,7 @@ from app.errors import (
     EncoderUnavailable,
     EncodingFailed,
     InvalidField,
+    InvalidRequest,
     LikewiseError,
     ShuttingDown,
     StoredDataError,
@@ -272,6 +273,19 @@ class EncoderRegistry:
         if manifest is not None and isinstance(manifest.spec, RouterSpec):
             made_of.update("".join(map(self.fingerprint, manifest.spec.needs)).encode())
         return made_of.hexdigest()
+
+    def faults(
+        self, name: str, inputs: Sequence[Input], kind: TextKind
+    ) -> list[tuple[int, InvalidRequest]]:
+        """Find all inputs that an encoder cannot read, by their places, on the caller's thread.
+
+        Raises EncoderNotFound, EncoderUnavailable, and InvalidText for inputs of another kind.
+        """
+        encoder = self._ready(name).encoder
+        prepared = encoder.prepare(encoder.address(inputs, kind))
+        return [
+            (place, one) for place, one in enumerate(prepared) if isinstance(one, InvalidRequest)
+        ]
 
     def fitted(self, name: str, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Make inputs short enough for an encoder, on the caller's thread; see `Cutting`.

@@ -601,6 +601,7 @@ class AsyncCollection:
         text: str | None = None,
         *,
         image: ImageLike | None = None,
+        record: Mapping[str, object] | None = None,
         encoder: str | None = None,
         vector: Vector | None = None,
         id: PointId | None = None,
@@ -627,6 +628,7 @@ class AsyncCollection:
                 Query(
                     text,
                     image=image,
+                    record=record,
                     encoder=encoder,
                     vector=vector,
                     id=id,

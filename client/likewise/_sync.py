@@ -596,6 +596,7 @@ class Collection:
         text: str | None = None,
         *,
         image: ImageLike | None = None,
+        record: Mapping[str, object] | None = None,
         encoder: str | None = None,
         vector: Vector | None = None,
         id: PointId | None = None,
@@ -622,6 +623,7 @@ class Collection:
                 Query(
                     text,
                     image=image,
+                    record=record,
                     encoder=encoder,
                     vector=vector,
                     id=id,

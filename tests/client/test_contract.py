@@ -77,6 +77,7 @@ EVERY_QUERY_OPTION: dict[str, Any] = {
 EVERY_QUERY = [
     Query("text", **EVERY_QUERY_OPTION),
     Query(image=b"an image", encoder="tiny", **EVERY_QUERY_OPTION),
+    Query(record={"brand": "acme"}, **EVERY_QUERY_OPTION),
     Query(vector=[1.0], **EVERY_QUERY_OPTION),
     Query(id="a", **EVERY_QUERY_OPTION),
 ]
@@ -88,6 +89,7 @@ WHOLE_POINT = Point(
     attributes={"a": 1, "b": ["x"]},
     expires_at="2030-01-01T00:00:00Z",
     image=b"an image",
+    record={"brand": "acme"},
 )
 (WHOLE_BATCH,) = batches([WHOLE_POINT], most_points=1, most_bytes=1000)
 WHOLE_LINE = to_json(point_to_wire(WHOLE_POINT)) + b"\n"

@@ -16,7 +16,7 @@ from app.encoders.base import Encoder, OutputKind, Several, Sparse, TextKind
 from app.encoders.inputs import Input
 from app.encoders.manifest import read_manifest
 from app.encoders.opening import open_encoder
-from app.encoders.pipeline.pools import regions, with_context
+from app.encoders.pipeline.pools import gem, regions, with_context
 from app.encoders.registry import EncoderRegistry
 from app.encoders.sparse import pruned, sparse_from_words, words_from_logits, words_from_tokens
 from app.encoders.tokenizer import Tokenizer
@@ -346,4 +346,4 @@ def test_tokens_come_in_the_context_of_their_regions_or_as_these(
         np.testing.assert_allclose(several, model.unit(expected), atol=1e-4)
         (both,) = made(encoder, [text], "all")
         np.testing.assert_allclose(both.tokens, several, atol=1e-5)
-        np.testing.assert_allclose(both.dense, model.unit(in_context.mean(axis=0)), atol=1e-4)
+        np.testing.assert_allclose(both.dense, model.unit(gem(in_context, 1.0)), atol=1e-4)
