@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from app.encoders.base import Encoder, OutputKind, Several, Sparse, TextKind
+from app.encoders.base import Cutting, Encoder, OutputKind, Several, Sparse, TextKind
 from app.encoders.inputs import Input
 from app.encoders.manifest import read_manifest
 from app.encoders.opening import open_encoder
@@ -136,6 +136,26 @@ def test_long_texts_keep_their_marker_and_their_last_token(opened: Open) -> None
     (query,) = made(encoder, ["fox " * 60], "tokens", "query")
     (document,) = made(encoder, ["fox " * 60], "tokens")
     assert (len(query), len(document)) == (12, MOST)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("query", 12), ("document", MOST)])
+def test_texts_are_cut_at_their_start_or_refused_beside_their_marker(
+    opened: Open, ids: Callable[[str], list[int]], kind: Any, most: int
+) -> None:
+    encoder = opened(COLBERT)
+    assert isinstance(encoder, Cutting)
+    long, marker = "cat " * 60 + "fox", Q if kind == "query" else D
+    (ended,) = encoder.fitted([long], kind, "start")
+    assert ended == (*ids("cat")[:2], *ids("cat" + " cat" * (most - 6))[2:-1], *ids("fox")[1:])
+    (found,) = made(encoder, [ended], "tokens", kind)
+    assert isinstance(ended, tuple)
+    whole = [ended[0], marker, *ended[1:]]
+    assert len(whole) == most
+    np.testing.assert_allclose(found, model.unit(model.hidden(whole)), atol=1e-5)
+    fits = "cat " * (most - 3)  # the marker and two special tokens
+    assert encoder.fitted([fits], kind, "never")
+    with pytest.raises(InvalidText, match=f"reads at most {most - 1} tokens, received {most}"):
+        encoder.fitted([fits + "cat"], kind, "never")
 
 
 def test_the_document_with_the_querys_words_has_the_highest_max_sim(opened: Open) -> None:
