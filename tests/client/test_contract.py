@@ -127,9 +127,10 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
                 model="tiny",
                 input_type="query",
                 dimensions=2,
-            )
+            ),
+            requests.embed(["a"], model=None, input_type=None, dimensions=None, output="tokens"),
         ],
-        results.Embeddings,
+        results.Embeddings | results.Encodings[Any],
     ),
     "POST /v1/rerank": (
         [
@@ -237,7 +238,7 @@ NOT_SPOKEN = {
 NOT_SENT = {
     "POST /v1/embeddings": {
         "user",  # OpenAI's, which the service ignores
-        *("output", "return_multivector"),  # what is no dense vector has no type here yet
+        "return_multivector",  # Jina's word for `output`
         *("embedding_type", "task", "normalized", "truncate", "late_chunking"),  # Jina's
     },
     # Who sends documents has them; and what changes nothing, Cohere's clients send.

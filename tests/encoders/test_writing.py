@@ -105,7 +105,7 @@ def any_manifest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manife
 
 
 @given(
-    text=st.text(max_size=20),
+    text=st.text(min_size=1, max_size=20),
     dimensions=st.one_of(
         st.just("any"), st.sets(st.integers(1, 7)).map(lambda lengths: tuple(sorted(lengths)))
     ),
