@@ -68,6 +68,7 @@ def point_from_wire(point: WirePoint) -> NewPoint:
         point.attributes,
         point.expires_at,
         point.image,
+        point.record,
     )
 
 
@@ -95,6 +96,7 @@ def query_from_wire(query: WireQuery, at: str, vector: object) -> Query:
         at=at,
         rerank=None if query.rerank is None else _rerank_from_wire(query.rerank),
         image=query.image,
+        record=query.record,
         encoder=query.encoder,
     )
 

@@ -132,7 +132,8 @@ def float_graph(manifest: Manifest, folder: Path) -> onnx.ModelProto:
         # What the graph cannot do of [output] is done on its outputs: `app.encoders.pipeline`.
         output = manifest.spec.output
         if manifest.spec.tokens is not None:
-            head = TokenVectors(manifest.spec.tokens.normalise, steps)
+            tokens = manifest.spec.tokens
+            head = TokenVectors(tokens.normalise, steps, masked=not tokens.query_tokens)
         elif output is not None and output.table is not None:
             head = TokenVectors(normalise=False, steps=steps)
         else:
@@ -200,7 +201,8 @@ def _outputs(manifest: Manifest) -> dict[str, Any]:
         pool = "token_vectors" if output.table is not None else output.pool
         return {"pool": pool, "normalise": output.normalise and output.inside}
     if isinstance(spec, TextSpec) and spec.tokens is not None:
-        return {"normalise": spec.tokens.normalise}
+        unmasked = {"masked": False} if spec.tokens.query_tokens else {}
+        return {"normalise": spec.tokens.normalise, **unmasked}
     return {}
 
 

@@ -4,9 +4,9 @@ An encoder is a folder below `models/` with an `encoder.toml`, or as hubs publis
 registry reads manifests and configurations only; `load` obtains, builds and opens a model, `submit`
 hands texts to its batcher, `unload` lets go of it.
 
-Folders are looked at again whenever encoders are listed, or one is named that is not known: a
-folder that came is an encoder, one that went is none, and one whose description changed is read
-anew. What is loaded, or being loaded, stays as it is until it is unloaded.
+Folders are looked at again whenever encoders are listed, one is loaded, or one is named that is
+not known: a folder that came is an encoder, one that went is none, and one whose description
+changed is read anew. What is loaded, or being loaded, stays as it is until it is unloaded.
 
 A folder without a manifest gets one when it is first loaded: what was read from its configuration,
 with the sha256 of every file. From then on, nothing about it is guessed again.
@@ -66,7 +66,9 @@ from app.encoders.router import check_experts
 from app.errors import (
     EncoderNotFound,
     EncoderUnavailable,
+    EncodingFailed,
     InvalidField,
+    InvalidRequest,
     LikewiseError,
     ShuttingDown,
     StoredDataError,
@@ -173,7 +175,8 @@ class EncoderRegistry:
         EncoderUnavailable if the model cannot be had or opened, and the status says why from then
         on; ShuttingDown if the registry was closed meanwhile.
         """
-        entry = self._found(name)
+        self._scan()
+        entry = self._entry(name)
         with entry.loading:
             if entry.loaded is not None:
                 return _info(entry)
@@ -231,7 +234,8 @@ class EncoderRegistry:
         due  moment of `time.monotonic()` after which nobody wants the outputs
 
         Raises EncoderNotFound; EncoderUnavailable if the encoder is not loaded; Overloaded if its
-        queue has no room; InvalidText (pointer `/i`) for an input it does not read; ShuttingDown.
+        queue has no room; InvalidText (pointer `/i`) for an input it does not read; EncodingFailed
+        if it fails on one; ShuttingDown.
         The future completes with outputs in the order of the inputs, with the error of an input
         that cannot be read (pointer `/i`), EncodingFailed, DeadlineExceeded or ShuttingDown.
         """
@@ -243,6 +247,12 @@ class EncoderRegistry:
             if self._closed:
                 raise
             raise EncoderUnavailable(f"{name} is unavailable: {UNLOADED}", encoder=name) from None
+        except LikewiseError:
+            raise
+        except Exception as exc:
+            raise EncodingFailed(
+                f"{name} failed to take an input: {type(exc).__name__}", encoder=name
+            ) from exc
 
     def addressed(self, name: str, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Make inputs complete, as `submit` does; see `Encoder.address`."""
@@ -263,6 +273,19 @@ class EncoderRegistry:
         if manifest is not None and isinstance(manifest.spec, RouterSpec):
             made_of.update("".join(map(self.fingerprint, manifest.spec.needs)).encode())
         return made_of.hexdigest()
+
+    def faults(
+        self, name: str, inputs: Sequence[Input], kind: TextKind
+    ) -> list[tuple[int, InvalidRequest]]:
+        """Find all inputs that an encoder cannot read, by their places, on the caller's thread.
+
+        Raises EncoderNotFound, EncoderUnavailable, and InvalidText for inputs of another kind.
+        """
+        encoder = self._ready(name).encoder
+        prepared = encoder.prepare(encoder.address(inputs, kind))
+        return [
+            (place, one) for place, one in enumerate(prepared) if isinstance(one, InvalidRequest)
+        ]
 
     def fitted(self, name: str, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Make inputs short enough for an encoder, on the caller's thread; see `Cutting`.
@@ -426,13 +449,19 @@ def _is_busy(entry: _Entry) -> bool:
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
-    """When the files that describe an encoder were written; empty if it is none."""
+    """When the files that describe an encoder were written; empty if it is none.
+
+    Without a manifest all files may, those that are still to come included.
+    """
     if not NAME.fullmatch(folder.name):
         return ()
     try:
-        names = (FILE_NAME,) if (folder / FILE_NAME).is_file() else (MODULES, CONFIG)
-        files = [folder / name for name in names if (folder / name).is_file()]
-        return tuple(file.stat().st_mtime_ns for file in files)
+        if (folder / FILE_NAME).is_file():
+            return ((folder / FILE_NAME).stat().st_mtime_ns,)
+        if not any((folder / name).is_file() for name in (MODULES, CONFIG)):
+            return ()
+        found = (folder, *sorted(folder.glob("*")), *sorted(folder.glob("*/*")))
+        return tuple(path.stat().st_mtime_ns for path in found)
     except FileNotFoundError:  # it goes while we look
         return ()
 

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.encoders.base import OutputKind, Prepared, Several, Sparse, TextKind
+from app.encoders.base import Cut, OutputKind, Prepared, Several, Sparse, TextKind
+from app.encoders.fitting import fitted
 from app.encoders.inputs import Input, Sided, check_unicode
 from app.encoders.manifest import Manifest, ReadyGraph, TextSpec, TokenOutput
 from app.encoders.pipeline.head import Head, head_of
@@ -95,6 +96,15 @@ class SeveralEncoder:
             check_unicode(given, f"/{place}")
             addressed.append(Sided(prompt + given, kind))
         return addressed
+
+    def fitted(self, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
+        """Turn texts, with their prompts, into ids of tokens that leave room for a marker."""
+        given = [one.text for one in self.address(inputs, kind) if isinstance(one, Sided)]
+        tokens, most = self._spec.tokens, self._tokenizer.max_tokens
+        if tokens is not None and tokens.query_tokens and kind == "query":
+            most = min(most, tokens.query_tokens)
+        most -= len(self._markers[kind])
+        return list(fitted(self._tokenizer, given, cut, most=most, name=self.name))
 
     def estimate(self, given: Input) -> int:
         """Tokens of a text, guessed from its length."""
@@ -216,10 +226,15 @@ class SeveralEncoder:
         ]
 
     def _tokens(self, out: F32, text: _Text) -> F32:
-        """Vectors [shown token, dimension] of the graph's output [token, number] of one text."""
+        """Vectors [shown token, dimension] of the graph's output [token, number] of one text.
+
+        With a context in [output] they are the tokens in it, or [region, dimension].
+        """
         tokens = self._spec.tokens
         assert tokens is not None
         shown = out[: len(text.ids)][text.shown]
+        if self._head is not None and len(shown):
+            shown = self._head.several(shown)
         if self._projection is not None:
             shown = shown @ self._projection
         if shown.ndim != 2 or shown.shape[1] != tokens.dimension:

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from app.encoders.base import Cut, OutputKind, Prepared, TextKind
+from app.encoders.fitting import fitted
 from app.encoders.inputs import Input, Tokens, check_unicode
 from app.encoders.manifest import BuiltGraph, Manifest, ReadyGraph, TextSpec
 from app.encoders.pipeline.head import head_of
@@ -81,22 +82,9 @@ class TextEncoder:
     def fitted(self, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Turn texts, with their prompts, into ids of tokens, cut at their start or not at all."""
         addressed = self.address(inputs, kind)
-        texts = [given for given in addressed if isinstance(given, str)]
-        tokenised = iter(self._tokenizer.whole(texts))
-        fitted: list[Input] = []
-        for place, given in enumerate(addressed):
-            ids = list(given) if isinstance(given, tuple) else next(tokenised)
-            most = self._tokenizer.max_tokens
-            if cut == "never" and len(ids) > most:
-                raise InvalidText(
-                    f"{self.name} reads at most {most} tokens, received {len(ids)}; shorten the "
-                    "text, or allow that it is cut",
-                    pointer=f"/{place}",
-                    limit=most,
-                    received=len(ids),
-                )
-            fitted.append(tuple(self._tokenizer.cut(ids, at_start=cut == "start")))
-        return fitted
+        given = [one for one in addressed if isinstance(one, str | tuple)]
+        most = self._tokenizer.max_tokens
+        return list(fitted(self._tokenizer, given, cut, most=most, name=self.name))
 
     def estimate(self, given: Input) -> int:
         """Tokens of a text, guessed from its length."""

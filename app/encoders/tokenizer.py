@@ -67,18 +67,23 @@ class Tokenizer:
             pointer=f"/{wrong}",
         )
 
-    def cut(self, ids: Sequence[int], *, at_start: bool = False) -> list[int]:
-        """Cut ids to `max_tokens` as a text is cut: from one end, but for the special token there.
+    def cut(
+        self, ids: Sequence[int], *, at_start: bool = False, most: int | None = None
+    ) -> list[int]:
+        """Cut ids to `most`, or `max_tokens`, as a text is cut.
+
+        That is from one end, but for the special token there.
 
         So the ids of a text, special tokens included, make what the text itself makes.
         """
-        if len(ids) <= self.max_tokens:
+        most = most or self.max_tokens
+        if len(ids) <= most:
             return list(ids)
         if at_start:
-            rest = ids[len(ids) - self.max_tokens :]
+            rest = ids[len(ids) - most :]
             return [ids[0] if ids[0] in self.special else rest[0], *rest[1:]]
-        last = ids[-1] if ids[-1] in self.special else ids[self.max_tokens - 1]
-        return [*ids[: self.max_tokens - 1], last]
+        last = ids[-1] if ids[-1] in self.special else ids[most - 1]
+        return [*ids[: most - 1], last]
 
     @cached_property
     def _uncut(self) -> tokenizers.Tokenizer:

@@ -32,7 +32,7 @@ from app.encoders.base import (
 )
 from app.encoders.inputs import Input
 from app.encoders.registry import EncoderRegistry
-from app.errors import EncoderUnavailable, LikewiseError, Overloaded, ShuttingDown
+from app.errors import EncoderUnavailable, InvalidRequest, LikewiseError, Overloaded, ShuttingDown
 from app.service.deadlines import deadline, in_time
 
 log = logging.getLogger(__name__)
@@ -160,6 +160,12 @@ class Encoding:
     def fingerprint(self, name: str) -> str:
         """Tell one state of an encoder from others; see `EncoderRegistry.fingerprint`."""
         return self._registry.fingerprint(name)
+
+    def faults(
+        self, name: str, inputs: Sequence[Input], kind: TextKind
+    ) -> list[tuple[int, InvalidRequest]]:
+        """Find inputs that cannot be read, on the caller's thread; see `EncoderRegistry.faults`."""
+        return self._registry.faults(name, inputs, kind)
 
     def fitted(self, name: str, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Make inputs short enough, on the caller's thread; see `EncoderRegistry.fitted`."""

@@ -222,7 +222,6 @@ def marked_lines(
             # Of several lines with one id the last was drafted.
             error = wrong.pop((type(point.id), point.id), None)
             if error is not None:
-                error.pointer = "/image"
                 line = Line(line.number, error)
         marked.append(line)
     return marked[::-1]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from app.encoders.base import EncoderInfo
 from app.encoders.inputs import Picture, Points, Record, Routed
 from app.errors import EncoderNotFound, InvalidImage, InvalidQuery, InvalidText, LikewiseError
+from app.service.checks import place
 from app.service.images import Given, ImageUrl
 
 TEXT, IMAGE, RECORD, POINTS = "text", "image", "record", "points"
@@ -26,6 +27,14 @@ def modality_of(given: Given) -> str:
     if isinstance(given, Points):
         return POINTS
     return RECORD if isinstance(given, Record) else TEXT
+
+
+def blamed(at: str, modality: str) -> str:
+    """Where an encoder's errors about an input point from, whose object stands at `at`.
+
+    Errors about a record say themselves that it is one, and which of its members is wrong.
+    """
+    return at if modality == RECORD else place(at, modality)
 
 
 Reader = Callable[[str, str, str | None, str], str]

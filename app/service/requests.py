@@ -56,6 +56,7 @@ class NewPoint:
     attributes: object = None
     expires_at: object = None
     image: object = None
+    record: object = None
 
 
 class NewLifetime(NamedTuple):
@@ -83,9 +84,10 @@ class Rerank(NamedTuple):
 
 
 class Query(NamedTuple):
-    """One nearest-neighbour question: exactly one of `text`, `image`, `vector`, `id` is to be set.
+    """One nearest-neighbour question: exactly one of `text`, `image`, `record`, `vector`, `id` is
+    to be set.
 
-    encoder  reads the text or image instead of the vector's own encoder; of the same space
+    encoder  reads the text, image or record instead of the vector's own; of the same space
     """
 
     text: str | None = None
@@ -103,4 +105,5 @@ class Query(NamedTuple):
     at: str = ""
     rerank: Rerank | None = None
     image: object = None
+    record: object = None
     encoder: str | None = None

@@ -1,6 +1,6 @@
 """From queries as they came to searches of a backend.
 
-A query by text or image lacks its vector at first: `Question.given` is to be encoded by
+A query by text, image or record lacks its vector at first: `Question.given` is to be encoded by
 `Question.encoder`, which is that of the field or another one of its space. A query by id has an id
 in the place of the vector: the backend looks it up on the state that it searches.
 """
@@ -13,10 +13,18 @@ from dataclasses import dataclass
 from app.attributes.filter import Filter, parse_filter
 from app.backends.base import Search
 from app.encoders.base import EncoderInfo
-from app.errors import InvalidImage, InvalidQuery, InvalidText, LikewiseError, LimitExceeded
+from app.errors import (
+    InvalidField,
+    InvalidImage,
+    InvalidQuery,
+    InvalidText,
+    LikewiseError,
+    LimitExceeded,
+)
 from app.service.checks import check_id, check_text, check_vector, place
 from app.service.images import Given, ImageInputs
-from app.service.readers import IMAGE, TEXT, Reader
+from app.service.objects import record_of
+from app.service.readers import IMAGE, RECORD, TEXT, Reader, blamed
 from app.service.requests import Query
 from app.service.reranking import Order
 from app.service.writing import fitted, known_field
@@ -41,11 +49,11 @@ class Question:
 
     @property
     def place(self) -> str:
-        """Where its text or image stands."""
-        return place(self.query.at, TEXT if self.query.text is not None else IMAGE)
+        """Where its encoder's errors point from."""
+        return blamed(self.query.at, _modality(self.query))
 
     def fill(self, encoded: F32, info: EncoderInfo) -> None:
-        """Take the vector that was made of the query's text or image, as its encoder makes it."""
+        """Take the vector that was made of what the query gives, as its encoder makes it."""
         (self.vector,) = fitted(encoded[None], self.field, info)
 
     def search(self) -> Search:
@@ -80,7 +88,7 @@ def ask(
 ) -> Question:
     """Check one query against its collection. Raises InvalidRequest errors with their place.
 
-    reader  who reads a text or an image for vectors of an encoder's space
+    reader  who reads a text, an image or a record for vectors of an encoder's space
     """
     at = query.at
     given = [
@@ -88,6 +96,7 @@ def ask(
         for name, value in (
             ("text", query.text),
             ("image", query.image),
+            ("record", query.record),
             ("vector", query.vector),
             ("id", query.id),
         )
@@ -95,7 +104,7 @@ def ask(
     ]
     if len(given) != 1:
         raise InvalidQuery(
-            "expected exactly one of text, image, vector and id, received "
+            "expected exactly one of text, image, record, vector and id, received "
             f"{', '.join(given) or 'none'}",
             pointer=at,
         )
@@ -112,7 +121,7 @@ def ask(
     question = Question(
         query, _searched_field(fields, query), checked_filter(query.filter, max_filter_nodes, at)
     )
-    if query.text is not None or query.image is not None:
+    if query.text is not None or query.image is not None or query.record is not None:
         _read(question, images, reader, max_text_chars)
     elif query.encoder is not None:
         raise InvalidQuery(
@@ -126,16 +135,25 @@ def ask(
 
 
 def _read(question: Question, images: ImageInputs, reader: Reader, max_text_chars: int) -> None:
-    """Check the text or image of a query and find who reads it."""
+    """Check the text, image or record of a query and find who reads it."""
     query, own = question.query, question.field.encoder
     assert own is not None  # `_searched_field` saw to it
+    modality = _modality(query)
+    at = place(query.at, modality)
     if query.text is not None:
-        modality, at = TEXT, place(query.at, "text")
         question.given = check_text(query.text, limit=max_text_chars, pointer=at)
-    else:
-        modality, at = IMAGE, place(query.at, "image")
+    elif query.image is not None:
         question.given = images.check(query.image, at)
+    else:
+        question.given = record_of(query.record, at, max_text_chars)
     question.encoder = reader(own, modality, query.encoder, query.at)
+
+
+def _modality(query: Query) -> str:
+    """What of a query is to be encoded, if anything is."""
+    if query.text is not None:
+        return TEXT
+    return IMAGE if query.image is not None else RECORD
 
 
 def checked_filter(raw: object, max_nodes: int, at: str = "") -> Filter | None:
@@ -156,7 +174,8 @@ def _searched_field(fields: Mapping[str, VectorField], query: Query) -> VectorFi
     if query.using is not None:
         field = known_field(fields, query.using, place(query.at, "using"))
     else:
-        encodes = query.text is not None or query.image is not None
+        reads = (query.text, query.image, query.record)
+        encodes = any(given is not None for given in reads)
         candidates = [f for f in fields.values() if not encodes or f.encoder is not None]
         if len(candidates) > 1:
             raise InvalidQuery(
@@ -168,6 +187,11 @@ def _searched_field(fields: Mapping[str, VectorField], query: Query) -> VectorFi
         raise InvalidText(
             f"vector {field.name!r} has no encoder to read a text with; search by vector",
             pointer=place(query.at, "text"),
+        )
+    if query.record is not None and field.encoder is None:
+        raise InvalidField(
+            f"vector {field.name!r} has no encoder to read a record with; search by vector",
+            pointer=place(query.at, "record"),
         )
     if query.image is not None and field.encoder is None:
         raise InvalidImage(

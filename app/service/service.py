@@ -46,11 +46,14 @@ from app.encoders.base import (
     TextKind,
 )
 from app.encoders.inputs import Input
+from app.encoders.inputs import Record as NamedValues
 from app.encoders.registry import EncoderRegistry
 from app.errors import (
     CollectionNotFound,
+    InvalidField,
     InvalidImage,
     InvalidQuery,
+    InvalidRequest,
     LikewiseError,
     LimitExceeded,
     PointNotFound,
@@ -357,8 +360,8 @@ class Service:
         if draft is not None:
             try:
                 await self._encoded_and_upserted(name, draft, "bulk")
-            except InvalidImage:  # seen only now: it was fetched or decoded
-                bad = await self._image_faults(draft)
+            except (InvalidImage, InvalidField):  # seen only now: by a fetch, or by an encoder
+                bad = await self._unread(draft)
                 if not bad:
                     raise
                 marked = marked_lines(lines, draft, bad)
@@ -369,11 +372,20 @@ class Service:
             raise BadLine(good, faults[0])
         return good, faults
 
-    async def _image_faults(self, draft: Draft) -> dict[int, InvalidImage]:
-        """Why images of a draft cannot be had or read, by the place of their point."""
-        gaps = [gap for gaps in draft.missing.values() for gap in gaps]
-        faults = await self._images.faults([gap.given for gap in gaps])
-        return {gaps[place].point: error for place, error in faults}
+    async def _unread(self, draft: Draft) -> dict[int, InvalidRequest]:
+        """Why images and records of a draft cannot be had or read, by the place of their point."""
+        found: dict[int, InvalidRequest] = {}
+        for encoder, gaps in draft.missing.items():
+            for place, damage in await self._images.faults([gap.given for gap in gaps]):
+                damage.pointer = "/image"
+                found[gaps[place].point] = damage
+            records = [(gap.point, gap.given) for gap in gaps if isinstance(gap.given, NamedValues)]
+            if records:
+                inputs = [given for _, given in records]
+                faults = partial(self._encoding.faults, encoder, inputs, "document")
+                for place, error in await self._write.run(faults):
+                    found[records[place][0]] = error
+        return found
 
     async def patch(
         self,

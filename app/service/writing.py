@@ -1,11 +1,12 @@
 """From points as they came to points as they are stored: all checks, before anything is written.
 
-Vectors for texts and images are missing at first: `Draft.missing` says which, the service has them
-encoded and `Draft.points` puts them in.
+Vectors for texts, images and records are missing at first: `Draft.missing` says which, the service
+has them encoded and `Draft.points` puts them in.
 
-A vector is made of what its encoder reads: of the point's text, or of its image. Only for a point
-that would have no vector at all, another encoder of the space reads the one thing that there is: a
-text among pictures is compared with pictures, which nobody should get who gave it beside a vector.
+A vector is made of what its encoder reads: of the point's text, its image or its record. Only for a
+point that would have no vector at all, another encoder of the space reads the one thing that there
+is: a text among pictures is compared with pictures, which nobody should get who gave it beside a
+vector.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from app.encoders.base import EncoderInfo
 from app.encoders.dimensions import lengths_in_words, makes, shortened
 from app.errors import (
     EncodingFailed,
+    InvalidField,
     InvalidImage,
     InvalidText,
     InvalidVector,
@@ -35,13 +37,17 @@ from app.service.checks import (
     place,
 )
 from app.service.images import Given, ImageInputs
-from app.service.readers import IMAGE, TEXT, Readers
+from app.service.objects import record_of
+from app.service.readers import IMAGE, RECORD, TEXT, Readers, blamed
 from app.service.requests import NewPoint
 from app.types import F32, Attributes, Definition, Point, PointId, VectorField
 
 
 class Gap(NamedTuple):
-    """Vectors of a point that are to be made of its text or image, which stands at `at`."""
+    """Vectors of a point that are to be made of its text, image or record.
+
+    at  where errors of the encoder point from: they name a record's member themselves
+    """
 
     point: int
     fields: list[VectorField]
@@ -132,6 +138,8 @@ def draft_points(
             given[TEXT] = new.text
         if new.image is not None:
             given[IMAGE] = images.check(new.image, place(at, "image"))
+        if new.record is not None:
+            given[RECORD] = record_of(new.record, place(at, "record"), max_text_chars)
         _note_missing(draft, index, given, readers, at)
     check_unique(draft.ids, "/points")
     return draft
@@ -187,14 +195,15 @@ def _note_missing(
         if not vectors and not gaps:
             _cross(gaps, open_fields, given, readers, at)
         for (encoder, modality), fields in gaps.items():
-            gap = Gap(index, fields, given[modality], place(at, modality))
+            gap = Gap(index, fields, given[modality], blamed(at, modality))
             draft.missing.setdefault(encoder, []).append(gap)
-        if IMAGE in given and not any(modality == IMAGE for _, modality in gaps):
-            raise InvalidImage(
-                "nothing would be made of the image, and images are not stored: no vector that "
-                "the point lacks has an encoder that reads it",
-                pointer=place(at, "image"),
-            )
+        for modality, error in ((IMAGE, InvalidImage), (RECORD, InvalidField)):
+            if modality in given and not any(modality == read for _, read in gaps):
+                raise error(
+                    f"nothing would be made of the {modality}, and {modality}s are not stored: no "
+                    "vector that the point lacks has an encoder that reads it",
+                    pointer=place(at, modality),
+                )
         if vectors or gaps:
             return
         raise InvalidText(
@@ -203,7 +212,7 @@ def _note_missing(
         )
     if not vectors:
         raise InvalidVector(
-            "a point needs a vector, or a text or image to make one from", pointer=at
+            "a point needs a vector, or a text, image or record to make one from", pointer=at
         )
 
 

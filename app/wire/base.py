@@ -60,6 +60,13 @@ Image = Annotated[
     ),
 ]
 
+Named = Annotated[
+    Any,
+    WithJsonSchema(
+        {"description": "Names and values, for an encoder of records.", "type": ["object", "null"]}
+    ),
+]
+
 PointId = Annotated[
     Any,
     WithJsonSchema(

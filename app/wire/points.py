@@ -13,6 +13,7 @@ from app.wire.base import (
     ExpiresAt,
     Filter,
     Image,
+    Named,
     Names,
     PointId,
     Vector,
@@ -27,12 +28,13 @@ Ids = Annotated[list[PointId], Field(json_schema_extra=NOT_EMPTY)]
 class NewPoint(WireModel):
     """A point to write: `vector` for the only vector, `vectors` by name, `text` to encode.
 
-    An `image` is encoded like a text, and not stored.
+    An `image` and a `record` are encoded like a text, and not stored.
     """
 
     id: PointId
     text: str | None = None
     image: Image = None
+    record: Named = None
     vector: Vector = None
     vectors: dict[str, Vector] | None = None
     attributes: Attributes = None

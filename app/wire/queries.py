@@ -11,6 +11,7 @@ from app.wire.base import (
     EncodingFormat,
     Filter,
     Image,
+    Named,
     Names,
     PointId,
     Vector,
@@ -44,15 +45,16 @@ class Rerank(WireModel):
 
 
 class Query(WireModel):
-    """The nearest points to exactly one of `text`, `image`, `vector` or the point `id`.
+    """The nearest points to exactly one of `text`, `image`, `record`, `vector` or the point `id`.
 
-    encoder  reads the text or image instead of the vector's own; one of the same space
+    encoder  reads the text, image or record instead of the vector's own; one of the same space
     """
 
-    model_config = exactly_one("text", "image", "vector", "id")
+    model_config = exactly_one("text", "image", "record", "vector", "id")
 
     text: str | None = None
     image: Image = None
+    record: Named = None
     encoder: str | None = None
     vector: Vector = None
     id: PointId = None

@@ -29,6 +29,8 @@ from ._queries import Query, Rerank
 from ._results import (
     CollectionInfo,
     Embeddings,
+    Encodings,
+    EveryOutput,
     Hit,
     ImportReport,
     IndexInfo,
@@ -44,6 +46,8 @@ from ._results import (
     Reranking,
     SegmentInfo,
     SnapshotInfo,
+    SparseVector,
+    TokenVectors,
     VectorInfo,
 )
 from ._retry import Retries
@@ -61,6 +65,8 @@ __all__ = [
     "CollectionInfo",
     "ConflictError",
     "Embeddings",
+    "Encodings",
+    "EveryOutput",
     "F",
     "Filter",
     "Hit",
@@ -88,6 +94,8 @@ __all__ = [
     "SegmentInfo",
     "ServerError",
     "SnapshotInfo",
+    "SparseVector",
+    "TokenVectors",
     "TransportError",
     "UnavailableError",
     "VectorInfo",

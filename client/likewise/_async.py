@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import httpx
 
@@ -48,16 +48,21 @@ from ._requests import (
 from ._results import (
     CollectionInfo,
     Embeddings,
+    Encodings,
+    EveryOutput,
     ImportReport,
     Info,
     Limits,
     Model,
+    OutputKind,
     QueryResult,
     Readiness,
     Record,
     Records,
     Reranking,
     SnapshotInfo,
+    SparseVector,
+    TokenVectors,
 )
 from ._retry import Retries
 from ._vectors import Vector
@@ -162,6 +167,7 @@ class AsyncClient:
         """
         return await self._call(requests.unload_model(name))
 
+    @overload
     async def embed(
         self,
         texts: Sequence[TextLike],
@@ -169,17 +175,68 @@ class AsyncClient:
         model: str | None = None,
         input_type: Literal["query", "document"] | None = None,
         dimensions: int | None = None,
-    ) -> Embeddings:
+        output: Literal["dense"] = "dense",
+    ) -> Embeddings: ...
+
+    @overload
+    async def embed(
+        self,
+        texts: Sequence[TextLike],
+        *,
+        model: str | None = None,
+        input_type: Literal["query", "document"] | None = None,
+        dimensions: int | None = None,
+        output: Literal["tokens"],
+    ) -> Encodings[TokenVectors]: ...
+
+    @overload
+    async def embed(
+        self,
+        texts: Sequence[TextLike],
+        *,
+        model: str | None = None,
+        input_type: Literal["query", "document"] | None = None,
+        dimensions: int | None = None,
+        output: Literal["sparse"],
+    ) -> Encodings[SparseVector]: ...
+
+    @overload
+    async def embed(
+        self,
+        texts: Sequence[TextLike],
+        *,
+        model: str | None = None,
+        input_type: Literal["query", "document"] | None = None,
+        dimensions: int | None = None,
+        output: Literal["all"],
+    ) -> Encodings[EveryOutput]: ...
+
+    async def embed(
+        self,
+        texts: Sequence[TextLike],
+        *,
+        model: str | None = None,
+        input_type: Literal["query", "document"] | None = None,
+        dimensions: int | None = None,
+        output: OutputKind = "dense",
+    ) -> Embeddings | Encodings[Any]:
         """Encode texts without storing them: `client.embed(["a", "b"]).to_numpy()`.
 
         texts       texts, or each as the ids of its tokens; images as bytes or `pathlib.Path`
         model       None for the service's default encoder
         input_type  for encoders that read questions and documents differently
         dimensions  keep only the first ones
+        output      "dense" is a vector; "tokens" one for each token (`TokenVectors`), "sparse"
+                    weights of words (`SparseVector`), "all" what the encoder makes of these
         """
         return await self._run(
             flows.embed(
-                self._session, texts, model=model, input_type=input_type, dimensions=dimensions
+                self._session,
+                texts,
+                model=model,
+                input_type=input_type,
+                dimensions=dimensions,
+                output=output,
             )
         )
 
@@ -601,6 +658,7 @@ class AsyncCollection:
         text: str | None = None,
         *,
         image: ImageLike | None = None,
+        record: Mapping[str, object] | None = None,
         encoder: str | None = None,
         vector: Vector | None = None,
         id: PointId | None = None,
@@ -627,6 +685,7 @@ class AsyncCollection:
                 Query(
                     text,
                     image=image,
+                    record=record,
                     encoder=encoder,
                     vector=vector,
                     id=id,

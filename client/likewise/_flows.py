@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from itertools import count
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from . import _requests as requests
 from ._errors import ApiError, LikewiseError, TransportError
@@ -23,7 +23,7 @@ from ._images import wire_length
 from ._lines import Lines, LineSource, pieces
 from ._points import PointId, PointLike, batches
 from ._requests import Call, Request, Response, TextLike
-from ._results import Embeddings, ImportReport, Limits
+from ._results import Embeddings, Encodings, ImportReport, Limits, OutputKind
 from ._retry import Failure, Retries, wait_before_retry
 
 T = TypeVar("T")
@@ -247,13 +247,14 @@ def embed(
     model: str | None,
     input_type: Literal["query", "document"] | None,
     dimensions: int | None,
-) -> Flow[Embeddings]:
-    """Encode texts and images, in as many requests as the service's limits ask for."""
+    output: OutputKind = "dense",
+) -> Flow[Embeddings | Encodings[Any]]:
+    """Encode texts and other inputs, in as many requests as the service's limits ask for."""
     if isinstance(texts, (str, bytes)):
         raise TypeError("expected a list of texts; a string would be taken letter by letter")
     published = yield from limits(session)
     size = min(DEFAULT_BATCH_POINTS, published.max_inputs)
-    parts: list[Embeddings] = []
+    parts: list[Embeddings | Encodings[Any]] = []
     # No text at all still makes one request: whether that is a mistake, the service says.
     for share in _shares(texts, size, published.max_body_bytes):
         call = requests.embed(
@@ -261,13 +262,14 @@ def embed(
             model=model,
             input_type=input_type,
             dimensions=dimensions,
+            output=output,
         )
         parts.append((yield from exchange(session, call)))
-    return Embeddings(
-        vectors=tuple(vector for part in parts for vector in part),
-        model=parts[0].model,
-        tokens=sum(part.tokens for part in parts),
-    )
+    made: tuple[Any, ...] = tuple(one for part in parts for one in part)
+    model, tokens = parts[0].model, sum(part.tokens for part in parts)
+    if output == "dense":
+        return Embeddings(made, model, tokens)
+    return Encodings(made, model, tokens)
 
 
 def _shares(inputs: Sequence[TextLike], most: int, most_bytes: int) -> Iterator[Sequence[TextLike]]:

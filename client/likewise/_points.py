@@ -25,6 +25,7 @@ class Point:
     text        stored, and encoded for every vector of the collection that has an encoder and
                 is not given here
     image       encoded likewise, by encoders of images, and not stored: bytes, a path or a URL
+    record      named values, encoded likewise by encoders of records, and not stored
     vector      the collection's only vector
     vectors     vectors by name
     attributes  scalars or flat lists of scalars; dates and times are sent as ISO 8601 text
@@ -41,6 +42,7 @@ class Point:
     attributes: Mapping[str, object] | None = None
     expires_at: datetime | str | None = None
     image: ImageLike | None = None
+    record: Mapping[str, object] | None = None
 
 
 PointLike: TypeAlias = "Point | Mapping[str, Any]"
@@ -141,6 +143,8 @@ def point_to_wire(point: PointLike) -> dict[str, object]:
         wire["text"] = point.text
     if point.image is not None:
         wire["image"] = image_to_wire(point.image)
+    if point.record is not None:
+        wire["record"] = point.record
     if point.vector is not None:
         wire["vector"] = vector_to_base64(point.vector)
     if point.vectors is not None:

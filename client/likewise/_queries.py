@@ -37,11 +37,12 @@ class Rerank:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """What to search for and what to return; give exactly one of `text`, `image`, `vector` and
-    `id`.
+    """What to search for and what to return; give exactly one of `text`, `image`, `record`,
+    `vector` and `id`.
 
     image            bytes, a path or a URL
-    encoder          reads the text or image instead of the vector's own; of the same space
+    record           named values, for an encoder of records
+    encoder          reads the text, image or record instead of the vector's own; of the same space
     id               a stored point, whose neighbours are wanted; it is left out of the answer
     using            the vector to search, needed only where the collection has several
     score_threshold  hits below it are left out
@@ -57,6 +58,7 @@ class Query:
     text: str | None = None
     _: KW_ONLY
     image: ImageLike | None = None
+    record: Mapping[str, object] | None = None
     encoder: str | None = None
     vector: Vector | None = None
     id: PointId | None = None
@@ -93,6 +95,7 @@ def query_to_wire(query: QueryLike) -> dict[str, object]:
     wire = {
         "text": query.text,
         "image": image_to_wire(query.image) if query.image is not None else None,
+        "record": query.record,
         "encoder": query.encoder,
         "vector": vector_to_base64(query.vector) if query.vector is not None else None,
         "id": query.id,

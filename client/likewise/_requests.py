@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
-from typing import Generic, Literal, TypeAlias, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar
 from urllib.parse import quote
 
 from ._errors import (
@@ -35,11 +35,13 @@ from ._queries import QueryLike, given, projection_to_wire, query_to_wire
 from ._results import (
     CollectionInfo,
     Embeddings,
+    Encodings,
     ImportReport,
     Info,
     Json,
     Limits,
     Model,
+    OutputKind,
     Page,
     QueryResult,
     Readiness,
@@ -49,6 +51,7 @@ from ._results import (
     collection_from_json,
     collections_from_json,
     embeddings_from_json,
+    encodings_from_json,
     import_report_from_json,
     info_from_json,
     limits_from_json,
@@ -198,15 +201,21 @@ def embed(
     model: str | None,
     input_type: Literal["query", "document"] | None,
     dimensions: int | None,
-) -> Call[Embeddings]:
+    output: OutputKind = "dense",
+) -> Call[Embeddings | Encodings[Any]]:
     body = {
         "input": [input_to_wire(text) for text in texts],
         "model": model,
         "input_type": input_type,
         "dimensions": dimensions,
+        "output": None if output == "dense" else output,
         "encoding_format": "base64",
     }
-    return Call(_post("/v1/embeddings", body), _body(embeddings_from_json))
+    if output == "dense":
+        return Call(_post("/v1/embeddings", body), _body(embeddings_from_json))
+    return Call(
+        _post("/v1/embeddings", body), _body(lambda answer: encodings_from_json(answer, output))
+    )
 
 
 def rerank(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Json = Mapping[str, Any]
 Item = TypeVar("Item", covariant=True)
+Output = TypeVar("Output", bound="TokenVectors | SparseVector | EveryOutput", covariant=True)
+OutputKind = Literal["dense", "tokens", "sparse", "all"]
 
 
 class _Listed(Sequence[Item], Generic[Item]):
@@ -334,6 +336,54 @@ class Embeddings(_Listed["array[float]"]):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenVectors(_Listed["array[float]"]):
+    """One vector for each token of a text; iterate or index it as a list."""
+
+    vectors: tuple[array[float], ...]
+
+    @property
+    def _items(self) -> tuple[array[float], ...]:
+        return self.vectors
+
+    def to_numpy(self) -> NDArray[np.float32]:
+        """Return the vectors as float32 `[token, dim]`. Raises ImportError without numpy."""
+        return to_numpy(self.vectors)
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVector:
+    """Weights of a vocabulary: the words' numbers, ascending, and what they weigh."""
+
+    indices: tuple[int, ...]
+    values: array[float]
+
+
+@dataclass(frozen=True, slots=True)
+class EveryOutput:
+    """All that an encoder makes of one text; None for what it does not make."""
+
+    dense: array[float] | None
+    tokens: TokenVectors | None
+    sparse: SparseVector | None
+
+
+@dataclass(frozen=True, slots=True)
+class Encodings(_Listed[Output]):
+    """What was made of some texts, in their order; iterate or index it as a list.
+
+    tokens   how many tokens the encoder read
+    """
+
+    outputs: tuple[Output, ...]
+    model: str
+    tokens: int
+
+    @property
+    def _items(self) -> tuple[Output, ...]:
+        return self.outputs
+
+
+@dataclass(frozen=True, slots=True)
 class Ranked:
     """One document: its place in the list that was sent, and its score, higher for better."""
 
@@ -461,6 +511,38 @@ def embeddings_from_json(body: Json) -> Embeddings:
         vectors=tuple(vector_from_base64(entry["embedding"]) for entry in in_order),
         model=body["model"],
         tokens=body["usage"]["total_tokens"],
+    )
+
+
+def encodings_from_json(body: Json, kind: OutputKind) -> Encodings[Any]:
+    read = {"tokens": _tokens_from_json, "sparse": _sparse_from_json, "all": _all_from_json}[kind]
+    in_order = sorted(body["data"], key=lambda entry: int(entry["index"]))
+    return Encodings(
+        outputs=tuple(read(entry["embedding"]) for entry in in_order),
+        model=body["model"],
+        tokens=body["usage"]["total_tokens"],
+    )
+
+
+def _tokens_from_json(output: Json) -> TokenVectors:
+    count, dimension = output["shape"]
+    numbers = vector_from_base64(output["data"])
+    if len(numbers) != count * dimension:
+        raise ValueError(f"expected {count} × {dimension} numbers, received {len(numbers)}")
+    rows = range(0, len(numbers), dimension) if dimension else range(0)
+    return TokenVectors(tuple(numbers[start : start + dimension] for start in rows))
+
+
+def _sparse_from_json(output: Json) -> SparseVector:
+    return SparseVector(tuple(map(int, output["indices"])), array("f", output["values"]))
+
+
+def _all_from_json(output: Json) -> EveryOutput:
+    dense, tokens, sparse = (output.get(kind) for kind in ("dense", "tokens", "sparse"))
+    return EveryOutput(
+        dense=None if dense is None else vector_from_base64(dense),
+        tokens=None if tokens is None else _tokens_from_json(tokens),
+        sparse=None if sparse is None else _sparse_from_json(sparse),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import httpx
 
@@ -45,16 +45,21 @@ from ._requests import (
 from ._results import (
     CollectionInfo,
     Embeddings,
+    Encodings,
+    EveryOutput,
     ImportReport,
     Info,
     Limits,
     Model,
+    OutputKind,
     QueryResult,
     Readiness,
     Record,
     Records,
     Reranking,
     SnapshotInfo,
+    SparseVector,
+    TokenVectors,
 )
 from ._retry import Retries
 from ._vectors import Vector
@@ -159,6 +164,7 @@ class Client:
         """
         return self._call(requests.unload_model(name))
 
+    @overload
     def embed(
         self,
         texts: Sequence[TextLike],
@@ -166,17 +172,68 @@ class Client:
         model: str | None = None,
         input_type: Literal["query", "document"] | None = None,
         dimensions: int | None = None,
-    ) -> Embeddings:
+        output: Literal["dense"] = "dense",
+    ) -> Embeddings: ...
+
+    @overload
+    def embed(
+        self,
+        texts: Sequence[TextLike],
+        *,
+        model: str | None = None,
+        input_type: Literal["query", "document"] | None = None,
+        dimensions: int | None = None,
+        output: Literal["tokens"],
+    ) -> Encodings[TokenVectors]: ...
+
+    @overload
+    def embed(
+        self,
+        texts: Sequence[TextLike],
+        *,
+        model: str | None = None,
+        input_type: Literal["query", "document"] | None = None,
+        dimensions: int | None = None,
+        output: Literal["sparse"],
+    ) -> Encodings[SparseVector]: ...
+
+    @overload
+    def embed(
+        self,
+        texts: Sequence[TextLike],
+        *,
+        model: str | None = None,
+        input_type: Literal["query", "document"] | None = None,
+        dimensions: int | None = None,
+        output: Literal["all"],
+    ) -> Encodings[EveryOutput]: ...
+
+    def embed(
+        self,
+        texts: Sequence[TextLike],
+        *,
+        model: str | None = None,
+        input_type: Literal["query", "document"] | None = None,
+        dimensions: int | None = None,
+        output: OutputKind = "dense",
+    ) -> Embeddings | Encodings[Any]:
         """Encode texts without storing them: `client.embed(["a", "b"]).to_numpy()`.
 
         texts       texts, or each as the ids of its tokens; images as bytes or `pathlib.Path`
         model       None for the service's default encoder
         input_type  for encoders that read questions and documents differently
         dimensions  keep only the first ones
+        output      "dense" is a vector; "tokens" one for each token (`TokenVectors`), "sparse"
+                    weights of words (`SparseVector`), "all" what the encoder makes of these
         """
         return self._run(
             flows.embed(
-                self._session, texts, model=model, input_type=input_type, dimensions=dimensions
+                self._session,
+                texts,
+                model=model,
+                input_type=input_type,
+                dimensions=dimensions,
+                output=output,
             )
         )
 
@@ -596,6 +653,7 @@ class Collection:
         text: str | None = None,
         *,
         image: ImageLike | None = None,
+        record: Mapping[str, object] | None = None,
         encoder: str | None = None,
         vector: Vector | None = None,
         id: PointId | None = None,
@@ -622,6 +680,7 @@ class Collection:
                 Query(
                     text,
                     image=image,
+                    record=record,
                     encoder=encoder,
                     vector=vector,
                     id=id,

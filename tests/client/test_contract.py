@@ -77,6 +77,7 @@ EVERY_QUERY_OPTION: dict[str, Any] = {
 EVERY_QUERY = [
     Query("text", **EVERY_QUERY_OPTION),
     Query(image=b"an image", encoder="tiny", **EVERY_QUERY_OPTION),
+    Query(record={"brand": "acme"}, **EVERY_QUERY_OPTION),
     Query(vector=[1.0], **EVERY_QUERY_OPTION),
     Query(id="a", **EVERY_QUERY_OPTION),
 ]
@@ -88,6 +89,7 @@ WHOLE_POINT = Point(
     attributes={"a": 1, "b": ["x"]},
     expires_at="2030-01-01T00:00:00Z",
     image=b"an image",
+    record={"brand": "acme"},
 )
 (WHOLE_BATCH,) = batches([WHOLE_POINT], most_points=1, most_bytes=1000)
 WHOLE_LINE = to_json(point_to_wire(WHOLE_POINT)) + b"\n"
@@ -125,9 +127,10 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
                 model="tiny",
                 input_type="query",
                 dimensions=2,
-            )
+            ),
+            requests.embed(["a"], model=None, input_type=None, dimensions=None, output="tokens"),
         ],
-        results.Embeddings,
+        results.Embeddings | results.Encodings[Any],
     ),
     "POST /v1/rerank": (
         [
@@ -235,7 +238,7 @@ NOT_SPOKEN = {
 NOT_SENT = {
     "POST /v1/embeddings": {
         "user",  # OpenAI's, which the service ignores
-        *("output", "return_multivector"),  # what is no dense vector has no type here yet
+        "return_multivector",  # Jina's word for `output`
         *("embedding_type", "task", "normalized", "truncate", "late_chunking"),  # Jina's
     },
     # Who sends documents has them; and what changes nothing, Cohere's clients send.

@@ -20,6 +20,7 @@ from likewise import _flows as flows
 from likewise import _requests as requests
 from likewise._flows import Flow, Outcome, Session, Sleep
 from likewise._requests import Request, Response
+from likewise._results import OutputKind
 
 LIMITS = {
     "max_body_bytes": 1 << 20,
@@ -287,3 +288,35 @@ def test_the_handshake_accepts_its_own_api() -> None:
     body = {"name": "likewise", "version": "0.9", "api": "v1", "more": 1}
     _, found = play(flows.exchange(session(), requests.info()), [answer(200, body)])
     assert found.version == "0.9"
+
+
+def test_other_outputs_than_vectors_have_types_of_their_own() -> None:
+    def played(output: OutputKind, *made: object) -> Any:
+        data = [{"index": place, "embedding": one} for place, one in enumerate(made)]
+        body = {"data": data[::-1], "model": "m", "usage": {"total_tokens": 5}}
+        steps, result = play(
+            flows.embed(
+                session(),
+                ["a"] * len(made),
+                model=None,
+                input_type=None,
+                dimensions=None,
+                output=output,
+            ),
+            [answer(200, LIMITS), answer(200, body)],
+        )
+        assert json.loads(steps[1].content)["output"] == output
+        return result
+
+    rows = {"shape": [2, 1], "data": "AACAPwAAAEA="}
+    weights = {"indices": [2, 9], "values": [0.5, 1.5]}
+    result = played("tokens", rows, {"shape": [0, 4], "data": ""})
+    assert [[row.tolist() for row in one] for one in result] == [[[1.0], [2.0]], []]
+    assert (result.model, result.tokens) == ("m", 5)
+    assert result[0].to_numpy().shape == (2, 1)
+    (sparse,) = played("sparse", weights)
+    assert (sparse.indices, sparse.values.tolist()) == ((2, 9), [0.5, 1.5])
+    (every,) = played("all", {"dense": "AACAPw==", "tokens": rows})
+    assert (every.dense.tolist(), len(every.tokens), every.sparse) == ([1.0], 2, None)
+    wrong = played("tokens", {"shape": [3, 1], "data": "AACAPwAAAEA="})
+    assert isinstance(wrong, VersionError)

@@ -220,6 +220,22 @@ def test_a_failing_tokenizer_fails_its_round_and_the_worker_survives(open_batche
     assert result(batcher.submit(["later"])).tokens == [5]
 
 
+def test_a_guess_that_fails_enters_nothing_and_the_next_is_served(
+    encoder: SpellingEncoder, open_batcher: Open
+) -> None:
+    batcher = open_batcher()
+    encoder.gate.clear()
+    first = batcher.submit(["first"])
+    for lane in LANES:
+        with pytest.raises(AssertionError):
+            batcher.submit(["first", "second", (1, 2)], lane=lane)  # no text: `estimate` fails
+    assert sum(batcher.statistics().waiting.values()) <= 1
+    encoder.gate.set()
+    assert first.result(PATIENCE_S).tokens == [5]
+    assert batcher.submit(["second"]).result(PATIENCE_S).tokens == [6]
+    assert encoder.seen() == ["first", "second"]
+
+
 def test_an_input_that_cannot_be_read_fails_its_own_job_and_says_which_it_was(
     encoder: SpellingEncoder, open_batcher: Open
 ) -> None:

@@ -21,7 +21,9 @@ from app.encoders.registry import EncoderRegistry
 from app.errors import EncoderNotFound, EncoderUnavailable, InvalidName
 from tests.encoders.hub import COMMIT, Hub
 from tests.encoders.layouts import dense_files, graph, layout, weights
+from tests.encoders.models import safetensors_bytes
 from tests.encoders.test_hub_client import HASTE
+from tests.encoders.test_layout_heads import CLASSES, colbert, late, splade, tensors
 
 REPOSITORY = {
     **layout(kinds=("Transformer", "Pooling", "Dense", "Normalize")),
@@ -85,6 +87,28 @@ def test_without_weights_to_build_from_the_graph_of_the_variant_is_fetched(
     notes = pulled(hub, tmp_path, name="half", variant="fp16").notes
     assert "onnx/model.onnx" in files_in(tmp_path / "half")
     assert notes == ("there is no fp16 graph: onnx/model.onnx is used",)
+
+
+@pytest.mark.parametrize("kind", ["pair", "sparse", "tokens", "colbert"])
+def test_models_that_make_something_else_than_vectors_are_pulled_too(
+    tmp_path: Path, kind: str
+) -> None:
+    heads = {
+        "pair": CLASSES | {"model.safetensors": safetensors_bytes(tensors(labels=1))},
+        "sparse": splade() | {"model.safetensors": safetensors_bytes(tensors(predicts=True))},
+        "tokens": late() | {"model.safetensors": safetensors_bytes(tensors())},
+        "colbert": colbert(),
+    }
+    hub = Hub(heads[kind])
+    try:
+        done = pulled(hub, tmp_path)
+    finally:
+        hub.close()
+    registry = EncoderRegistry(tmp_path, threads=1, queue=9, batch_tokens=99)
+    expected = {"pair": "score", "sparse": "sparse"}.get(kind, "tokens")
+    assert registry.load("model").outputs == (expected,)
+    assert done.manifest.outputs == (expected,)
+    registry.close()
 
 
 def test_a_pulled_model_is_obtained_again_from_its_manifest_alone(hub: Hub, tmp_path: Path) -> None:

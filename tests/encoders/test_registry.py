@@ -18,10 +18,12 @@ from app.encoders.registry import EncoderRegistry
 from app.errors import (
     EncoderNotFound,
     EncoderUnavailable,
+    EncodingFailed,
     InvalidText,
     ShuttingDown,
     StoredDataError,
 )
+from tests.encoders.layouts import graph, layout
 from tests.encoders.models import ROOT, TINY, small_files, small_manifest, write_model
 
 FILES = small_files()
@@ -309,3 +311,66 @@ def test_a_manifest_that_changes_is_read_anew_once_nothing_is_loaded_of_it(
     assert small.status == "unavailable", "a running service does not stop for it"
     with pytest.raises(EncoderUnavailable, match="space: expected a table"):
         registry.load("small")
+
+
+def test_a_load_sees_what_changed_though_nobody_listed_encoders(
+    registry: EncoderRegistry, models: Path
+) -> None:
+    path = models / "small" / "encoder.toml"
+    path.write_text(path.read_text().replace("version = 3", "version = 4"))
+    os.utime(path, ns=(1, 1))
+    assert registry.load("small").space == "small@4"
+    shutil.rmtree(models / "tiny")
+    with pytest.raises(EncoderNotFound):
+        registry.load("tiny")
+
+
+def test_a_removed_encoder_answers_until_it_is_unloaded_and_is_then_unknown(
+    registry: EncoderRegistry, models: Path
+) -> None:
+    registry.load("small")
+    shutil.rmtree(models / "small")
+    assert registry.describe("small").status == "ready"
+    assert registry.submit("small", ["a cat"], "query").result(30).vectors.shape == (1, 16)
+    assert registry.load("small").status == "ready", "it is loaded still"
+    registry.unload("small")
+    with pytest.raises(EncoderNotFound):
+        registry.load("small")
+    with pytest.raises(EncoderNotFound):
+        registry.submit("small", ["a cat"], "query")
+
+
+def test_weights_that_come_after_their_configuration_make_an_encoder(
+    registry: EncoderRegistry, models: Path
+) -> None:
+    (models / "later").mkdir()
+    for name, content in layout().items():
+        (models / "later" / name).parent.mkdir(exist_ok=True)
+        (models / "later" / name).write_bytes(content)
+    with pytest.raises(EncoderUnavailable, match="expected an ONNX graph, found none"):
+        registry.load("later")
+    (models / "later" / "onnx").mkdir()
+    (models / "later" / "onnx" / "model.onnx").write_bytes(b"\x0a\xff")  # half of it
+    with pytest.raises(EncoderUnavailable, match="is not an ONNX graph"):
+        registry.load("later")
+    (models / "later" / "onnx" / "model.onnx").write_bytes(graph())
+    assert registry.load("later").status == "ready"
+
+
+def test_an_encoder_that_fails_on_taking_an_input_fails_that_request_only(
+    registry: EncoderRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.load("tiny")
+    entry = registry._entries["tiny"]
+    assert entry.loaded is not None
+    for stage in ("address", "estimate"):
+        with monkeypatch.context() as broken:
+
+            def fails(*given: object) -> None:
+                raise RuntimeError("no way")
+
+            broken.setattr(entry.loaded.encoder, stage, fails)
+            with pytest.raises(EncodingFailed, match="tiny failed to take an input: RuntimeError"):
+                registry.submit("tiny", ["a cat"], "query")
+        assert registry.submit("tiny", ["a cat"], "query").result(30).vectors.shape == (1, 32)
+    assert set(registry.statistics()[0].waiting.values()) == {0}

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from app.encoders.base import Encoder, OutputKind, Several, Sparse, TextKind
+from app.encoders.base import Cutting, Encoder, OutputKind, Several, Sparse, TextKind
 from app.encoders.inputs import Input
 from app.encoders.manifest import read_manifest
 from app.encoders.opening import open_encoder
+from app.encoders.pipeline.pools import gem, regions, with_context
 from app.encoders.registry import EncoderRegistry
 from app.encoders.sparse import pruned, sparse_from_words, words_from_logits, words_from_tokens
 from app.encoders.tokenizer import Tokenizer
@@ -135,6 +136,28 @@ def test_long_texts_keep_their_marker_and_their_last_token(opened: Open) -> None
     (query,) = made(encoder, ["fox " * 60], "tokens", "query")
     (document,) = made(encoder, ["fox " * 60], "tokens")
     assert (len(query), len(document)) == (12, MOST)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("query", 12), ("document", MOST)])
+def test_texts_are_cut_at_their_start_or_refused_beside_their_marker(
+    opened: Open, ids: Callable[[str], list[int]], kind: Any, most: int
+) -> None:
+    encoder = opened(COLBERT)
+    assert isinstance(encoder, Cutting)
+    long, marker = "cat " * 60 + "fox", Q if kind == "query" else D
+    (ended,) = encoder.fitted([long], kind, "start")
+    first, *fox = ids("fox")
+    (cat,) = ids("cat")[1:-1]
+    assert ended == (first, *[cat] * (most - 2 - len(fox)), *fox)
+    (found,) = made(encoder, [ended], "tokens", kind)
+    assert isinstance(ended, tuple)
+    whole = [ended[0], marker, *ended[1:]]
+    assert len(whole) == most
+    np.testing.assert_allclose(found, model.unit(model.hidden(whole)), atol=1e-5)
+    fits = "cat " * (most - 3)  # the marker and two special tokens
+    assert encoder.fitted([fits], kind, "never")
+    with pytest.raises(InvalidText, match=f"reads at most {most - 1} tokens, received {most}"):
+        encoder.fitted([fits + "cat"], kind, "never")
 
 
 def test_the_document_with_the_querys_words_has_the_highest_max_sim(opened: Open) -> None:
@@ -317,3 +340,32 @@ def test_a_graph_that_does_not_fit_its_manifest_is_found_when_it_is_opened(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         opened(tables + ("" if "[tokens]" in tables else LOGITS))
+
+
+# ── context ──────────────────────────────────────────────────────────────────────────────────
+
+GEM = (
+    '[output]\npool = "gem"\nnormalise = true\n[output.gem]\np = 1.0\n'
+    "[output.context]\nk = 3\nlambda = 0.5\n"
+)
+
+
+def test_tokens_come_in_the_context_of_their_regions_or_as_these(
+    opened: Open, ids: Callable[[str], list[int]]
+) -> None:
+    text = "the old man and the sea"
+    own = model.hidden(ids(text))
+    found = regions(own, 3, 0.1)
+    in_context = with_context(own, found, 0.5, 0.1)
+    (tokens,) = made(opened(GEM + TOKENS), [text], "tokens")
+    np.testing.assert_allclose(tokens, model.unit(in_context), atol=1e-4)
+    for more, matrix in (("", None), ('projection = "projection.safetensors"\n', model.PROJECTION)):
+        tables = TOKENS if matrix is None else TOKENS.replace("16", "6") + more
+        encoder = opened(GEM + 'emit = "regions"\n' + tables)
+        expected = found if matrix is None else found @ matrix.T
+        (several, short) = made(encoder, [text, "tea"], "tokens")
+        assert (len(several), len(short)) == (3, 3)  # [CLS] tea [SEP]
+        np.testing.assert_allclose(several, model.unit(expected), atol=1e-4)
+        (both,) = made(encoder, [text], "all")
+        np.testing.assert_allclose(both.tokens, several, atol=1e-5)
+        np.testing.assert_allclose(both.dense, model.unit(gem(in_context, 1.0)), atol=1e-4)

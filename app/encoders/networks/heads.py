@@ -44,10 +44,15 @@ class Pooled:
 
 @dataclass(frozen=True, slots=True)
 class TokenVectors:
-    """A vector for each token: the steps in their order, then length one."""
+    """A vector for each token: the steps in their order, then length one.
+
+    masked  whether those that the others do not look at become zeros: padding, mostly, but ColBERT
+            reads what it fills queries with
+    """
 
     normalise: bool = True
     steps: Sequence[Dense | Norm] = ()
+    masked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,10 @@ def _add_token_vectors(
     vectors = "tokens.out" if head.steps else hidden
     if head.normalise:
         vectors = graph.node("LpNormalization", [vectors], "tokens.unit", axis=-1, p=2)
-    graph.node("Mul", [vectors, rows], "token_vectors")
+    if head.masked:
+        graph.node("Mul", [vectors, rows], "token_vectors")
+    else:
+        graph.node("Identity", [vectors], "token_vectors")
     return "token_vectors", ["text", "token", dimension]
 
 
