@@ -104,6 +104,13 @@ class _Entry:
     loaded: _Loaded | None = None
     loading: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def cuts_nothing(self) -> bool:
+        """Whether its inputs are read whole, however long they are."""
+        return self.manifest is not None and isinstance(
+            self.manifest.spec, ImageSpec | RecordSpec | PointSetSpec
+        )
+
 
 class EncoderRegistry:
     """All encoders below a folder.
@@ -267,11 +274,13 @@ class EncoderRegistry:
     def fitted(self, name: str, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Make inputs short enough for an encoder, on the caller's thread; see `Cutting`.
 
-        Raises EncoderNotFound, EncoderUnavailable, InvalidText, and InvalidField if its inputs are
-        not cut.
+        Raises EncoderNotFound, EncoderUnavailable, InvalidText, and InvalidField if its inputs
+        cannot be cut as asked.
         """
         encoder = self._ready(name).encoder
         if not isinstance(encoder, Cutting):
+            if cut == "never" and self._entry(name).cuts_nothing:
+                return list(inputs)
             raise InvalidField(f"inputs of {name} are not cut: leave out how")
         return encoder.fitted(inputs, kind, cut)
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.encoders.base import OutputKind, Prepared, Several, Sparse, TextKind
+from app.encoders.base import Cut, OutputKind, Prepared, Several, Sparse, TextKind
 from app.encoders.inputs import Input, Sided, check_unicode
 from app.encoders.manifest import Manifest, ReadyGraph, TextSpec, TokenOutput
 from app.encoders.onnx import OnnxSession, padded
@@ -95,6 +95,14 @@ class SeveralEncoder:
             check_unicode(given, f"/{place}")
             addressed.append(Sided(prompt + given, kind))
         return addressed
+
+    def fitted(self, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
+        """Turn texts, with their prompts, into ids of tokens, cut at their start or not at all.
+
+        A query that is filled up to a length of its own is cut to that too, as always.
+        """
+        sided = [given for given in self.address(inputs, kind) if isinstance(given, Sided)]
+        return [*self._tokenizer.fitted([given.text for given in sided], cut, self.name)]
 
     def estimate(self, given: Input) -> int:
         """Tokens of a text, guessed from its length."""

@@ -81,22 +81,8 @@ class TextEncoder:
     def fitted(self, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Turn texts, with their prompts, into ids of tokens, cut at their start or not at all."""
         addressed = self.address(inputs, kind)
-        texts = [given for given in addressed if isinstance(given, str)]
-        tokenised = iter(self._tokenizer.whole(texts))
-        fitted: list[Input] = []
-        for place, given in enumerate(addressed):
-            ids = list(given) if isinstance(given, tuple) else next(tokenised)
-            most = self._tokenizer.max_tokens
-            if cut == "never" and len(ids) > most:
-                raise InvalidText(
-                    f"{self.name} reads at most {most} tokens, received {len(ids)}; shorten the "
-                    "text, or allow that it is cut",
-                    pointer=f"/{place}",
-                    limit=most,
-                    received=len(ids),
-                )
-            fitted.append(tuple(self._tokenizer.cut(ids, at_start=cut == "start")))
-        return fitted
+        texts = [given for given in addressed if isinstance(given, str | tuple)]
+        return [*self._tokenizer.fitted(texts, cut, self.name)]
 
     def estimate(self, given: Input) -> int:
         """Tokens of a text, guessed from its length."""

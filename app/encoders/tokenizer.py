@@ -9,6 +9,7 @@ from typing import Literal
 
 import tokenizers
 
+from app.encoders.base import Cut
 from app.errors import InvalidText
 
 Truncate = Literal["second", "longest"]
@@ -79,6 +80,30 @@ class Tokenizer:
             return [ids[0] if ids[0] in self.special else rest[0], *rest[1:]]
         last = ids[-1] if ids[-1] in self.special else ids[self.max_tokens - 1]
         return [*ids[: self.max_tokens - 1], last]
+
+    def fitted(
+        self, texts: Sequence[str | Sequence[int]], cut: Cut, encoder: str
+    ) -> list[tuple[int, ...]]:
+        """Token ids of each text, or ids as they came, cut to `max_tokens` as asked.
+
+        encoder  whose name an error says
+
+        Raises InvalidText (pointer `/i`) for one that is too long and may not be cut.
+        """
+        tokenised = iter(self.whole([text for text in texts if isinstance(text, str)]))
+        fitted: list[tuple[int, ...]] = []
+        for place, text in enumerate(texts):
+            ids = next(tokenised) if isinstance(text, str) else text
+            if cut == "never" and len(ids) > self.max_tokens:
+                raise InvalidText(
+                    f"{encoder} reads at most {self.max_tokens} tokens, received {len(ids)}; "
+                    "shorten the text, or allow that it is cut",
+                    pointer=f"/{place}",
+                    limit=self.max_tokens,
+                    received=len(ids),
+                )
+            fitted.append(tuple(self.cut(ids, at_start=cut == "start")))
+        return fitted
 
     @cached_property
     def _uncut(self) -> tokenizers.Tokenizer:

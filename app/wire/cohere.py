@@ -10,7 +10,7 @@ from app.wire.base import WireModel
 from app.wire.embeddings import NumberFormat
 
 Texts = Annotated[
-    Any,
+    list[Any],
     WithJsonSchema(
         {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
     ),

@@ -14,6 +14,8 @@ from app.api.middleware import new_id
 from app.api.openapi import body_of
 from app.api.service import service_of
 from app.encoders.base import Cut
+from app.errors import InvalidText
+from app.service.checks import place
 from app.service.embedding import ToEmbed
 from app.wire.cohere import CohereEmbed, CohereEmbeddings
 
@@ -36,6 +38,10 @@ async def cohere_embed_v2(request: Request) -> Response:
 
 async def _embed(request: Request, version: Literal["1", "2"]) -> Response:
     body = await read(request, CohereEmbed)
+    for number, text in enumerate(body.texts):
+        # Cohere's clients know no other inputs; elsewhere they are ids of tokens, records, ….
+        if not isinstance(text, str):
+            raise InvalidText("expected a text", pointer=place("/texts", number))
     embedded = await service_of(request).embed(
         ToEmbed(
             body.texts,
