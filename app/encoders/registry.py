@@ -355,6 +355,14 @@ class EncoderRegistry:
             if listed and strictly:
                 raise
             entry.state = ("unavailable", exc.detail)
+        except Exception as exc:
+            # A folder holds whatever somebody put there; no other encoder may suffer from it.
+            if strictly:
+                raise
+            logger.exception(
+                "a model's folder cannot be read", extra={"facts": {"encoder": entry.name}}
+            )
+            entry.state = ("unavailable", f"{entry.name} cannot be read: {type(exc).__name__}")
         return entry
 
     def _adopt(self, entry: _Entry, manifest: Manifest) -> Manifest:
@@ -442,7 +450,7 @@ def _stamp(folder: Path) -> tuple[int, ...]:
         names = (FILE_NAME,) if (folder / FILE_NAME).is_file() else (MODULES, CONFIG)
         files = [folder / name for name in names if (folder / name).is_file()]
         return tuple(file.stat().st_mtime_ns for file in files)
-    except FileNotFoundError:  # it goes while we look
+    except OSError:  # it goes while we look, or is none of ours
         return ()
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn
 
+from app.encoders.files import text_of
 from app.errors import StoredDataError
 
 MODULES = "modules.json"
@@ -29,12 +30,12 @@ class ModelFolder:
     def json(self, path: str, kind: type = dict, missing: Any = None) -> Any:
         """Read a configuration; `missing` stands for a file that may be left out."""
         try:
-            read = json.loads((self.path / path).read_text(encoding="utf-8"))
+            read = json.loads(text_of(self.path / path))
         except FileNotFoundError:
             if missing is not None:
                 return missing
             self.refuse(path, "is missing")
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, RecursionError) as exc:
             self.refuse(path, f"cannot be read: {type(exc).__name__}")
         if type(read) is not kind:
             self.refuse(path, "is not what it should be: another type of JSON")
