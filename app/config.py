@@ -208,7 +208,7 @@ class Settings(BaseSettings):
         default=50_000_000,
         ge=1,
         le=1 << 28,
-        description="Most pixels of one image; each takes three bytes while it is read.",
+        description="Most pixels of one image; each takes seven bytes while it is read.",
     )
     image_urls: bool = Field(
         default=False,

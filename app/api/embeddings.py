@@ -3,21 +3,25 @@
 Answers are large: 512 vectors of 384 numbers take 4 ms to write, and the JSON writer holds the
 interpreter for as long, on a thread as well. So they are written on the event loop in pieces, with
 a turn for everybody else between two of them: no hand-over to a thread, and nobody waits longer
-than for one piece.
+than for one piece. An output that is more than a piece by itself, as the vectors of a text's tokens
+are, is written in pieces too.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import base64
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
 
 from app.api.answers import written
 from app.api.convert import json_from_vector
-from app.encoders.base import OutputKind, Several, Sparse
+from app.encoders.base import OutputKind, Several, Sparse, numbers_in
 from app.service.embedding import Embedded
 from app.service.quantised import quantise
 from app.types import F32
@@ -97,17 +101,69 @@ async def outputs_written(
     """
     outputs = embedded.outputs
     write = _WRITERS[embedded.output]
-    step = max(1, _PIECE_NUMBERS // _numbers(outputs))
     pieces = []
-    for start in range(0, len(outputs), step):
+    for start, end in _groups(outputs):
         if start:
             await asyncio.sleep(0)
-        made = write(outputs[start : start + step], numbers)
+        if end == start + 1 and numbers_in(outputs[start]) > _PIECE_NUMBERS:
+            made = [await _apart(outputs[start], numbers)]
+        else:
+            made = write(outputs[start:end], numbers)
         pieces.append(written(entries(start, made))[1:-1])
     return orjson.Fragment(b"".join((b"[", b",".join(pieces), b"]")))
 
 
-def _numbers(outputs: Any) -> int:
-    """How many numbers an output holds, about; what is no array is taken for a few hundred."""
-    first = outputs[0] if len(outputs) else None
-    return max(1, first.size) if isinstance(first, np.ndarray) else 256
+def _groups(outputs: Any) -> Iterator[tuple[int, int]]:
+    """Begin and end of groups of outputs that are no more than a piece, or one output."""
+    if isinstance(outputs, np.ndarray):
+        step = max(1, _PIECE_NUMBERS // outputs.shape[1])
+        yield from ((start, start + step) for start in range(0, len(outputs), step))
+        return
+    start = held = 0
+    for place, one in enumerate(outputs):
+        count = numbers_in(one)
+        if place > start and held + count > _PIECE_NUMBERS:
+            yield start, place
+            start, held = place, 0
+        held += count
+    if outputs:
+        yield start, len(outputs)
+
+
+async def _apart(output: Any, numbers: NumberFormat) -> Any:
+    """JSON of one large output, as its writer makes it."""
+    if isinstance(output, Several):
+        parts = {"dense": output.dense, "tokens": output.tokens, "sparse": output.sparse}
+        return {
+            name: await _apart(part, numbers) for name, part in parts.items() if part is not None
+        }
+    if isinstance(output, Sparse):
+        return {"indices": await _listed(output.indices), "values": await _listed(output.values)}
+    if output.ndim == 1:
+        return _dense(output[None], numbers)[0]
+    if numbers == "float":
+        return await _listed(output)
+    if numbers == "base64":
+        return {"shape": list(output.shape), "data": await _packed(output)}
+    return await _listed(await run_in_threadpool(quantise, output, numbers))
+
+
+async def _listed(array: NDArray[Any]) -> orjson.Fragment:
+    """Write a list of numbers, or of rows of them."""
+    step = max(1, _PIECE_NUMBERS * len(array) // max(1, array.size))
+    pieces = []
+    for start in range(0, len(array), step):
+        pieces.append(written(np.ascontiguousarray(array[start : start + step]))[1:-1])
+        await asyncio.sleep(0)
+    return orjson.Fragment(b"".join((b"[", b",".join(pieces), b"]")))
+
+
+async def _packed(array: F32) -> orjson.Fragment:
+    """Write numbers as base64 of little-endian float32."""
+    octets = np.ascontiguousarray(array, "<f4").reshape(-1).view(np.uint8)
+    step = 3 * 4 * _PIECE_NUMBERS  # multiples of three bytes are whole groups of characters
+    pieces = []
+    for start in range(0, len(octets), step):
+        pieces.append(base64.b64encode(octets[start : start + step].tobytes()))
+        await asyncio.sleep(0)
+    return orjson.Fragment(b"".join((b'"', *pieces, b'"')))

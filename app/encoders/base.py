@@ -90,6 +90,19 @@ class Several:
     sparse: Sparse | None
 
 
+def numbers_in(output: Any) -> int:
+    """How many numbers an output holds, or several of them."""
+    if isinstance(output, np.ndarray):
+        return output.size
+    if isinstance(output, Sparse):
+        return 2 * len(output.values)
+    if isinstance(output, Several):
+        return sum(map(numbers_in, (output.dense, output.tokens, output.sparse)))
+    if isinstance(output, list):
+        return sum(map(numbers_in, output))
+    return 0 if output is None else 1
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """Inputs as what was asked for.

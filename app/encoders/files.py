@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,21 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+MOST_TEXT_BYTES = 16 << 20
+"""Of a manifest or a configuration. The largest list some ten thousand labels or tensors."""
+
+
+def text_of(path: Path) -> str:
+    """Read a small text file: a regular one, which ends.
+
+    Raises FileNotFoundError and other OSErrors, and ValueError for what is no such file.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_TEXT_BYTES:
+        raise ValueError(f"expected a file of at most {MOST_TEXT_BYTES} bytes")
+    return path.read_text(encoding="utf-8")
 
 
 def is_whole(path: Path, sha256: str, size_bytes: int | None = None) -> bool:

@@ -60,7 +60,7 @@ def read_graph_header(path: Path) -> GraphHeader:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
             return _Reader(raw).header()
-    except (ValueError, IndexError) as exc:
+    except (ValueError, IndexError, RecursionError) as exc:
         raise CorruptFile(f"{path} is not an ONNX graph: {exc}", path=str(path)) from exc
 
 

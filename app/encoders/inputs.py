@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -36,9 +37,17 @@ class Sided:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image, as the bytes of its file: PNG, JPEG, …"""
+    """An image, as the bytes of its file: PNG, JPEG, …
 
-    file: bytes
+    digest  SHA-256 of the file. It stands for it where pictures are compared, hashed and shown:
+            megabytes would hold up whoever does that, and to make it holds up nobody
+    """
+
+    file: bytes = field(repr=False, compare=False)
+    digest: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", hashlib.sha256(self.file).digest())
 
 
 @dataclass(frozen=True, slots=True)

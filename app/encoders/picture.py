@@ -12,11 +12,17 @@ Whatever the colours are stored as, three bytes a pixel come out:
   program that wrote the file;
 - 16 bits a channel are scaled to 8, where Pillow would cut them off at 255;
 - CMYK, palettes, grey and black-and-white as Pillow converts them; colour profiles are ignored.
+
+Colours are converted some rows at a time, so that a pixel takes no more than four bytes of Pillow's
+and three of ours. Two things that cost far more time than their bytes are refused: what Pillow
+decodes in Python, which holds up everybody else, and JPEGs that go over the picture a hundred
+times.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import get_args
 
 import numpy as np
@@ -39,23 +45,35 @@ Image.MAX_IMAGE_PIXELS = MOST_PIXELS
 _FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Resample)}
 
 _ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_UPRIGHT: dict[int, Callable[[U8], U8]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: np.rot90(pixels),
 }
+
+_STRIP_PIXELS = 1 << 20  # converted at once
+_MOST_SCANS = 100
+"""Of a JPEG, each of which is decoded over the whole picture; programs write ten or so."""
 
 
 def size_of(file: bytes) -> tuple[int, int]:
     """Width and height as the file's header says, before it is turned upright; decodes nothing.
 
-    Raises InvalidImage for what is no image of `FORMATS`.
+    Raises InvalidImage for what is no image of `FORMATS`, or takes too long to decode.
     """
     with _opened(file) as image:
+        if any(tile.codec_name in Image.DECODERS for tile in getattr(image, "tile", ())):
+            raise InvalidImage(
+                "an image is not written as text, run-length encoded BMP or PNM of odd depth: "
+                "save it as PNG"
+            )
+        # Among the compressed bytes 0xff is followed by 0, so that these two begin a scan.
+        if image.format in ("JPEG", "MPO") and file.count(b"\xff\xda") > _MOST_SCANS:
+            raise InvalidImage(f"a JPEG has at most {_MOST_SCANS} scans")
         return image.size
 
 
@@ -69,7 +87,7 @@ def pixels_of(file: bytes) -> U8:
     with _opened(file) as image:
         try:
             image.load()
-            return np.asarray(_rgb(_upright(image)))
+            return _upright(image, _pixels(image))
         except (InvalidImage, MemoryError):
             raise
         except Exception as exc:
@@ -92,12 +110,22 @@ def _opened(file: bytes) -> Image.Image:
         raise InvalidImage(f"expected an image of one of the formats {', '.join(FORMATS)}") from exc
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, pixels: U8) -> U8:
     try:
         turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged metadata of a picture that decodes
-        return image
-    return image if turn is None else image.transpose(turn)
+        return pixels
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
+
+
+def _pixels(image: Image.Image) -> U8:
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        pixels[top:bottom] = np.asarray(_rgb(image.crop((0, top, width, bottom))))
+    return pixels
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -106,6 +106,13 @@ class _Entry:
     loaded: _Loaded | None = None
     loading: threading.Lock = field(default_factory=threading.Lock)
 
+    @property
+    def cuts_nothing(self) -> bool:
+        """Whether its inputs are read whole, however long they are."""
+        return self.manifest is not None and isinstance(
+            self.manifest.spec, ImageSpec | RecordSpec | PointSetSpec
+        )
+
 
 class EncoderRegistry:
     """All encoders below a folder.
@@ -290,11 +297,13 @@ class EncoderRegistry:
     def fitted(self, name: str, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Make inputs short enough for an encoder, on the caller's thread; see `Cutting`.
 
-        Raises EncoderNotFound, EncoderUnavailable, InvalidText, and InvalidField if its inputs are
-        not cut.
+        Raises EncoderNotFound, EncoderUnavailable, InvalidText, and InvalidField if its inputs
+        cannot be cut as asked.
         """
         encoder = self._ready(name).encoder
         if not isinstance(encoder, Cutting):
+            if cut == "never" and self._entry(name).cuts_nothing:
+                return list(inputs)
             raise InvalidField(f"inputs of {name} are not cut: leave out how")
         return encoder.fitted(inputs, kind, cut)
 
@@ -369,6 +378,14 @@ class EncoderRegistry:
             if listed and strictly:
                 raise
             entry.state = ("unavailable", exc.detail)
+        except Exception as exc:
+            # A folder holds whatever somebody put there; no other encoder may suffer from it.
+            if strictly:
+                raise
+            logger.exception(
+                "a model's folder cannot be read", extra={"facts": {"encoder": entry.name}}
+            )
+            entry.state = ("unavailable", f"{entry.name} cannot be read: {type(exc).__name__}")
         return entry
 
     def _adopt(self, entry: _Entry, manifest: Manifest) -> Manifest:
@@ -462,7 +479,7 @@ def _stamp(folder: Path) -> tuple[int, ...]:
             return ()
         found = (folder, *sorted(folder.glob("*")), *sorted(folder.glob("*/*")))
         return tuple(path.stat().st_mtime_ns for path in found)
-    except FileNotFoundError:  # it goes while we look
+    except OSError:  # it goes while we look, or is none of ours
         return ()
 
 

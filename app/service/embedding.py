@@ -30,7 +30,7 @@ from app.encoders.base import Cut, Encoded, EncoderInfo, LaneName, OutputKind, T
 from app.encoders.dimensions import lengths_in_words, makes, shortened
 from app.encoders.inputs import Input, Picture, Routed, Tokens
 from app.encoders.pooling import normalise
-from app.errors import InvalidField, InvalidText, LikewiseError
+from app.errors import InvalidField, InvalidText, LikewiseError, LimitExceeded
 from app.service.checks import check_batch, check_text, place, placed_input
 from app.service.encoding import FEW_TEXTS, Encoding, lane_of
 from app.service.images import Given, ImageInputs, ImageUrl
@@ -38,6 +38,10 @@ from app.service.lanes import Lane
 from app.service.objects import points_of, record_of
 from app.service.readers import IMAGE, TEXT, Readers, modality_of
 from app.types import F32
+
+MOST_NUMBERS = 1 << 24
+"""Of all outputs of a request: 64 MiB of float32, and about 200 MB as JSON. A vector of each token
+of a long text has more of them than the text has characters."""
 
 
 class Encode(Protocol):
@@ -51,6 +55,7 @@ class Encode(Protocol):
         output: OutputKind,
         *,
         lane: LaneName | None,
+        most_numbers: float,
     ) -> Encoded: ...
 
 
@@ -198,7 +203,17 @@ async def _encoded(
         # Many clients do not say what a text is for; with a few of them somebody is waiting.
         asked = "query" if len(inputs.values) <= FEW_TEXTS else wanted.kind
         urgency = lane_of(asked, len(inputs.values))
-        return await encode(encoder, values, wanted.kind, wanted.output, lane=urgency)
+        return await encode(
+            encoder,
+            values,
+            wanted.kind,
+            wanted.output,
+            lane=urgency,
+            most_numbers=MOST_NUMBERS,
+        )
+    except LimitExceeded as error:
+        error.pointer = wanted.inputs_at
+        raise
     except LikewiseError as error:
         error.pointer = placed_input(error.pointer, [inputs.pointers[place_] for place_ in places])
         raise

@@ -9,6 +9,7 @@ collection names it, and when a text needs it; after a failure, not again for a 
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -29,10 +30,18 @@ from app.encoders.base import (
     OutputKind,
     Status,
     TextKind,
+    numbers_in,
 )
-from app.encoders.inputs import Input
+from app.encoders.inputs import Input, Picture, size_of
 from app.encoders.registry import EncoderRegistry
-from app.errors import EncoderUnavailable, InvalidRequest, LikewiseError, Overloaded, ShuttingDown
+from app.errors import (
+    EncoderUnavailable,
+    InvalidRequest,
+    LikewiseError,
+    LimitExceeded,
+    Overloaded,
+    ShuttingDown,
+)
 from app.service.deadlines import deadline, in_time
 
 log = logging.getLogger(__name__)
@@ -44,7 +53,9 @@ LOADING_S = 2
 """When to ask again for an encoder that is being loaded: with its files in place it takes less."""
 
 CHUNK_TEXTS = 128
-"""Most texts submitted at once: a fraction of a millisecond of the event loop."""
+CHUNK_CHARS = 256 * 1024
+"""Most texts, and characters of them, submitted at once: half a millisecond of the event loop,
+which has to look at each of them."""
 
 CHUNKS_AHEAD = 4
 """Chunks of a request in the queue at once: the encoder never waits for the event loop, and one
@@ -179,21 +190,25 @@ class Encoding:
         output: OutputKind = "dense",
         *,
         lane: LaneName | None = None,
+        most_numbers: float = math.inf,
     ) -> Encoded:
         """Encode inputs in order, in chunks so that nobody waits behind all of them.
 
-        lane  None leaves it to `lane_of`
+        lane          None leaves it to `lane_of`
+        most_numbers  that all outputs together may have
 
-        Raises what `EncoderRegistry.submit` and its future raise, and DeadlineExceeded.
+        Raises what `EncoderRegistry.submit` and its future raise, DeadlineExceeded, and
+        LimitExceeded as soon as there are too many numbers.
         """
         lane = lane or lane_of(kind, len(inputs))
         parts: list[Encoded] = []
+        numbers = 0
         ahead: deque[tuple[int, Future[Encoded]]] = deque()
         start = 0
         try:
             while start < len(inputs) or ahead:
                 if start < len(inputs) and len(ahead) < CHUNKS_AHEAD:
-                    chunk = inputs[start : start + self._chunk]
+                    chunk = inputs[start : self._end_of_chunk(inputs, start)]
                     try:
                         future = self._registry.submit(
                             name, chunk, kind, output, lane=lane, due=deadline.get()
@@ -211,10 +226,18 @@ class Encoding:
                         continue
                 place, future = ahead.popleft()
                 try:
-                    parts.append(await in_time(future))
+                    part = await in_time(future)
                 except LikewiseError as error:
                     error.pointer = _from_start(error.pointer, place)
                     raise
+                parts.append(part)
+                numbers += numbers_in(part.outputs)
+                if numbers > most_numbers:
+                    raise LimitExceeded(
+                        f"the outputs of a request have at most {most_numbers} numbers together: "
+                        "send fewer or shorter inputs",
+                        limit=most_numbers,
+                    )
         finally:
             for _, future in ahead:
                 future.cancel()
@@ -224,6 +247,14 @@ class Encoding:
         if output == "dense":
             return Encoded(np.concatenate([part.vectors for part in parts]), tokens)
         return Encoded([one for part in parts for one in part.outputs], tokens)
+
+    def _end_of_chunk(self, inputs: Sequence[Input], start: int) -> int:
+        """The place after the last input of the chunk that begins at `start`."""
+        most = min(len(inputs), start + self._chunk)
+        room, end = CHUNK_CHARS - _weight(inputs[start]), start + 1
+        while end < most and (room := room - _weight(inputs[end])) >= 0:
+            end += 1
+        return end
 
     def statistics(self) -> list[EncoderStatistics]:
         """What every loaded encoder did, and what waits for it."""
@@ -303,6 +334,11 @@ class Encoding:
             finally:
                 with self._lock:
                     self._pending.discard(name)
+
+
+def _weight(given: Input) -> int:
+    """What the event loop has to look at of an input: not at the files of pictures."""
+    return 0 if isinstance(given, Picture) else size_of(given)
 
 
 def _from_start(pointer: str | None, start: int) -> str | None:

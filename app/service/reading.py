@@ -34,15 +34,22 @@ class Reading:
             with_vectors=wanted.with_vectors,
         )
 
-    def of(self, record: Record) -> str:
-        """The text to read of a point; "" if it has none of what is to be read."""
+    def of(self, record: Record, most_chars: int) -> str:
+        """The text to read of a point; "" if it has none of what is to be read.
+
+        most_chars  of it: a template may name a long attribute a thousand times
+        """
         if self.parts is None:
             return record.text or ""
         values = [_as_text(record.attributes.get(name)) for name in self.parts[1::2]]
         if not any(values):
             return ""
-        between = self.parts[0::2]
-        return between[0] + "".join(map(str.__add__, values, between[1:]))
+        text = self.parts[0]
+        for value, after in zip(values, self.parts[2::2], strict=True):
+            text += value + after
+            if len(text) >= most_chars:
+                break
+        return text[:most_chars]
 
 
 def read_from(field: str | None, template: str | None, at: str) -> Reading:

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from app.backends.base import Answer
-from app.encoders.base import EncoderInfo, Sparse
+from app.encoders.base import EncoderInfo, OutputKind, Sparse
 from app.encoders.inputs import Pair, check_unicode
 from app.errors import InvalidField, InvalidQuery, InvalidText, LikewiseError, LimitExceeded
 from app.service.checks import check_batch, check_text, place
@@ -33,6 +35,9 @@ from app.types import F32, Hit, Projection
 
 CANDIDATES = 100
 """Recalled where a query does not say how many."""
+
+PORTION = 512
+"""Documents whose vectors are held at once: those of all tokens take a hundred kilobytes each."""
 
 BATCH_PAGES = 10
 """Most candidates of one `query:batch`, in multiples of the most documents of a request."""
@@ -162,7 +167,7 @@ class Reranking:
 
         Candidates with nothing to read come last, as they were recalled.
         """
-        texts = await self._lane.run(lambda: _texts(asked, answers))
+        texts = await self._lane.run(lambda: _texts(asked, answers, self._max_text_chars))
         by_model: dict[str, list[int]] = defaultdict(list)
         for number, (_, order) in enumerate(asked):
             if order is not None:
@@ -211,17 +216,21 @@ class Reranking:
             encoded = await self._encoding.encode(info.name, inputs, "query", "score", lane=lane)
             return list(encoded.outputs), encoded.tokens
         output = info.outputs[0]
+        scores: list[float] = []
+        counts: list[int] = []
         asked = list(dict.fromkeys(query for query, _ in pairs))
         queries = await self._encoding.encode(info.name, asked, "query", output, lane=lane)
-        texts = [document for _, document in pairs]
-        documents = await self._encoding.encode(info.name, texts, "document", output, lane=lane)
         made = dict(zip(asked, queries.outputs, strict=True))
-        firsts = [made[query] for query, _ in pairs]
-        likeness = LIKENESS[output]
-        scores = await self._lane.run(lambda: list(map(likeness, firsts, documents.outputs)))
-        tokens = list(documents.tokens)
-        tokens[0] += sum(queries.tokens)
-        return scores, tokens
+        for start in range(0, len(pairs), PORTION):
+            portion = pairs[start : start + PORTION]
+            texts = [document for _, document in portion]
+            documents = await self._encoding.encode(info.name, texts, "document", output, lane=lane)
+            firsts = [made[query] for query, _ in portion]
+            like = partial(_likenesses, output, firsts, documents.outputs)
+            scores += await self._lane.run(like)
+            counts += documents.tokens
+        counts[0] += sum(queries.tokens)
+        return scores, counts
 
     def _order(self, query: Query, rerank: Rerank) -> Order:
         at = place(query.at, "rerank")
@@ -306,11 +315,13 @@ def _text_of(given: object, fields: Sequence[str] | None, pointer: str) -> str:
 
 
 def _texts(
-    asked: Sequence[tuple[Query, Order | None]], answers: Sequence[Answer]
+    asked: Sequence[tuple[Query, Order | None]], answers: Sequence[Answer], most_chars: int
 ) -> list[list[str]]:
     """What is to be read of each candidate of each query; "" where there is nothing."""
     return [
-        [] if order is None else [order.reading.of(hit.record).strip() for hit in answer.hits]
+        []
+        if order is None
+        else [order.reading.of(hit.record, most_chars).strip() for hit in answer.hits]
         for (_, order), answer in zip(asked, answers, strict=True)
     ]
 
@@ -365,6 +376,12 @@ def overlap(query: Sparse, document: Sparse) -> float:
         query.indices, document.indices, assume_unique=True, return_indices=True
     )
     return float(query.values[here] @ document.values[there])
+
+
+def _likenesses(
+    output: OutputKind, queries: Sequence[Any], documents: Iterable[Any]
+) -> list[float]:
+    return list(map(LIKENESS[output], queries, documents))
 
 
 LIKENESS: dict[str, Callable[..., float]] = {

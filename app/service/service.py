@@ -17,6 +17,7 @@ Every check of a request comes before its first effect; a write is one backend c
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -171,6 +172,7 @@ class Service:
         self._images = ImageInputs(
             max_bytes=settings.max_image_bytes,
             max_pixels=settings.max_image_pixels,
+            max_fetched=settings.max_body_bytes,
             fetcher=self._fetcher,
         )
         self._search = Lane("search", threads=settings.search_threads, queue=settings.search_queue)
@@ -653,11 +655,14 @@ class Service:
         output: OutputKind = "dense",
         *,
         lane: LaneName | None = None,
+        most_numbers: float = math.inf,
     ) -> Encoded:
         """Encode inputs and enter it; only those of queries are a stage of a query."""
         begun_s = time.perf_counter()
         encoding = self._cache or self._encoding
-        encoded = await encoding.encode(encoder, inputs, kind, output, lane=lane)
+        encoded = await encoding.encode(
+            encoder, inputs, kind, output, lane=lane, most_numbers=most_numbers
+        )
         ended_s = time.perf_counter()
         if kind == "query":
             self.work.stages["encode"].note(ended_s - begun_s)

@@ -10,7 +10,7 @@ from app.wire.base import WireModel
 from app.wire.embeddings import NumberFormat
 
 Texts = Annotated[
-    Any,
+    list[Any],
     WithJsonSchema(
         {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
     ),
@@ -18,7 +18,7 @@ Texts = Annotated[
 
 
 Images = Annotated[
-    Any,
+    list[Any],
     WithJsonSchema(
         {
             "description": "Of the form data:image/…;base64,….",
@@ -36,8 +36,8 @@ class CohereEmbed(WireModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    texts: Texts = None
-    images: Images = None
+    texts: Texts | None = None
+    images: Images | None = None
     model: str | None = None
     input_type: (
         Literal["search_query", "search_document", "classification", "clustering", "image"] | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from app.wire.base import WireModel
 
@@ -51,6 +51,13 @@ NumberFormat = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]
 """How a vector's numbers travel; what is neither float nor base64: `app.service.quantised`."""
 
 
+def _not_wanted(wanted: bool) -> bool:
+    # Not Literal[False], which takes 0 as well.
+    if wanted:
+        raise ValueError("texts are not cut into chunks here")
+    return wanted
+
+
 class CreateEmbeddings(WireModel):
     """Inputs to encode. Members that only other services know are ignored: clients send them."""
 
@@ -69,7 +76,14 @@ class CreateEmbeddings(WireModel):
     task: str | None = None
     normalized: bool | None = None
     truncate: bool | None = None
-    late_chunking: Literal[False] | None = None
+    late_chunking: (
+        Annotated[
+            bool,
+            AfterValidator(_not_wanted),
+            WithJsonSchema({"type": "boolean", "const": False}),
+        ]
+        | None
+    ) = None
 
 
 _MATRIX = {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}

@@ -218,6 +218,7 @@ def test_a_bad_body_is_refused_at_its_place(
         ({"input": "x", "output": "sparse"}, "invalid-field", "/output"),
         ({"input": ["x", "a b c " * 99], "truncate": False}, "invalid-text", "/input/1"),
         ({"input": "x", "late_chunking": True}, "invalid-field", "/late_chunking"),
+        ({"input": "x", "late_chunking": 0}, "invalid-field", "/late_chunking"),
         ({"input": "x" * 1_000_000}, "invalid-text", "/input"),
         ({"input": ["x"] * 2_049}, "limit-exceeded", "/input"),
         ({"input": "x", "dimensions": 16}, "invalid-field", "/dimensions"),
@@ -232,6 +233,18 @@ def test_a_bad_embedding_request_is_refused_at_its_place(
     answer = plain.post("/v1/embeddings", body)
     assert answer.json()["type"] == f"urn:likewise:problem:{code}"
     assert answer.json()["pointer"] == pointer
+
+
+@pytest.mark.parametrize("path", ["/v1/embed", "/v2/embed"])
+@pytest.mark.parametrize(
+    ("texts", "pointer"),
+    [("a", "/texts"), ([], "/texts"), (["a", [1]], "/texts/1"), ([1, 2], "/texts/0")],
+)
+def test_coheres_texts_are_a_list_of_texts(
+    plain: InProcess, path: str, texts: Any, pointer: str
+) -> None:
+    answer = plain.post(path, {"texts": texts})
+    assert (answer.status_code, answer.json()["pointer"]) == (422, pointer)
 
 
 @pytest.mark.parametrize(
@@ -358,8 +371,11 @@ ENDPOINTS = [
     ("POST", "/v1/collections/c/query"),
     ("POST", "/v1/collections/c/query:batch"),
     ("POST", "/v1/embeddings"),
+    ("POST", "/v1/embed"),
     ("POST", "/v2/embed"),
     ("POST", "/embed"),
+    ("POST", "/v1/rerank"),
+    ("POST", "/v2/rerank"),
 ]
 
 
@@ -381,6 +397,58 @@ def test_no_json_ever_makes_the_service_fail(
         problem = answer.json()
         assert re.fullmatch(r"(/([^~/]|~0|~1)*)*", problem["pointer"])
         assert stands_in(body, problem["pointer"]), problem
+
+
+# Whatever may stand for inputs, right and wrong, in lists and alone.
+parts = st.one_of(
+    anything,
+    st.text(max_size=5),
+    st.lists(st.integers(-1, 40), max_size=4),
+    st.dictionaries(
+        st.sampled_from(["text", "image", "record", "points", "expert", "else"]),
+        st.one_of(
+            anything,
+            st.just("UDUgMSAxIDI1NQoA"),
+            st.just("https://127.0.0.1/a"),
+            st.lists(st.lists(st.floats(), min_size=1, max_size=6), max_size=3),
+            st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
+        ),
+        max_size=2,
+    ),
+)
+
+
+@hypothesis_settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    path=st.sampled_from(["/v1/embeddings", "/embed", "/v2/embed", "/v1/rerank"]),
+    given_=st.one_of(parts, st.lists(parts, max_size=4)),
+    more=st.fixed_dictionaries(
+        {},
+        optional={
+            "encoding_format": st.sampled_from(["float", "base64", "int8", "ubinary", "other"]),
+            "output": st.sampled_from(["dense", "tokens", "all"]),
+            "dimensions": st.integers(-1, 40),
+            "truncate": st.one_of(st.booleans(), st.sampled_from(["NONE", "START"])),
+            "rank_fields": st.lists(st.sampled_from(["text", "record"]), max_size=2),
+            "top_n": st.integers(-1, 3),
+        },
+    ),
+)
+def test_no_inputs_ever_make_an_encoding_route_fail(
+    plain: InProcess, path: str, given_: Any, more: dict[str, Any]
+) -> None:
+    member = {"/embed": "inputs", "/v2/embed": "texts", "/v1/rerank": "documents"}.get(
+        path, "input"
+    )
+    body = {member: given_, **more, **({"query": "sea"} if member == "documents" else {})}
+    answer = plain.send(
+        "POST", path, content=json.dumps(body), headers={"content-type": "application/json"}
+    )
+    assert answer.status_code < 500, answer.text
+    if answer.status_code == 422:
+        assert stands_in(body, answer.json()["pointer"]), answer.text
 
 
 def stands_in(body: Any, pointer: str) -> bool:

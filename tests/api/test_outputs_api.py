@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.api.embeddings import _groups
 from app.encoders.base import Sparse
 from app.service.reranking import max_sim, overlap
 from tests.encoders.several import DENSE, LOGITS, TOKENS, write_several
@@ -107,3 +108,60 @@ def test_documents_are_reranked_by_the_likeness_of_tokens_or_words(
         assert one["relevance_score"] == pytest.approx(expected, rel=1e-4)
     found = [one["relevance_score"] for one in answer["results"]]
     assert found == sorted(found, reverse=True)
+
+
+LONG = "the old man and the sea " * 20  # more tokens than these encoders read
+
+
+@pytest.mark.parametrize("encoding", ["float", "base64", "int8", "ubinary"])
+def test_outputs_larger_than_a_piece_are_written_like_small_ones(
+    ready: InProcess, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["a", LONG, "red fox", LONG + "tea", "b"]
+    for model, output in (("several", "all"), ("late", "tokens"), ("words", "sparse")):
+        body = {"model": model, "output": output, "encoding_format": encoding}
+        whole = made(ready, texts, **body)
+        with monkeypatch.context() as patched:
+            patched.setattr("app.api.embeddings._PIECE_NUMBERS", 50)
+            assert made(ready, texts, **body) == whole
+
+
+def test_no_piece_of_an_answer_has_more_numbers_than_a_piece() -> None:
+    small, large = np.zeros((1, 16), np.float32), np.zeros((600, 16), np.float32)
+    outputs = [small, small, large, large, *[small] * 1500]
+    groups = list(_groups(outputs))
+    assert [place for start, end in groups for place in range(start, end)] == [*range(len(outputs))]
+    assert all(
+        end == start + 1 or sum(map(np.size, outputs[start:end])) <= 8192 for start, end in groups
+    )
+
+
+def test_the_outputs_of_a_request_have_a_bound_together(
+    ready: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.service.embedding.MOST_NUMBERS", 1000)
+    body = {"model": "late", "output": "tokens", "input": [LONG] * 2}
+    problem = ready.post("/v1/embeddings", body)
+    assert problem.status_code == 422
+    assert problem.json()["type"].endswith(":limit-exceeded")
+    assert problem.json()["pointer"] == "/input"
+
+
+def test_what_is_too_long_is_refused_by_encoders_of_other_outputs_too(ready: InProcess) -> None:
+    body = {"model": "several", "output": "all", "truncate": False}
+    short = made(ready, TEXTS, model="several", output="all")
+    assert made(ready, TEXTS, **body) == short
+    problem = ready.post("/v1/embeddings", {**body, "input": ["x", LONG]})
+    assert (problem.status_code, problem.json()["pointer"]) == (422, "/input/1")
+
+
+def test_documents_are_reranked_in_portions_as_together(
+    ready: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = ["tea at sea", "a red fox", "the old man and the sea", "fog"]
+    body = {"model": "late", "query": "old man", "documents": documents}
+    whole = ready.post("/v1/rerank", body).json()
+    monkeypatch.setattr("app.service.reranking.PORTION", 3)
+    parts = ready.post("/v1/rerank", body).json()
+    assert parts["results"] == whole["results"]
+    assert parts["usage"] == whole["usage"]

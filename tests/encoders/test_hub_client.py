@@ -60,6 +60,12 @@ def test_paths_that_leave_the_folder_are_not_seen(hub: Hub) -> None:
     assert len(described(hub).files) == 2
 
 
+def test_a_description_that_does_not_end_is_none(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "LONGEST_ANSWER_BYTES", 64)
+    with pytest.raises(HubError, match="not that of a hub"):
+        described(hub)
+
+
 def test_the_token_goes_to_the_hub_and_not_to_its_store(hub: Hub, tmp_path: Path) -> None:
     hub.gated = "hf_secret"
     assert download(hub, "onnx/model.onnx", tmp_path, token="hf_secret")

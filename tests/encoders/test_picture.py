@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from app.encoders import picture
 from app.encoders.picture import FORMATS, pixels_of, resized, size_of
 from app.errors import InvalidImage
 from tests.encoders.pictures import saved, scene
@@ -154,3 +155,42 @@ def test_resizing_is_pillows(tmp_path: Path) -> None:
     wanted = SCENE.resize((50, 20), Image.Resampling.BICUBIC)
     assert (found == np.asarray(wanted)).all()
     assert resized(WANTED, 120, 90, "nearest") is WANTED
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "1", "P", "CMYK", "I;16"])
+def test_colours_are_converted_strip_by_strip_without_a_seam(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mode == "I;16":
+        image = Image.fromarray(np.arange(90 * 120, dtype=np.uint16).reshape(90, 120) * 6)
+    else:
+        image = SCENE.convert(mode)
+    file = saved(image, "TIFF" if mode == "CMYK" else "PNG")
+    whole = pixels_of(file)
+    monkeypatch.setattr(picture, "_STRIP_PIXELS", 7 * 120 + 1)
+    assert (pixels_of(file) == whole).all()
+
+
+SLOW = {
+    "numbers as text": b"P3 2 1 255\n1 2 3 4 5 6\n",
+    "an odd depth": b"P6 2 1 254\n" + bytes(6),
+    # 50 million pixels in a row, of which the file says only that the row ends.
+    "run lengths": struct.pack("<2sIHHI", b"BM", 64, 0, 0, 54 + 1024)
+    + struct.pack("<IiiHHIIiiII", 40, 50_000_000, 1, 1, 8, 1, 0, 0, 0, 256, 0)
+    + bytes(1024)
+    + b"\1\1\0\0\0\1",
+}
+
+
+@pytest.mark.parametrize("file", SLOW.values(), ids=SLOW)
+def test_what_would_be_decoded_in_python_is_refused_by_its_header(file: bytes) -> None:
+    with pytest.raises(InvalidImage, match="save it as PNG"):
+        size_of(file)
+
+
+def test_a_jpeg_goes_over_the_picture_a_hundred_times_at_most() -> None:
+    file = saved(SCENE, "JPEG", progressive=True)
+    assert size_of(file) == SCENE.size
+    scan = file.rindex(b"\xff\xda")
+    with pytest.raises(InvalidImage, match="scans"):
+        size_of(file[:-2] + file[scan:-2] * 100 + file[-2:])

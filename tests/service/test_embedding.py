@@ -15,7 +15,7 @@ from app.service.checks import placed_input
 from app.service.embedding import Inputs, read_inputs
 from app.service.images import ImageInputs
 
-IMAGES = ImageInputs(max_bytes=100, max_pixels=100, fetcher=None)
+IMAGES = ImageInputs(max_bytes=100, max_pixels=100, max_fetched=100, fetcher=None)
 DOT = b"P5 1 1 255\n\0"
 
 

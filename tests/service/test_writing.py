@@ -46,7 +46,7 @@ def draft(*points: NewPoint) -> Draft:
         max_batch=10,
         max_text_chars=10,
         max_attributes_bytes=100,
-        images=ImageInputs(max_bytes=100, max_pixels=100, fetcher=None),
+        images=ImageInputs(max_bytes=100, max_pixels=100, max_fetched=100, fetcher=None),
         readers=Readers(INSTALLED.__getitem__, lambda: list(INSTALLED.values())),
     )
 

@@ -14,7 +14,8 @@ from app.api.middleware import new_id
 from app.api.openapi import body_of
 from app.api.service import service_of
 from app.encoders.base import Cut
-from app.errors import InvalidField
+from app.errors import InvalidField, InvalidText
+from app.service.checks import place
 from app.service.embedding import ToEmbed
 from app.wire.cohere import CohereEmbed, CohereEmbeddings
 
@@ -40,6 +41,10 @@ async def _embed(request: Request, version: Literal["1", "2"]) -> Response:
     pictures = body.images is not None
     if pictures and body.texts is not None:
         raise InvalidField("expected either texts or images", pointer="/images")
+    for number, text in enumerate(body.texts or ()):
+        # Cohere's clients know no other inputs; elsewhere they are ids of tokens, records, ….
+        if not isinstance(text, str):
+            raise InvalidText("expected a text", pointer=place("/texts", number))
     embedded = await service_of(request).embed(
         ToEmbed(
             body.images if pictures else body.texts,

@@ -51,14 +51,21 @@ class Repository:
 
 
 def repository_from_json(name: str, body: Any) -> Repository:
-    """Read the description of a repository. Raises KeyError, TypeError or ValueError if it is none.
+    """Read the description of a repository. Raises ValueError if it is none.
 
     Files whose paths lead out of a folder are left out.
     """
+    try:
+        return _repository(name, body)
+    except (KeyError, TypeError, AttributeError, OverflowError) as exc:
+        raise ValueError("it has another shape") from exc
+
+
+def _repository(name: str, body: Any) -> Repository:
     files = []
     for entry in body["siblings"]:
         path = str(entry["rfilename"])
-        if path.startswith("/") or ".." in path or "\\" in path:
+        if path.startswith("/") or ".." in path or "\\" in path or not path.isprintable():
             continue
         large = entry.get("lfs") or {}
         files.append(
@@ -70,9 +77,13 @@ def repository_from_json(name: str, body: Any) -> Repository:
             )
         )
     card = body.get("cardData") or {}
+    commit = body["sha"]
+    # It becomes part of the name of a folder.
+    if not re.fullmatch("[A-Za-z0-9]{1,64}", commit):
+        raise ValueError("it names no commit")
     return Repository(
         name=name,
-        commit=str(body["sha"]),
+        commit=commit,
         files=tuple(files),
         license=str(card.get("license", "unknown")),
         released=str(body.get("createdAt", ""))[:10],
@@ -97,7 +108,8 @@ def refusal(response: httpx.Response, what: str) -> HubError:
         return HubMissing(f"{what}: status 404: {missing}")
     if status == 429 or status >= 500:
         asked = response.headers.get("retry-after", "")
-        return Passing(f"{what}: status {status}", float(asked) if asked.isdigit() else None)
+        wait_s = number_in(asked)
+        return Passing(f"{what}: status {status}", None if wait_s < 0 else float(wait_s))
     return HubError(f"{what}: status {status}")
 
 
@@ -108,7 +120,7 @@ def completed(file: HubFile, response: httpx.Response) -> HubFile:
     size = headers.get("x-linked-size", "")
     return replace(
         file,
-        size_bytes=int(size) if file.size_bytes < 0 and size.isdigit() else file.size_bytes,
+        size_bytes=number_in(size) if file.size_bytes < 0 else file.size_bytes,
         sha256=file.sha256 or (tag if re.fullmatch("[0-9a-f]{64}", tag) else ""),
         blob=file.blob or (tag if re.fullmatch("[0-9a-f]{40}", tag) else ""),
     )
@@ -116,7 +128,9 @@ def completed(file: HubFile, response: httpx.Response) -> HubFile:
 
 def part_of(response: httpx.Response, path: str) -> tuple[int, int]:
     """Where a part begins, and how long the whole is; -1 if that is not said."""
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("content-range", ""))
+    found = re.fullmatch(
+        r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18}|\*)", response.headers.get("content-range", "")
+    )
     if found is None:
         raise HubError(f"{path}: a part without a Content-Range")
     return int(found[1]), -1 if found[2] == "*" else int(found[2])
@@ -124,5 +138,9 @@ def part_of(response: httpx.Response, path: str) -> tuple[int, int]:
 
 def length_of(response: httpx.Response) -> int:
     """How long a body is; -1 if that is not said."""
-    length = response.headers.get("content-length", "")
-    return int(length) if length.isdigit() else -1
+    return number_in(response.headers.get("content-length", ""))
+
+
+def number_in(header: str) -> int:
+    """The whole number that a header is; -1 if it is none, or none of this world."""
+    return int(header) if re.fullmatch("[0-9]{1,18}", header) else -1

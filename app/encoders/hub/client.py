@@ -26,6 +26,7 @@ Sources: https://huggingface.co/docs/hub/api; RFC 9110, section 14 (Range).
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -58,6 +59,7 @@ MOST_REDIRECTS = 5
 LONGEST_WAIT_S = 30.0
 PARTIAL = ".partial"
 LEAST_BYTES = 4 << 10  # an attempt that brought fewer is one that failed
+LONGEST_ANSWER_BYTES = 32 << 20  # a repository of a hundred thousand files
 SPARE_BYTES = 64 << 20  # left on the disk, for whoever else writes there
 
 Answer = TypeVar("Answer")
@@ -112,9 +114,8 @@ class Hub:
                 if response.status_code != 200:
                     raise refusal(response, where)
                 try:
-                    response.read()
-                    return repository_from_json(repository, response.json())
-                except (ValueError, KeyError, TypeError) as exc:
+                    return repository_from_json(repository, json.loads(_short(response)))
+                except (ValueError, RecursionError) as exc:
                     raise HubError(f"{where}: the answer is not that of a hub") from exc
 
         return self._again(ask)
@@ -191,6 +192,8 @@ class Hub:
                     if 0 <= size < have:
                         out.truncate(0)
                         raise HubError(f"{file.path} is longer than {size} bytes")
+                    if size < 0:  # it may go on for ever
+                        check_room(partial.parent, len(piece))
                     out.write(piece)
                     progress(file.path, have, max(size, 0))
         if 0 <= total < size:
@@ -269,6 +272,16 @@ class Hub:
                 while (left_s := until - time.monotonic()) > 0:
                     time.sleep(min(0.2, left_s))
                     tick()
+
+
+def _short(response: httpx.Response) -> bytes:
+    """The body of an answer that is no file. Raises ValueError if it is as long as one."""
+    body = bytearray()
+    for piece in response.iter_bytes():
+        body += piece
+        if len(body) > LONGEST_ANSWER_BYTES:
+            raise ValueError("it does not end")
+    return bytes(body)
 
 
 def check_room(folder: Path, wanted_bytes: int) -> None:

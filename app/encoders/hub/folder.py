@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from app.encoders.files import text_of
 from app.errors import StoredDataError
 
 MODULES = "modules.json"
@@ -31,7 +32,7 @@ class ModelFolder:
     def json(self, path: str, kind: type = dict, missing: Any = None) -> Any:
         """Read a configuration; `missing` stands for a file that may be left out."""
         try:
-            read = json.loads((self.path / path).read_text(encoding="utf-8"))
+            read = json.loads(text_of(self.path / path))
         except FileNotFoundError:
             if missing is not None:
                 return missing

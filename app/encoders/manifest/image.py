@@ -14,11 +14,13 @@ What is made of the graph's patches is [output], as for texts.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from app.encoders.base import OutputKind
+from app.encoders.files import text_of
 from app.encoders.manifest.table import Table
 from app.encoders.manifest.text import Output, read_output
 from app.errors import StoredDataError
@@ -155,11 +157,11 @@ def framing_from_hub(path: Path) -> Framing:
     out a step would make bad vectors, silently.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(text_of(path))
         if not isinstance(found, dict):
             raise ValueError("it is not an object")
         return _from_hub(found)
-    except (OSError, ValueError, TypeError, KeyError) as exc:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
         raise StoredDataError(
             f"{path} cannot be used: {type(exc).__name__}: {exc}", path=str(path)
         ) from exc
@@ -185,13 +187,15 @@ def _from_hub(found: dict[str, Any]) -> Framing:
         mean, std = _three(found["image_mean"]), _three(found["image_std"])
     if min(std) <= 0:
         raise ValueError("image_std must be above 0")
-    rescale = found.get("rescale_factor", 1 / 255) if found.get("do_rescale", True) else 1.0
+    rescale = float(found.get("rescale_factor", 1 / 255)) if found.get("do_rescale", True) else 1.0
+    if not all(map(math.isfinite, (rescale, *mean, *std))):
+        raise ValueError("numbers must be finite")
     return Framing(
         resize=resize,
         edges=edges if edges is not None else crop or (1, 1),
         resample=_CODES[int(found.get("resample", 3 if shortest else 2))],
         crop=crop,
-        rescale=float(rescale),
+        rescale=rescale,
         mean=mean,
         std=std,
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import cast
 
 from app.encoders.base import Dimensions, OutputKind
+from app.encoders.files import text_of
 from app.encoders.manifest.files import (
     HubSource,
     ModelFile,
@@ -125,8 +126,8 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / FILE_NAME
     try:
-        parsed = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
+        parsed = tomllib.loads(text_of(path))
+    except (OSError, ValueError, RecursionError) as exc:
         raise StoredDataError(f"{path} cannot be read: {exc}", path=str(path)) from exc
     top = Table(path, "", parsed)
     written = top.take("format", int)
