@@ -68,6 +68,7 @@ def point_from_wire(point: WirePoint) -> NewPoint:
         point.attributes,
         point.expires_at,
         point.image,
+        point.encoder,
     )
 
 

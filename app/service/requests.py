@@ -47,7 +47,10 @@ class NewCollection:
 
 @dataclass(frozen=True, slots=True)
 class NewPoint:
-    """A point to write."""
+    """A point to write.
+
+    encoder  reads the text or image for vectors of its space, instead of their own encoders
+    """
 
     id: object
     text: str | None = None
@@ -56,6 +59,7 @@ class NewPoint:
     attributes: object = None
     expires_at: object = None
     image: object = None
+    encoder: str | None = None
 
 
 class NewLifetime(NamedTuple):
