@@ -69,6 +69,7 @@ def point_from_wire(point: WirePoint) -> NewPoint:
         point.expires_at,
         point.image,
         point.record,
+        point.encoder,
     )
 
 

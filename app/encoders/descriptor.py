@@ -63,8 +63,8 @@ class Design:
 
     edge: int = 128
     sigma: float = 2.5
-    directions: int = 8
-    sharpness: float = 4.0
+    directions: int = 12
+    sharpness: float = 16.0
     strength: float = 0.5
     grids: tuple[int, ...] = (7, 3)
     levels: tuple[float, ...] = (1.0, 1.0)
@@ -310,7 +310,7 @@ dimension = {dimension}
 owned_by = "likewise"
 license = "Apache-2.0"
 released = 2026-11-23
-space = {{ id = "{NAME}", version = 1 }}
+space = {{ id = "{NAME}", version = 2 }}
 
 [image]
 resize = "exact"

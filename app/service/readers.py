@@ -59,6 +59,14 @@ class Readers:
         """What an encoder reads. Raises EncoderNotFound."""
         return self._describe(encoder).modality
 
+    def compares(self, encoder: str, own: str) -> bool:
+        """Whether an encoder can make vectors that compare with those of `own`.
+
+        Raises EncoderNotFound.
+        """
+        other = self._describe(encoder)
+        return _reads(other, self._describe(own), other.modality)
+
     def reader(self, encoder: str, modality: str, named: str | None, at: str) -> str:
         """The encoder that reads an input for vectors of `encoder`'s space.
 

@@ -47,7 +47,10 @@ class NewCollection:
 
 @dataclass(frozen=True, slots=True)
 class NewPoint:
-    """A point to write."""
+    """A point to write.
+
+    encoder  reads the text or image for vectors of its space, instead of their own encoders
+    """
 
     id: object
     text: str | None = None
@@ -57,6 +60,7 @@ class NewPoint:
     expires_at: object = None
     image: object = None
     record: object = None
+    encoder: str | None = None
 
 
 class NewLifetime(NamedTuple):

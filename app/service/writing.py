@@ -140,7 +140,7 @@ def draft_points(
             given[IMAGE] = images.check(new.image, place(at, "image"))
         if new.record is not None:
             given[RECORD] = record_of(new.record, place(at, "record"), max_text_chars)
-        _note_missing(draft, index, given, readers, at)
+        _note_missing(draft, index, given, new.encoder, readers, at)
     check_unique(draft.ids, "/points")
     return draft
 
@@ -177,10 +177,17 @@ def known_field(fields: Mapping[str, VectorField], name: str, pointer: str) -> V
 
 
 def _note_missing(
-    draft: Draft, index: int, given: Mapping[str, Given], readers: Readers, at: str
+    draft: Draft,
+    index: int,
+    given: Mapping[str, Given],
+    named: str | None,
+    readers: Readers,
+    at: str,
 ) -> None:
     """Find who makes the vectors that a point lacks, and of what."""
     vectors = draft.vectors[index]
+    if named is not None:
+        _check_named(named, given, readers, at)
     if given:
         open_fields = [
             (one, one.encoder)
@@ -188,10 +195,16 @@ def _note_missing(
             if one.encoder is not None and one.name not in vectors
         ]
         gaps: dict[tuple[str, str], list[VectorField]] = {}
-        for one, encoder in open_fields:
+        for one, own in open_fields:
+            encoder = named if named is not None and readers.compares(named, own) else own
             modality = readers.modality(encoder)
             if modality in given:
                 gaps.setdefault((encoder, modality), []).append(one)
+        if named is not None and all(encoder != named for encoder, _ in gaps):
+            raise InvalidField(
+                "no vector that the point lacks is of this encoder's space",
+                pointer=place(at, "encoder"),
+            )
         if not vectors and not gaps:
             _cross(gaps, open_fields, given, readers, at)
         for (encoder, modality), fields in gaps.items():
@@ -213,6 +226,19 @@ def _note_missing(
     if not vectors:
         raise InvalidVector(
             "a point needs a vector, or a text, image or record to make one from", pointer=at
+        )
+
+
+def _check_named(named: str, given: Mapping[str, Given], readers: Readers, at: str) -> None:
+    try:
+        modality = readers.modality(named)
+    except LikewiseError as error:
+        error.pointer = place(at, "encoder")
+        raise
+    if modality not in given:
+        raise InvalidField(
+            f"encoder {named!r} reads {modality}s, and the point has none",
+            pointer=place(at, "encoder"),
         )
 
 

@@ -28,13 +28,15 @@ Ids = Annotated[list[PointId], Field(json_schema_extra=NOT_EMPTY)]
 class NewPoint(WireModel):
     """A point to write: `vector` for the only vector, `vectors` by name, `text` to encode.
 
-    An `image` and a `record` are encoded like a text, and not stored.
+    An `image` and a `record` are encoded like a text, and not stored. `encoder` reads the text,
+    image or record for vectors of its space, instead of their own.
     """
 
     id: PointId
     text: str | None = None
     image: Image = None
     record: Named = None
+    encoder: str | None = None
     vector: Vector = None
     vectors: dict[str, Vector] | None = None
     attributes: Attributes = None

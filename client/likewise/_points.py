@@ -29,6 +29,7 @@ class Point:
     vector      the collection's only vector
     vectors     vectors by name
     attributes  scalars or flat lists of scalars; dates and times are sent as ISO 8601 text
+    encoder     reads the text or image for vectors of its space, instead of their own encoders
     expires_at  from then on the point does not exist: a datetime with a time zone, or RFC 3339
 
     >>> Point("a", text="A whale is hunted.", attributes={"year": 1851}).id
@@ -43,6 +44,7 @@ class Point:
     expires_at: datetime | str | None = None
     image: ImageLike | None = None
     record: Mapping[str, object] | None = None
+    encoder: str | None = None
 
 
 PointLike: TypeAlias = "Point | Mapping[str, Any]"
@@ -145,6 +147,8 @@ def point_to_wire(point: PointLike) -> dict[str, object]:
         wire["image"] = image_to_wire(point.image)
     if point.record is not None:
         wire["record"] = point.record
+    if point.encoder is not None:
+        wire["encoder"] = point.encoder
     if point.vector is not None:
         wire["vector"] = vector_to_base64(point.vector)
     if point.vectors is not None:

@@ -288,7 +288,7 @@ def test_models_tell_what_they_read_and_in_which_space(api: InProcess) -> None:
     shown = {name: (model["modality"], model["space"]) for name, model in models.items()}
     assert shown["joint-text"] == ("text", "joint@1")
     assert shown["joint-image"] == ("image", "joint@1")
-    assert shown["image-descriptor"] == ("image", "image-descriptor@1")
+    assert shown["image-descriptor"] == ("image", "image-descriptor@2")
 
 
 def test_urls_are_fetched_from_public_addresses_only_where_that_is_enabled(tmp_path: Path) -> None:
@@ -321,3 +321,40 @@ def test_several_readers_of_one_space_are_named_not_guessed_among(tmp_path: Path
         assert fault(unsure) == (422, "invalid-query", "/text")
         assert "joint-text, joint-text-2" in unsure.json()["detail"]
         assert found(app, text="red", encoder="joint-text-2") == [1]
+        point = {"id": 2, "text": "blue"}
+        unsure = app.put(f"{C}/points", {"points": [point]})
+        assert fault(unsure) == (422, "invalid-query", "/points/0/text")
+        sure = {"points": [{**point, "encoder": "joint-text-2"}]}
+        assert app.put(f"{C}/points", sure).json() == {"upserted": 1}
+        assert found(app, image=seen("blue"), k=1) == [2]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"encoder": "nobody"}, (404, "encoder-not-found", "/points/0/encoder")),
+        ({"encoder": "joint-image"}, (422, "invalid-field", "/points/0/encoder")),
+        ({"encoder": "tiny"}, (422, "invalid-field", "/points/0/encoder")),
+        ({"encoder": "joint-text", "vector": [1] * 8}, (422, "invalid-field", "/points/0/encoder")),
+    ],
+)
+def test_an_encoder_that_a_point_cannot_use_is_refused(
+    colours: InProcess, more: Any, expected: tuple[int, str, str]
+) -> None:
+    """One that is not there, has nothing to read, is of another space, or is not needed."""
+    answer = colours.put(f"{C}/points", {"points": [{"id": "more", "text": "red", **more}]})
+    assert fault(answer) == expected
+
+
+def test_a_point_names_the_encoder_that_reads_it_for_the_vectors_of_its_space(
+    api: InProcess,
+) -> None:
+    vectors = {"seen": {"encoder": "joint-image"}, "said": {"encoder": "joint-text"}}
+    api.put(C, {"vectors": {**vectors, "other": {"encoder": "tiny"}}})
+    point = {"id": 1, "text": "a photo of red", "encoder": "joint-text"}
+    unused = api.put(f"{C}/points", {"points": [{**point, "image": seen("blue")}]})
+    assert fault(unused) == (422, "invalid-image", "/points/0/image")
+    assert api.put(f"{C}/points", {"points": [point]}).json() == {"upserted": 1}
+    (stored,) = api.post(f"{C}/points/get", {"ids": [1], "with_vectors": True}).json()["points"]
+    assert stored["vectors"]["seen"] == stored["vectors"]["said"]
+    assert len(stored["vectors"]["other"]) == 32

@@ -90,6 +90,7 @@ WHOLE_POINT = Point(
     expires_at="2030-01-01T00:00:00Z",
     image=b"an image",
     record={"brand": "acme"},
+    encoder="tiny",
 )
 (WHOLE_BATCH,) = batches([WHOLE_POINT], most_points=1, most_bytes=1000)
 WHOLE_LINE = to_json(point_to_wire(WHOLE_POINT)) + b"\n"
@@ -122,6 +123,8 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
                     {"text": "a", "expert": "law"},
                     {"record": {"brand": "a"}},
                     b"an image",
+                    {"bytes": "R0lGODlh"},
+                    {"url": "https://example.org/a.png"},
                     {"points": [[1.0, 2.0, 3.0]]},
                 ],
                 model="tiny",

@@ -319,7 +319,7 @@ CASES = [
         "patches by orth_fuse, quarter turns",
         lambda folder: write_patches(
             folder,
-            'pool = "orth_fuse"\nnormalise = true\n[output.orth_fuse]\nglobal = "corner"\n'
+            'pool = "orth_fuse"\nnormalise = true\n[output.orth_fuse]\nglobal = "pooler_output"\n'
             'lambda = 1.0\nweights = "norm"\n',
             dimension=48,
             more='[views]\ngroup = "C4"\npool = "max"\n',

@@ -61,7 +61,10 @@ def write_descriptor_as(folder: Path, more: str = "") -> Path:
 
 
 def patch_graph() -> bytes:
-    """Outputs `last_hidden_state` [picture, patch, dim], the same as `planes`, and a `corner`."""
+    """Outputs `last_hidden_state` [picture, patch, dim], `planes`, `pooler_output` [picture, dim].
+
+    `planes` are the same patches, as a convolution leaves them; the third is the first patch.
+    """
     numbers = 3 * TILE * TILE
     turn = np.linalg.qr(np.random.RandomState(21).standard_normal((numbers, numbers)))[0]
     kernel = turn[:DIMENSION].reshape(DIMENSION, 3, TILE, TILE).astype(np.float32)
@@ -71,13 +74,13 @@ def patch_graph() -> bytes:
             helper.make_node("Conv", ["pixels", "kernel"], ["planes"], strides=[TILE, TILE]),
             helper.make_node("Reshape", ["planes", "rows"], ["flat"]),
             helper.make_node("Transpose", ["flat"], ["last_hidden_state"], perm=[0, 2, 1]),
-            helper.make_node("Gather", ["last_hidden_state", "first"], ["corner"], axis=1),
+            helper.make_node("Gather", ["last_hidden_state", "first"], ["pooler_output"], axis=1),
         ],
         "patches",
         [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, "height", "width"])],
         [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-            for name in ("last_hidden_state", "planes", "corner")
+            for name in ("last_hidden_state", "planes", "pooler_output")
         ],
         [
             numpy_helper.from_array(kernel, "kernel"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,16 +26,18 @@ from tests.encoders.image_models import (
     SIDE,
     TILE,
     mosaic,
+    patch_graph,
     tiled,
     write_descriptor_as,
     write_patches,
 )
-from tests.encoders.pipelines import opened, seeded
+from tests.encoders.models import ROOT
+from tests.encoders.pipelines import opened, seeded, write_folder
 
 MEAN = 'pool = "mean"\nnormalise = true\n'
 GEM = 'pool = "gem"\nnormalise = true\n[output.gem]\np = 5.0\n'
 FUSED = (
-    'pool = "orth_fuse"\nnormalise = true\n[output.orth_fuse]\nglobal = "corner"\n'
+    'pool = "orth_fuse"\nnormalise = true\n[output.orth_fuse]\nglobal = "pooler_output"\n'
     'lambda = 1.0\nweights = "uniform"\n'
 )
 
@@ -154,6 +157,25 @@ def test_fusion_finds_what_only_patches_know_under_changing_light(tmp_path: Path
     assert mean < 0.7
     assert corner < 0.7
     assert fused > 0.95
+
+
+# ── the documentation ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("table", ["output.orth_fuse", "views"])
+def test_a_documented_manifest_works(tmp_path: Path, table: str) -> None:
+    page = (ROOT / "docs" / "encoders" / "images.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (block,) = [one for one in blocks if f"[{table}]" in one]
+    files = {"model.onnx": patch_graph()}
+    fused = table != "views"
+    body = FRAMING + (block if fused else f"{GRAPH}[output]\n{MEAN}{block}")
+    dimension = (1 + fused) * DIMENSION
+    how = {"kind": "image", "modality": "image", "dimension": dimension}
+    with at(write_folder(tmp_path / "one", body, files, **how)) as encoder:
+        (vector,) = vectors(encoder, [mosaic(1)])
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+        assert (encoder.estimate(mosaic(1)) == 8 * 4) is not fused
 
 
 # ── views ────────────────────────────────────────────────────────────────────────────────────
