@@ -87,7 +87,7 @@ def test_a_folder_that_comes_while_the_service_runs_is_loaded(
     odd = app.post("/v1/models/odd/load", None).json()
     assert "odd" in app.get("/v1/models").text
     assert odd["status"] in ("loading", "unavailable")
-    assert "cross-encoder's" in wait_until(app, "odd", "unavailable")["detail"]
+    assert "is a classifier's" in wait_until(app, "odd", "unavailable")["detail"]
     refused = app.put("/v1/collections/c", {"encoder": "odd"})
     assert refused.status_code == 503
     assert refused.json()["pointer"] == "/encoder"
