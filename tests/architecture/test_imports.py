@@ -167,3 +167,19 @@ def test_the_build_process_does_without_compiled_code() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_libraries_start_no_threads_of_their_own() -> None:
+    """A pool has one priority, and ours differ; numpy would start one where there are two cores."""
+    import os
+    import subprocess
+    import sys
+
+    if sys.platform != "linux":
+        pytest.skip("threads are counted in /proc")
+    program = "import app, numpy, os; print(len(os.listdir('/proc/self/task')))"
+    unset = {name: value for name, value in os.environ.items() if "_NUM_THREADS" not in name}
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=unset, capture_output=True, check=True
+    )
+    assert int(told.stdout) == 1
