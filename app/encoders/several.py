@@ -25,8 +25,8 @@ from app.encoders.base import Cut, OutputKind, Prepared, Several, Sparse, TextKi
 from app.encoders.fitting import fitted
 from app.encoders.inputs import Input, Sided, check_unicode
 from app.encoders.manifest import Manifest, ReadyGraph, TextSpec, TokenOutput
+from app.encoders.pipeline.arrays import unit
 from app.encoders.pipeline.head import Head, head_of
-from app.encoders.pooling import normalise
 from app.encoders.runs import Runs
 from app.encoders.safetensors import read_safetensors
 from app.encoders.sparse import pruned, sparse_from_words, words_from_logits, words_from_tokens
@@ -239,7 +239,7 @@ class SeveralEncoder:
             shown = shown @ self._projection
         if shown.ndim != 2 or shown.shape[1] != tokens.dimension:
             raise ValueError(f"expected {tokens.dimension} numbers a token, got {shown.shape}")
-        return normalise(shown) if tokens.normalise else shown
+        return unit(shown) if tokens.normalise else shown
 
     def _sparse(self, out: F32, text: _Text) -> Sparse:
         """Weights of the graph's output of one text, [word] or [token, word] or [token, 1]."""

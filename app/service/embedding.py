@@ -29,7 +29,7 @@ from app.config import Settings
 from app.encoders.base import Cut, Encoded, EncoderInfo, LaneName, OutputKind, TextKind
 from app.encoders.dimensions import lengths_in_words, makes, shortened
 from app.encoders.inputs import Input, Picture, Routed, Tokens
-from app.encoders.pooling import normalise
+from app.encoders.pipeline.arrays import unit
 from app.errors import InvalidField, InvalidText, LikewiseError, LimitExceeded
 from app.service.checks import check_batch, check_text, place, placed_input
 from app.service.encoding import FEW_TEXTS, Encoding, lane_of
@@ -259,9 +259,10 @@ def _fitted(
 
 
 def _finished(embedded: Embedded, wanted: ToEmbed, info: EncoderInfo) -> Embedded:
-    vectors = shortened(embedded.vectors, wanted.dimensions or info.dimension, unit=info.unit)
+    dimension = wanted.dimensions or info.dimension
+    vectors = shortened(embedded.vectors, dimension, renormalise=info.unit)
     if wanted.normalise and not info.unit:
-        vectors = normalise(vectors)
+        vectors = unit(vectors)
     return replace(embedded, outputs=vectors)
 
 
