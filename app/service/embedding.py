@@ -215,7 +215,7 @@ async def _encoded(
         error.pointer = wanted.inputs_at
         raise
     except LikewiseError as error:
-        error.pointer = placed_input(error.pointer, [inputs.pointers[place_] for place_ in places])
+        _blame(error, inputs, places)
         raise
 
 
@@ -249,13 +249,16 @@ def _fitted(
             error.pointer = wanted.cut_at
             raise
         except LikewiseError as error:
-            error.pointer = placed_input(
-                error.pointer, [inputs.pointers[place_] for place_ in places]
-            )
+            _blame(error, inputs, places)
             raise
         for place_, value in zip(places, fitted, strict=True):
             values[place_] = value
     return Inputs(values, inputs.pointers)
+
+
+def _blame(error: LikewiseError, inputs: Inputs, places: Sequence[int]) -> None:
+    """Point to the input of the request that an encoder blames among those at these places."""
+    error.pointer = placed_input(error.pointer, lambda number: inputs.pointers[places[number]])
 
 
 def _finished(embedded: Embedded, wanted: ToEmbed, info: EncoderInfo) -> Embedded:
