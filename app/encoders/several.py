@@ -68,7 +68,6 @@ class SeveralEncoder:
         pieces = self._tokenizer.pieces()
         marks = [mark for mark in string.punctuation if mark in pieces]
         self._punctuation = frozenset(pieces[mark] for mark in marks)
-        self._sided = spec.tokens is not None and spec.tokens.sided
         self._mask = -1
         self._markers: dict[str, list[int]] = {"query": [], "document": []}
         self._projection: F32 | None = None

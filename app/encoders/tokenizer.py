@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import tokenizers
 
+from app.encoders.manifest.pair import Truncate
 from app.errors import InvalidText
-
-Truncate = Literal["second", "longest"]
 
 
 class Tokenizer:
