@@ -105,6 +105,21 @@ class Manifest:
     invariance: Invariance | None = None
 
     @property
+    def reads_whole(self) -> bool:
+        """Whether inputs are never cut, however long they are."""
+        return isinstance(self.spec, ImageSpec | RecordSpec | PointSetSpec)
+
+    @property
+    def unit(self) -> bool:
+        """Whether its dense vectors have length one."""
+        spec = self.spec
+        if isinstance(spec, PairSpec) or self.views is not None:
+            return True
+        if isinstance(spec, TextSpec | ImageSpec):
+            return spec.output is None or spec.output.normalise
+        return spec.normalise
+
+    @property
     def outputs(self) -> tuple[OutputKind, ...]:
         """What it makes of an input; the first is what it is asked for by default."""
         if isinstance(self.spec, TextSpec | PairSpec):
