@@ -63,11 +63,10 @@ class VectorFile:
         self._max_bytes = max_bytes
         self._touched: dict[bytes, None] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._opened: WriteConnection
         try:
             self._opened = self._open()
         except (StoredDataError, DatabaseError) as error:
-            self._begin_anew(error)
+            self._opened = self._anew(error)
 
     @property
     def size_bytes(self) -> int:
@@ -178,17 +177,19 @@ class VectorFile:
                 return  # a limit below an empty database
 
     def _begin_anew(self, error: Exception) -> None:
+        self._opened.close()
+        self._opened = self._anew(error)
+
+    def _anew(self, error: Exception) -> WriteConnection:
         """Throw the file away. Raises StoredDataError if there can be no other one."""
         if isinstance(error, DatabaseError):
             error = translated(error, self._path)
         log.warning("the embedding cache begins anew: %s", error)
         self.restarts += 1
         self._touched = {}
-        if hasattr(self, "_opened"):
-            self._opened.close()
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        self._opened = self._open()
+        return self._open()
 
 
 def _checksum(key: bytes, entry: Entry) -> int:

@@ -39,14 +39,13 @@ from app.encoders.networks.families import (
 from app.encoders.networks.heads import (
     Head,
     Logits,
-    Pool,
     Pooled,
     TokenVectors,
     WordWeights,
     build_network,
     check_steps,
 )
-from app.encoders.networks.network import Dense, Network, Norm
+from app.encoders.networks.network import Dense, Network, Norm, Pool
 from app.encoders.networks.tensors import Tensors
 from app.encoders.networks.transformer import WORDS
 from app.encoders.quantise import Feeds, quantise

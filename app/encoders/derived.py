@@ -35,7 +35,7 @@ from app.encoders.manifest import (
 from app.encoders.manifest.writing import toml_from_manifest
 from app.encoders.obtain import missing_files, obtain, with_variant
 from app.encoders.opening import open_encoder
-from app.encoders.pooling import normalise
+from app.encoders.pipeline.arrays import unit
 from app.encoders.quantise import quantise
 from app.encoders.soup import (
     Ingredient,
@@ -335,7 +335,7 @@ class _Encoding:
     encoder: Encoder
 
     def __call__(self, texts: list[str], kind: Literal["query", "document"]) -> F32:
-        return normalise(encode(self.encoder, texts, kind).vectors)
+        return unit(encode(self.encoder, texts, kind).vectors)
 
 
 def _vectors(encoder: Encoder, texts: Sequence[str]) -> F32:

@@ -32,7 +32,6 @@ transformed versions of them, and are reported on the other half (`python -m ben
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +42,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from app.encoders.tiny import listed
 
 OPSET = 17  # read by every ONNX Runtime that we allow
 IR_VERSION = 8
@@ -130,9 +131,8 @@ def build_descriptor(design: Design) -> tuple[onnx.ModelProto, int]:
         (layout, *_layout(graph, luminance, design)),
     ]
     kept = [graph.scaled(graph.unit(value), weight) for weight, value, _ in parts if weight]
-    whole = graph.unit(graph.add("Concat", *kept, axis=1))
+    graph.unit(graph.add("Concat", *kept, axis=1))
     graph.nodes[-1].output[0] = "vector"
-    assert whole
     dimension = sum(size for weight, _, size in parts if weight)
     edge = design.edge
     model = helper.make_model(
@@ -153,10 +153,6 @@ def build_descriptor(design: Design) -> tuple[onnx.ModelProto, int]:
     )
     onnx.checker.check_model(model, full_check=True)
     return model, dimension
-
-
-def _described(name: str, *shape: int) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape])
 
 
 def _shape(graph: _Graph, luminance: str, design: Design) -> tuple[str, int]:
@@ -327,12 +323,7 @@ batch = "together"
 [output]
 pool = "graph"
 normalise = false
-
-[[files]]
-path = "model.onnx"
-sha256 = "{hashlib.sha256(content).hexdigest()}"
-bytes = {len(content)}
-"""
+{listed({"model.onnx": content})}"""
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from app.encoders.base import EncoderInfo
-from app.encoders.pooling import normalise
+from app.encoders.pipeline.arrays import unit
 from app.types import F32
 
 
@@ -28,13 +28,13 @@ def lengths_in_words(info: EncoderInfo) -> str:
     return ", ".join(map(str, (*info.dimensions, info.dimension))) + " numbers"
 
 
-def shortened(vectors: F32, dimension: int, *, unit: bool) -> F32:
+def shortened(vectors: F32, dimension: int, *, renormalise: bool) -> F32:
     """Cut vectors [text, dim] float32 to their first numbers.
 
-    unit     whether they have length one, and shall have it again
-    returns  [text, dimension] float32, C-ordered; `vectors` itself if there is nothing to cut
+    renormalise  whether they have length one, and shall have it again
+    returns      [text, dimension] float32, C-ordered; `vectors` itself if there is nothing to cut
     """
     if dimension == vectors.shape[1]:
         return vectors
     cut = np.ascontiguousarray(vectors[:, :dimension])
-    return normalise(cut) if unit else cut
+    return unit(cut) if renormalise else cut

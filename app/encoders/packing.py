@@ -28,8 +28,8 @@ def pack(tokens: Sequence[int], budget_tokens: int) -> list[list[int]]:
 def cut_runs(tokens: Sequence[int], limit_tokens: int, spare_tokens: int) -> list[list[int]]:
     """Cut a batch into runs of similar length, the largest first.
 
-    A run is what one thread gives the graph in one call. Many small runs cost calls and small
-    products; few large ones cost padding and idle threads at the end.
+    A run goes through the graph in one call. Many small runs cost calls and small products; few
+    large ones cost padding, and leave a core's cache.
 
     tokens        token count of each text
     limit_tokens  most tokens of one run, padding included, unless its only text has more; 0 makes
@@ -51,6 +51,6 @@ def cut_runs(tokens: Sequence[int], limit_tokens: int, spare_tokens: int) -> lis
                 continue
         runs.append([text])
         padding = 0
-    # Threads take runs in order: small ones at the end even their work out.
+    # The runtime's memory grows with the first, and the rest fits into it (not measured).
     runs.sort(key=lambda run: -len(run) * tokens[run[-1]])
     return runs

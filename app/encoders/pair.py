@@ -20,11 +20,10 @@ from app.encoders.inputs import Input, Pair, check_unicode
 from app.encoders.manifest import Manifest, PairSpec, ReadyGraph
 from app.encoders.runs import Runs
 from app.encoders.token_session import TokenSession
-from app.encoders.tokenizer import PairTokenizer
+from app.encoders.tokenizer import PairTokenizer, guessed_tokens
 from app.errors import InvalidText, LikewiseError
 from app.types import F32
 
-CHARS_PER_TOKEN = 4  # English word pieces; a guess for packing only
 MOST_CHARS_PER_TOKEN = 32
 """A text is cut to so many characters for each token that the model reads, before it is tokenised:
 what is behind them would be cut after it, at the price of reading all of a long text."""
@@ -63,7 +62,7 @@ class PairEncoder:
         """Tokens of a pair, guessed from its length."""
         assert isinstance(given, Pair)
         chars = len(given.first) + len(given.second)
-        return min(self._spec.max_tokens, 1 + chars // CHARS_PER_TOKEN)
+        return min(self._spec.max_tokens, guessed_tokens(chars))
 
     def prepare(self, inputs: Sequence[Input]) -> list[Prepared | LikewiseError]:
         """Tokenise pairs, and cut them to what the model reads."""

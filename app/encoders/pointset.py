@@ -30,6 +30,7 @@ from app.encoders.base import OutputKind, Prepared, TextKind
 from app.encoders.inputs import Input, Points
 from app.encoders.manifest import Manifest
 from app.encoders.manifest.pointset import PointSetSpec
+from app.encoders.pipeline import arrays
 from app.encoders.pipeline.head import Head
 from app.errors import InvalidField, LikewiseError
 from app.types import F32, F64
@@ -137,7 +138,7 @@ def describe(
     unit = unit or float(np.sqrt((sides**2).mean())) or 1.0
     places, between, sides = places / unit, between / unit, sides / unit
     if normals:
-        turned = _directions(points[:, axes:])
+        turned = arrays.unit(points[:, axes:])
         pairs = _with_normals(between, turned[first], turned[second], signed=chirality)
     else:
         radii = np.linalg.norm(places, axis=1)
@@ -219,10 +220,3 @@ def _handed(first: F64, second: F64, between: F64) -> tuple[F64, F64]:
         lengths = lengths * np.linalg.norm(second, axis=1)
         volume = np.einsum("nd,nd->n", np.cross(first, second), between)
     return volume / np.maximum(lengths, np.finfo(np.float64).tiny), lengths
-
-
-def _directions(vectors: F64) -> F64:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    lengths[lengths == 0.0] = 1.0
-    scaled: F64 = vectors / lengths
-    return scaled

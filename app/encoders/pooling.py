@@ -69,14 +69,6 @@ def pool_max(hidden: F32, mask: Mask) -> F32:
     return best
 
 
-def normalise(vectors: F32) -> F32:
-    """Bring every row to length one; a row of zeros stays as it is."""
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    lengths[lengths == 0.0] = 1.0
-    unit: F32 = vectors / lengths[:, None]
-    return unit
-
-
 def _one_each(hidden: F32, places: NDArray[np.int64]) -> F32:
     taken: F32 = hidden[np.arange(len(hidden)), places]
     return taken

@@ -22,20 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.encoders.base import Cut, OutputKind, Prepared, Several, Sparse, TextKind
-from app.encoders.fitting import fitted
-from app.encoders.inputs import Input, Sided, check_unicode
+from app.encoders.inputs import Input, Sided
 from app.encoders.manifest import Manifest, ReadyGraph, TextSpec, TokenOutput
+from app.encoders.pipeline.arrays import unit
 from app.encoders.pipeline.head import Head, head_of
-from app.encoders.pooling import normalise
 from app.encoders.runs import Runs
 from app.encoders.safetensors import read_safetensors
 from app.encoders.sparse import pruned, sparse_from_words, words_from_logits, words_from_tokens
+from app.encoders.text_reader import TextReader
 from app.encoders.token_session import TokenSession, padded
-from app.encoders.tokenizer import Tokenizer
-from app.errors import InvalidText, LikewiseError
+from app.errors import LikewiseError
 from app.types import F32
-
-CHARS_PER_TOKEN = 4  # as in `app.encoders.text`
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +60,12 @@ class SeveralEncoder:
         self.dimension = manifest.dimension
         self.outputs = manifest.outputs
         self._spec = spec = manifest.spec
-        self._tokenizer = Tokenizer(folder / spec.text.tokenizer, spec.text.max_tokens)
-        self._special = frozenset(self._tokenizer.special)
-        pieces = self._tokenizer.pieces()
+        self._reader = TextReader(self.name, spec.text, folder)
+        tokenizer = self._reader.tokenizer
+        self._special = frozenset(tokenizer.special)
+        pieces = tokenizer.pieces()
         marks = [mark for mark in string.punctuation if mark in pieces]
         self._punctuation = frozenset(pieces[mark] for mark in marks)
-        self._sided = spec.tokens is not None and spec.tokens.sided
         self._mask = -1
         self._markers: dict[str, list[int]] = {"query": [], "document": []}
         self._projection: F32 | None = None
@@ -84,49 +81,27 @@ class SeveralEncoder:
 
     def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Put the model's prompt for this kind before each text, and say which side it is on."""
-        text = self._spec.text
-        prompt = text.query_prompt if kind == "query" else text.document_prompt
-        addressed: list[Input] = []
-        for place, given in enumerate(inputs):
-            if isinstance(given, tuple):
-                addressed.append(Sided(given, kind))
-                continue
-            if not isinstance(given, str):
-                raise InvalidText(f"{self.name} reads texts only", pointer=f"/{place}")
-            check_unicode(given, f"/{place}")
-            addressed.append(Sided(prompt + given, kind))
-        return addressed
+        return [Sided(given, kind) for given in self._reader.addressed(inputs, kind)]
 
     def fitted(self, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Turn texts, with their prompts, into ids of tokens that leave room for a marker."""
-        given = [one.text for one in self.address(inputs, kind) if isinstance(one, Sided)]
-        tokens, most = self._spec.tokens, self._tokenizer.max_tokens
+        tokens, most = self._spec.tokens, self._spec.text.max_tokens
         if tokens is not None and tokens.query_tokens and kind == "query":
             most = min(most, tokens.query_tokens)
-        most -= len(self._markers[kind])
-        return list(fitted(self._tokenizer, given, cut, most=most, name=self.name))
+        return self._reader.fitted(inputs, kind, cut, most - len(self._markers[kind]))
 
     def estimate(self, given: Input) -> int:
         """Tokens of a text, guessed from its length."""
         assert isinstance(given, Sided)
-        tokens = len(given.text) if isinstance(given.text, tuple) else _guessed(given.text)
-        return min(tokens, self._tokenizer.max_tokens)
+        return self._reader.estimate(given.text)
 
     def prepare(self, inputs: Sequence[Input]) -> list[Prepared | LikewiseError]:
-        """Tokenise texts, and check the ids of those that are tokens already."""
+        """Tokenise texts, check the ids of those that are tokens already, and mark their sides."""
         sided = [given for given in inputs if isinstance(given, Sided)]
-        texts = [given.text for given in sided if isinstance(given.text, str)]
-        tokenised = iter(self._tokenizer.ids(texts))
         prepared: list[Prepared | LikewiseError] = []
-        for given in sided:
-            try:
-                ids = (
-                    self._tokenizer.accepted(given.text)
-                    if isinstance(given.text, tuple)
-                    else next(tokenised)
-                )
-            except InvalidText as error:
-                prepared.append(error)
+        for given, ids in zip(sided, self._reader.read([one.text for one in sided]), strict=True):
+            if isinstance(ids, LikewiseError):
+                prepared.append(ids)
             else:
                 text = self._text(ids, given.side)
                 prepared.append(Prepared(text, len(text.ids), len(text.ids)))
@@ -162,9 +137,9 @@ class SeveralEncoder:
     def _prepare_tokens(self, tokens: TokenOutput, folder: Path) -> None:
         for side, marker in (("query", tokens.query_marker), ("document", tokens.document_marker)):
             if marker:
-                self._markers[side] = [self._tokenizer.id_of(marker)]
+                self._markers[side] = [self._reader.tokenizer.id_of(marker)]
         if tokens.query_tokens and tokens.query_fill:
-            self._mask = self._tokenizer.id_of(tokens.query_fill)
+            self._mask = self._reader.tokenizer.id_of(tokens.query_fill)
         if tokens.projection:
             matrix = read_safetensors(folder / tokens.projection)[tokens.tensor]
             if matrix.ndim != 2 or matrix.shape[0] != tokens.dimension:
@@ -239,7 +214,7 @@ class SeveralEncoder:
             shown = shown @ self._projection
         if shown.ndim != 2 or shown.shape[1] != tokens.dimension:
             raise ValueError(f"expected {tokens.dimension} numbers a token, got {shown.shape}")
-        return normalise(shown) if tokens.normalise else shown
+        return unit(shown) if tokens.normalise else shown
 
     def _sparse(self, out: F32, text: _Text) -> Sparse:
         """Weights of the graph's output of one text, [word] or [token, word] or [token, 1]."""
@@ -254,7 +229,3 @@ class SeveralEncoder:
             words = np.array(text.ids, np.int64)[own]
             made = words_from_tokens(out[: len(text.ids)].reshape(-1)[own], words)
         return pruned(made, most=sparse.most, min_weight=sparse.min_weight)
-
-
-def _guessed(text: str) -> int:
-    return 1 + len(text) // CHARS_PER_TOKEN

@@ -25,17 +25,14 @@ from pathlib import Path
 import numpy as np
 
 from app.encoders.base import Cut, OutputKind, Prepared, TextKind
-from app.encoders.fitting import fitted
-from app.encoders.inputs import Input, Tokens, check_unicode
+from app.encoders.inputs import Input
 from app.encoders.manifest import BuiltGraph, Manifest, ReadyGraph, TextSpec
 from app.encoders.pipeline.head import head_of
 from app.encoders.runs import Runs
+from app.encoders.text_reader import TextReader
 from app.encoders.token_session import TokenSession, padded
-from app.encoders.tokenizer import Tokenizer
-from app.errors import InvalidText, LikewiseError
+from app.errors import LikewiseError
 from app.types import F32
-
-CHARS_PER_TOKEN = 4  # English word pieces; with other scripts a round is a few batches more
 
 
 class TextEncoder:
@@ -48,17 +45,16 @@ class TextEncoder:
         assert isinstance(manifest.spec, TextSpec)
         self.name = manifest.name
         self.dimension = manifest.dimension
-        self._spec = manifest.spec
-        assert self._spec.output is not None
-        output = self._spec.output
+        spec = manifest.spec
+        assert spec.output is not None
+        output = spec.output
         # A built graph pools inside, and does all of it if nothing else comes after.
         built = isinstance(manifest.graph, BuiltGraph)
         self._whole = built and output.inside
         self._head = head_of(
             output, folder, pooled=built and output.table is None, dimension=manifest.dimension
         )
-        text = self._spec.text
-        self._tokenizer = Tokenizer(folder / text.tokenizer, text.max_tokens)
+        self._reader = TextReader(self.name, spec.text, folder)
         wanted = manifest.graph.output if isinstance(manifest.graph, ReadyGraph) else ""
         self._session = TokenSession(graph, threads=1, output=wanted)
         self._runs = Runs(manifest)
@@ -66,47 +62,24 @@ class TextEncoder:
 
     def address(self, inputs: Sequence[Input], kind: TextKind) -> list[Input]:
         """Put the model's prompt for this kind before each text; ids of tokens stay as they are."""
-        text = self._spec.text
-        prompt = text.query_prompt if kind == "query" else text.document_prompt
-        addressed: list[Input] = []
-        for place, given in enumerate(inputs):
-            if isinstance(given, tuple):
-                addressed.append(given)
-                continue
-            if not isinstance(given, str):
-                raise InvalidText(f"{self.name} reads texts only", pointer=f"/{place}")
-            check_unicode(given, f"/{place}")
-            addressed.append(prompt + given if prompt else given)
-        return addressed
+        return [*self._reader.addressed(inputs, kind)]
 
     def fitted(self, inputs: Sequence[Input], kind: TextKind, cut: Cut) -> list[Input]:
         """Turn texts, with their prompts, into ids of tokens, cut at their start or not at all."""
-        addressed = self.address(inputs, kind)
-        given = [one for one in addressed if isinstance(one, str | tuple)]
-        most = self._tokenizer.max_tokens
-        return list(fitted(self._tokenizer, given, cut, most=most, name=self.name))
+        return self._reader.fitted(inputs, kind, cut)
 
     def estimate(self, given: Input) -> int:
         """Tokens of a text, guessed from its length."""
-        if isinstance(given, tuple):
-            return min(len(given), self._tokenizer.max_tokens)
-        assert isinstance(given, str)
-        return 1 + len(given) // CHARS_PER_TOKEN
+        assert isinstance(given, str | tuple)
+        return self._reader.estimate(given)
 
     def prepare(self, inputs: Sequence[Input]) -> list[Prepared | LikewiseError]:
         """Tokenise texts, and check the ids of those that are tokens already."""
-        texts = [given for given in inputs if isinstance(given, str)]
-        tokenised = iter(self._tokenizer.ids(texts))
+        texts = [given for given in inputs if isinstance(given, str | tuple)]
         return [
-            self._prepared(given) if isinstance(given, tuple) else _ready(next(tokenised))
-            for given in inputs
+            ids if isinstance(ids, LikewiseError) else Prepared(ids, len(ids), len(ids))
+            for ids in self._reader.read(texts)
         ]
-
-    def _prepared(self, tokens: Tokens) -> Prepared | LikewiseError:
-        try:
-            return _ready(self._tokenizer.accepted(tokens))
-        except InvalidText as error:
-            return error
 
     def run(self, batch: Sequence[Prepared], output: OutputKind) -> F32:
         """Vectors [text, dim] of one batch, in its order.
@@ -136,7 +109,3 @@ class TextEncoder:
         if not np.isfinite(out).all():
             raise ValueError("the graph returned numbers that are not finite")
         return out
-
-
-def _ready(ids: list[int]) -> Prepared:
-    return Prepared(ids, len(ids), len(ids))

@@ -149,12 +149,16 @@ def tiny_tokenizer(vocabulary: list[str]) -> dict[str, Any]:
     }
 
 
-def _manifest(files: dict[str, bytes]) -> str:
-    listed = "".join(
+def listed(files: dict[str, bytes]) -> str:
+    """The [[files]] of a manifest."""
+    return "".join(
         f'\n[[files]]\npath = "{name}"\nsha256 = "{hashlib.sha256(content).hexdigest()}"\n'
         f"bytes = {len(content)}\n"
         for name, content in files.items()
     )
+
+
+def _manifest(files: dict[str, bytes]) -> str:
     return f"""\
 # Written by `python -m app.encoders.tiny`: random weights for tests, no use for search.
 format = 1
@@ -177,7 +181,7 @@ batch = "together"
 [output]
 pool = "graph"
 normalise = true
-{listed}"""
+{listed(files)}"""
 
 
 if __name__ == "__main__":

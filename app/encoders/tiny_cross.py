@@ -13,7 +13,6 @@ The result depends on nothing but this file and `app.encoders.tiny`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -24,7 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from app.encoders.tiny import SPECIAL, tiny_tokenizer, tiny_vocabulary
+from app.encoders.tiny import SPECIAL, listed, tiny_tokenizer, tiny_vocabulary
 
 DIMENSION = 32
 MAX_TOKENS = 256
@@ -124,11 +123,6 @@ def _node(kind: str, inputs: list[str], output: str, **attributes: Any) -> onnx.
 
 
 def _manifest(files: dict[str, bytes]) -> str:
-    listed = "".join(
-        f'\n[[files]]\npath = "{name}"\nsha256 = "{hashlib.sha256(content).hexdigest()}"\n'
-        f"bytes = {len(content)}\n"
-        for name, content in files.items()
-    )
     return f"""\
 # Written by `python -m app.encoders.tiny_cross`: it counts shared word pieces, for tests and demos.
 format = 1
@@ -151,7 +145,7 @@ activation = "sigmoid"
 [graph]
 file = "model.onnx"
 batch = "together"
-{listed}"""
+{listed(files)}"""
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import tokenizers
 
+from app.encoders.manifest.pair import Truncate
 from app.errors import InvalidText
 
-Truncate = Literal["second", "longest"]
+CHARS_PER_TOKEN = 4  # English word pieces; with other scripts a round is a few batches more
 
 
 class Tokenizer:
@@ -146,6 +146,11 @@ class PairTokenizer:
         before, between, after = self._types
         of_one, of_other = self._type_of
         return ids, [*before, *[of_one] * one, *between, *[of_other] * other, *after]
+
+
+def guessed_tokens(chars: int) -> int:
+    """Guess how many tokens a text of that many characters has: for packing, before it is read."""
+    return 1 + chars // CHARS_PER_TOKEN
 
 
 def cut_pair(first: int, second: int, room: int, truncate: Truncate) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -40,15 +40,15 @@ def place(at: str, *parts: str | int) -> str:
     return "/".join((at, *escaped))
 
 
-def placed_input(pointer: str | None, places: Sequence[str]) -> str | None:
-    """The place in the body of an encoder's pointer, which counts inputs: `/i…`.
+def placed_input(pointer: str | None, place_of: Callable[[int], str]) -> str | None:
+    """Move an encoder's pointer, which counts the inputs that it was given: `/i…`.
 
-    places  pointers of the inputs
+    place_of  the pointer of such an input, for those who gave it
     """
     if pointer is None:
         return None
     number, slash, rest = pointer.removeprefix("/").partition("/")
-    return places[int(number)] + slash + rest
+    return place_of(int(number)) + slash + rest
 
 
 def check_name(name: str, what: str, pointer: str | None = None) -> str:

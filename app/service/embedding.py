@@ -29,7 +29,7 @@ from app.config import Settings
 from app.encoders.base import Cut, Encoded, EncoderInfo, LaneName, OutputKind, TextKind
 from app.encoders.dimensions import lengths_in_words, makes, shortened
 from app.encoders.inputs import Input, Picture, Routed, Tokens
-from app.encoders.pooling import normalise
+from app.encoders.pipeline.arrays import unit
 from app.errors import InvalidField, InvalidText, LikewiseError, LimitExceeded
 from app.service.checks import check_batch, check_text, place, placed_input
 from app.service.encoding import FEW_TEXTS, Encoding, lane_of
@@ -215,7 +215,7 @@ async def _encoded(
         error.pointer = wanted.inputs_at
         raise
     except LikewiseError as error:
-        error.pointer = placed_input(error.pointer, [inputs.pointers[place_] for place_ in places])
+        _blame(error, inputs, places)
         raise
 
 
@@ -249,19 +249,23 @@ def _fitted(
             error.pointer = wanted.cut_at
             raise
         except LikewiseError as error:
-            error.pointer = placed_input(
-                error.pointer, [inputs.pointers[place_] for place_ in places]
-            )
+            _blame(error, inputs, places)
             raise
         for place_, value in zip(places, fitted, strict=True):
             values[place_] = value
     return Inputs(values, inputs.pointers)
 
 
+def _blame(error: LikewiseError, inputs: Inputs, places: Sequence[int]) -> None:
+    """Point to the input of the request that an encoder blames among those at these places."""
+    error.pointer = placed_input(error.pointer, lambda number: inputs.pointers[places[number]])
+
+
 def _finished(embedded: Embedded, wanted: ToEmbed, info: EncoderInfo) -> Embedded:
-    vectors = shortened(embedded.vectors, wanted.dimensions or info.dimension, unit=info.unit)
+    dimension = wanted.dimensions or info.dimension
+    vectors = shortened(embedded.vectors, dimension, renormalise=info.unit)
     if wanted.normalise and not info.unit:
-        vectors = normalise(vectors)
+        vectors = unit(vectors)
     return replace(embedded, outputs=vectors)
 
 

@@ -28,6 +28,7 @@ from app.encoders.base import Encoded, OutputKind, TextKind
 from app.encoders.inputs import Input
 from app.errors import LikewiseError
 from app.metrics.accounts import CacheAccount
+from app.service.checks import placed_input
 from app.service.encoding import Encoding
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class EmbeddingCache:
             try:
                 made = await self._encoding.encode(name, wanted, kind, output, **how)
             except LikewiseError as error:
-                error.pointer = _among_all(error.pointer, missing)
+                error.pointer = placed_input(error.pointer, lambda place: f"/{missing[place]}")
                 raise
             if self._waiting < MOST_WAITING:
                 new = [keys[place] for place in missing]
@@ -196,11 +197,3 @@ def _joined(
         for place, count in zip(missing, made.tokens, strict=True):
             tokens[place] = count
     return Encoded(vectors, tokens)
-
-
-def _among_all(pointer: str | None, missing: Sequence[int]) -> str | None:
-    """The pointer of an input, counted among all inputs instead of those that were missing."""
-    if pointer is None:
-        return None
-    place, slash, rest = pointer.removeprefix("/").partition("/")
-    return f"/{missing[int(place)]}{slash}{rest}"

@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -42,6 +42,7 @@ from app.errors import (
     Overloaded,
     ShuttingDown,
 )
+from app.service.checks import placed_input
 from app.service.deadlines import deadline, in_time
 
 log = logging.getLogger(__name__)
@@ -218,7 +219,7 @@ class Encoding:
                         if not ahead:
                             raise
                     except LikewiseError as error:
-                        error.pointer = _from_start(error.pointer, start)
+                        error.pointer = placed_input(error.pointer, _after(start))
                         raise
                     else:
                         ahead.append((start, future))
@@ -228,7 +229,7 @@ class Encoding:
                 try:
                     part = await in_time(future)
                 except LikewiseError as error:
-                    error.pointer = _from_start(error.pointer, place)
+                    error.pointer = placed_input(error.pointer, _after(place))
                     raise
                 parts.append(part)
                 numbers += numbers_in(part.outputs)
@@ -341,9 +342,6 @@ def _weight(given: Input) -> int:
     return 0 if isinstance(given, Picture) else size_of(given)
 
 
-def _from_start(pointer: str | None, start: int) -> str | None:
-    """The pointer of an input, counted from the first of all inputs instead of its chunk's."""
-    if pointer is None or start == 0:
-        return pointer
-    place, *rest = pointer.removeprefix("/").split("/")
-    return "/" + "/".join([str(int(place) + start), *rest])
+def _after(start: int) -> Callable[[int], str]:
+    """Where an input of a chunk stands among all inputs."""
+    return lambda place: f"/{start + place}"

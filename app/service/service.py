@@ -644,7 +644,7 @@ class Service:
             inputs = await self._images.fetched(given)
             return await self._encoded(encoder, inputs, kind, lane=lane)
         except LikewiseError as error:
-            error.pointer = placed_input(error.pointer, places)
+            error.pointer = placed_input(error.pointer, places.__getitem__)
             raise
 
     async def _encoded(

@@ -101,7 +101,7 @@ def fitted(encoded: F32, vector_field: VectorField, info: EncoderInfo) -> F32:
             f"vector {vector_field.name!r} has {dimension} numbers, but its encoder now makes "
             f"{lengths_in_words(info)}: the model was replaced after the collection was created"
         )
-    return shortened(encoded, dimension, unit=info.unit)
+    return shortened(encoded, dimension, renormalise=info.unit)
 
 
 def draft_points(

@@ -31,22 +31,22 @@ def test_the_lengths_are_said_in_words() -> None:
 @given(st.integers(1, 8), st.integers(0, 2**32 - 1))
 def test_cut_vectors_are_the_first_numbers_at_length_one(dimension: int, seed: int) -> None:
     vectors = np.random.default_rng(seed).standard_normal((3, 8)).astype(np.float32)
-    cut = shortened(vectors, dimension, unit=True)
+    cut = shortened(vectors, dimension, renormalise=True)
     assert cut.flags.c_contiguous
     assert cut.dtype == np.float32
     if dimension < 8:
         first = vectors[:, :dimension].astype(np.float64)
         expected = first / np.linalg.norm(first, axis=1, keepdims=True)
         np.testing.assert_allclose(cut, expected, atol=1e-6)
-        plain = shortened(vectors, dimension, unit=False)
+        plain = shortened(vectors, dimension, renormalise=False)
         np.testing.assert_array_equal(plain, vectors[:, :dimension])
 
 
 def test_whole_vectors_are_not_touched() -> None:
     vectors = np.ones((2, 8), np.float32)
-    assert shortened(vectors, 8, unit=True) is vectors
+    assert shortened(vectors, 8, renormalise=True) is vectors
 
 
-@pytest.mark.parametrize("unit", [True, False])
-def test_zeros_stay_zeros(unit: bool) -> None:
-    assert not shortened(np.zeros((1, 8), np.float32), 3, unit=unit).any()
+@pytest.mark.parametrize("renormalise", [True, False])
+def test_zeros_stay_zeros(renormalise: bool) -> None:
+    assert not shortened(np.zeros((1, 8), np.float32), 3, renormalise=renormalise).any()

@@ -84,10 +84,9 @@ def test_token_counts_are_those_after_truncation(encoder: TextEncoder) -> None:
 
 
 def test_the_ids_of_a_text_make_what_the_text_makes(encoder: TextEncoder) -> None:
-    whole = encoder._tokenizer._tokenizer.from_str(encoder._tokenizer._tokenizer.to_str())
-    whole.no_truncation()
-    ids = [tuple(one.ids) for one in whole.encode_batch(TEXTS)]
-    assert max(map(len, ids)) > encoder._tokenizer.max_tokens
+    tokenizer = encoder._reader.tokenizer
+    ids = list(map(tuple, tokenizer.whole(TEXTS)))
+    assert max(map(len, ids)) > tokenizer.max_tokens
     from_texts, from_ids = (encode(encoder, given, "document") for given in (TEXTS, ids))
     assert from_ids.tokens == from_texts.tokens
     np.testing.assert_allclose(from_ids.vectors, from_texts.vectors, atol=5e-6)
@@ -97,7 +96,7 @@ def test_the_ids_of_a_text_make_what_the_text_makes(encoder: TextEncoder) -> Non
 
 
 def test_an_id_that_is_no_token_is_refused_at_its_place(encoder: TextEncoder) -> None:
-    vocabulary = encoder._tokenizer.vocabulary
+    vocabulary = encoder._reader.tokenizer.vocabulary
     for wrong in (-1, vocabulary, 2**70):
         refused, taken = encoder.prepare([(2, wrong, 3), (2, vocabulary - 1, 3)])
         assert isinstance(refused, InvalidText)

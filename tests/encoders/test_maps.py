@@ -134,3 +134,9 @@ def test_pickled_objects_are_not_read(tmp_path: Path) -> None:
     np.save(path, np.array([print], dtype=object), allow_pickle=True)
     with pytest.raises(CorruptFile):
         read_array(path, "dim")
+
+
+def test_normalised_rows_have_length_one_and_zeros_stay_zeros() -> None:
+    made = unit(np.array([[3, 4], [0, 0]], np.float32))
+    np.testing.assert_allclose(made, np.array([[0.6, 0.8], [0.0, 0.0]]), rtol=1e-6)
+    assert made.dtype == np.float32

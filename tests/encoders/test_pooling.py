@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.encoders.pooling import POOLS, normalise, pool
+from app.encoders.pooling import POOLS, pool
 
 F64 = NDArray[np.float64]
 
@@ -68,9 +68,3 @@ def test_golden_vectors() -> None:
         assert pooled.dtype == np.float32
         np.testing.assert_allclose(pooled, expected, rtol=1e-6, err_msg=how)
     assert set(golden) > set(POOLS)
-
-
-def test_normalised_rows_have_length_one_and_zeros_stay_zeros() -> None:
-    unit = normalise(np.array([[3, 4], [0, 0]], np.float32))
-    np.testing.assert_allclose(unit, np.array([[0.6, 0.8], [0.0, 0.0]]), rtol=1e-6)
-    assert unit.dtype == np.float32

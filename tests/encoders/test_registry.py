@@ -245,7 +245,7 @@ def test_an_unloaded_encoder_says_so_and_can_be_loaded_again(registry: EncoderRe
 
 def test_the_model_is_let_go(registry: EncoderRegistry) -> None:
     registry.load("tiny")
-    entry = registry._entries["tiny"]
+    entry = registry._installed.entry("tiny")
     assert entry.loaded is not None
     model = weakref.ref(entry.loaded.encoder)
     registry.unload("tiny")
@@ -361,7 +361,7 @@ def test_an_encoder_that_fails_on_taking_an_input_fails_that_request_only(
     registry: EncoderRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.load("tiny")
-    entry = registry._entries["tiny"]
+    entry = registry._installed.entry("tiny")
     assert entry.loaded is not None
     for stage in ("address", "estimate"):
         with monkeypatch.context() as broken:

@@ -48,11 +48,11 @@ def test_a_text_and_a_list_of_ids_may_stand_alone(alone: Any) -> None:
 
 
 def test_the_encoders_own_faults_are_blamed_where_the_input_stands() -> None:
-    assert placed_input("/1", read(["a", "b"]).pointers) == "/input/1"
-    assert placed_input("/1/0", read(["a", [1, 2]]).pointers) == "/input/1/0"
-    assert placed_input("/0/1", read([1, 2]).pointers) == "/input/1"
-    assert placed_input("/0", read("a").pointers) == "/input"
-    assert placed_input(None, read("a").pointers) is None
+    assert placed_input("/1", read(["a", "b"]).pointers.__getitem__) == "/input/1"
+    assert placed_input("/1/0", read(["a", [1, 2]]).pointers.__getitem__) == "/input/1/0"
+    assert placed_input("/0/1", read([1, 2]).pointers.__getitem__) == "/input/1"
+    assert placed_input("/0", read("a").pointers.__getitem__) == "/input"
+    assert placed_input(None, read("a").pointers.__getitem__) is None
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from app.encoders.base import Dimensions, OutputKind
 from app.encoders.files import text_of
@@ -36,6 +36,7 @@ from app.encoders.manifest.router import RouterSpec, read_router
 from app.encoders.manifest.table import Table
 from app.encoders.manifest.text import Output, TextSpec, read_text
 from app.encoders.manifest.views import Invariance, Views, read_invariance, read_views
+from app.encoders.networks.network import Pool
 from app.errors import IncompatibleFormat, StoredDataError
 
 if sys.version_info >= (3, 11):
@@ -69,7 +70,7 @@ HEADS: dict[tuple[OutputKind, ...], HeadName] = {
 }
 """The head of a built graph by what the manifest promises."""
 
-BUILT_POOLS = ("mean", "cls", "max", "last", "weighted_mean")
+BUILT_POOLS: tuple[str, ...] = get_args(Pool)
 """The pools that graphs built here have inside."""
 
 
@@ -102,6 +103,21 @@ class Manifest:
     sources: tuple[HubSource | PackageSource, ...]
     views: Views | None = None
     invariance: Invariance | None = None
+
+    @property
+    def reads_whole(self) -> bool:
+        """Whether inputs are never cut, however long they are."""
+        return isinstance(self.spec, ImageSpec | RecordSpec | PointSetSpec)
+
+    @property
+    def unit(self) -> bool:
+        """Whether its dense vectors have length one."""
+        spec = self.spec
+        if isinstance(spec, PairSpec) or self.views is not None:
+            return True
+        if isinstance(spec, TextSpec | ImageSpec):
+            return spec.output is None or spec.output.normalise
+        return spec.normalise
 
     @property
     def outputs(self) -> tuple[OutputKind, ...]:

@@ -18,19 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import onnx
 
 from app.encoders.networks.graph import LARGEST_BYTES, Graph, Halved
-from app.encoders.networks.network import Classifier, Dense, Network, Norm, WordPredictor
+from app.encoders.networks.network import Classifier, Dense, Network, Norm, Pool, WordPredictor
 from app.encoders.networks.transformer import TOKENS, add_layers, takes_types
 from app.errors import CorruptFile
-
-Pool = Literal["mean", "cls", "max", "last", "weighted_mean"]
-"""How token vectors become one: their mean, the first, the maximum of each number, the last, or
-their mean weighted 1, 2, 3, … from the first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,10 @@ Activation = Literal["gelu", "gelu_tanh", "relu", "tanh", "identity"]
 """`gelu` is x·Φ(x) with the error function, `gelu_tanh` its approximation by tanh (Hendrycks &
 Gimpel 2016, arXiv 1606.08415)."""
 
+Pool = Literal["mean", "cls", "max", "last", "weighted_mean"]
+"""How token vectors become one: their mean, the first, the maximum of each number, the last, or
+their mean weighted 1, 2, 3, … from the first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Linear:

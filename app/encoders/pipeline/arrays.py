@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from app.errors import CorruptFile
-from app.types import F32
+from app.types import F32, F64
+
+Floats = TypeVar("Floats", F32, F64)
 
 
 def read_array(path: Path, axes: str) -> F32:
@@ -31,9 +34,9 @@ def read_array(path: Path, axes: str) -> F32:
     return np.ascontiguousarray(array, np.float32)
 
 
-def unit(vectors: F32, axis: int = -1) -> F32:
+def unit(vectors: Floats, axis: int = -1) -> Floats:
     """Bring vectors to length one along an axis; zeros stay as they are."""
     lengths = np.linalg.norm(vectors, axis=axis, keepdims=True)
     lengths[lengths == 0.0] = 1.0
-    scaled: F32 = vectors / lengths
+    scaled: Floats = vectors / lengths
     return scaled

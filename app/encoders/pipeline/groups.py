@@ -17,11 +17,6 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Action = Callable[[Array], Array]
 
-PIXEL_GROUPS = ("C4", "D4", "flip")
-"""Groups in the exact sense: averaging over one makes an encoder invariant to it, on squares."""
-
-POINT_GROUPS = ("turns",)
-
 
 def pixel_orbit(name: str) -> list[Action]:
     """The actions of a group on pixels: "C4" quarter turns, "D4" with mirrors, "flip" left-right.

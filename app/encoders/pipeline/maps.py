@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.encoders.pipeline.arrays import unit
 from app.types import F32
 
 _F64 = NDArray[np.float64]
@@ -133,11 +132,6 @@ def fit_pca(vectors: F32, dimension: int, *, whiten: bool, floor: float = 1e-6) 
         spread = np.maximum(values[order], 0.0) + floor * max(float(values.max()), 1e-30)
         matrix = matrix / np.sqrt(spread)[:, None]
     return matrix.astype(np.float32), mean.astype(np.float32)
-
-
-def l2(rows: F32) -> F32:
-    """Bring every row to length one; a row of zeros stays as it is."""
-    return unit(rows)
 
 
 def _wide(array: NDArray[Any] | None) -> _F64 | None:
