@@ -25,10 +25,10 @@ nothing else to do the cores are all the background's.
 Guarantees, whatever happens:
 
 - Every future that `submit` returned is completed: with outputs in the order of the inputs, with
-  EncodingFailed if a batch with one of its inputs failed, DeadlineExceeded if `due` passed before
+  EncodingFailed if the encoder failed on one of its inputs, DeadlineExceeded if `due` passed before
   its inputs were run, or ShuttingDown.
-- A batch that fails touches only the jobs with inputs in it, and the workers live on. An input that
-  cannot be read fails its own jobs only.
+- An input that cannot be read, or on which the encoder fails, fails its own jobs only: a batch that
+  fails is done again in halves, down to the input that is the fault. The workers live on.
 - Equal inputs, waiting or running, of whatever callers, are run once.
 - No lane starves: it gets a batch for `PATIENCE_S` of work that the ordinary workers do for lanes
   above it. No job of a lane waits for more than two rounds of the others.
@@ -48,9 +48,10 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
@@ -75,6 +76,7 @@ from app.errors import (
     ShuttingDown,
 )
 from app.tally import POWERS, SECONDS, Histogram
+from app.types import F32
 
 STEP_S = 0.025
 """What a batch is meant to take of a core: long beside the 0.1 ms that a step costs, short for who
@@ -346,7 +348,15 @@ class Batcher:
 
     def _prepare(self, drawn: list[Work], crew: Crew) -> None:
         ready: dict[OutputKind, list[Work]] = {}
-        made = self._encoder.prepare([work.given for work in drawn])
+        made: list[Prepared | LikewiseError] | None = None
+        try:
+            made = self._encoder.prepare([work.given for work in drawn])
+        except BaseException:
+            if len(drawn) == 1:
+                raise
+        if made is None:
+            self._halve(drawn, partial(self._prepare, crew=crew))
+            return
         for work, one in zip(drawn, made, strict=True):
             if isinstance(one, Prepared):
                 work.prepared = one
@@ -372,20 +382,48 @@ class Batcher:
         output = batch[0].output
         prepared = [work.prepared for work in batch if work.prepared is not None]
         begun_s, begun_core_s = time.perf_counter(), time.thread_time()
-        made = self._encoder.run(prepared, output)
+        made: F32 | list[Any] | None = None
+        try:
+            made = self._run_and_checked(prepared, output)
+        except BaseException:
+            if len(batch) == 1:
+                raise
+        if made is None:
+            self._halve(batch, self._run)
+            return
         took_s, core_s = time.perf_counter() - begun_s, time.thread_time() - begun_core_s
-        if output == "dense":
-            expected, found = (len(batch), self._encoder.dimension), np.shape(made)
-            if found != expected:
-                raise ValueError(f"expected vectors of shape {expected}, got {found}")
-        elif len(made) != len(batch):
-            raise ValueError(f"expected {len(batch)} outputs, got {len(made)}")
         with self._lock:
             # Before the callers hear of it: who was answered finds the batch in the account.
             self._note(took_s, core_s, prepared)
             complete = self._waiting.finish(batch, made)
         for job in complete:
             _complete(job)
+
+    def _run_and_checked(self, batch: Sequence[Prepared], output: OutputKind) -> F32 | list[Any]:
+        made, count = self._encoder.run(batch, output), len(batch)
+        if output == "dense":
+            expected, found = (count, self._encoder.dimension), np.shape(made)
+            if found != expected:
+                raise ValueError(f"expected vectors of shape {expected}, got {found}")
+        elif len(made) != count:
+            raise ValueError(f"expected {count} outputs, got {len(made)}")
+        return made
+
+    def _halve(self, works: list[Work], step: Callable[[list[Work]], None]) -> None:
+        """Do a step that failed again with each half, leaving `works` empty.
+
+        One caller's input must not be what fails the others', whose texts only stood beside it.
+        """
+        middle = len(works) // 2
+        halves = [works[:middle], works[middle:]]
+        # The traceback of what fails below holds this list, and must not hold other jobs.
+        works.clear()
+        for half in halves:
+            try:
+                step(half)
+            except BaseException as exc:
+                self._fail(half, exc)
+            half.clear()
 
     def _note(self, took_s: float, core_s: float, batch: Sequence[Prepared]) -> None:
         self._seconds.note(took_s)

@@ -266,7 +266,10 @@ class Reranking:
 
     def _usable(self, named: str | None, pointer: str) -> EncoderInfo:
         try:
-            return self._encoding.usable(named or self._default)
+            info = self._encoding.usable(named or self._default)
+            if info.modality != "text":
+                raise InvalidField(f"{info.name} reads no texts: it reranks nothing")
+            return info
         except LikewiseError as error:
             if named is not None:
                 error.pointer = pointer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from .harness import InProcess
+from tests.reference_backend import ReferenceBackend
+
+from .harness import InProcess, running, settings
 
 POINTS = "/v1/collections/c/points"
 GOOD = {"id": "good", "vector": [1, 2, 3]}
@@ -397,6 +400,19 @@ def test_no_json_ever_makes_the_service_fail(
         problem = answer.json()
         assert re.fullmatch(r"(/([^~/]|~0|~1)*)*", problem["pointer"])
         assert stands_in(body, problem["pointer"]), problem
+
+
+def test_what_reads_no_texts_reranks_nothing(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, encoders="tiny,image-descriptor")
+    with running(chosen, ReferenceBackend()) as app:
+        app.wait_for_encoders()
+        body = {"query": "a", "documents": ["b"], "model": "image-descriptor"}
+        answer = app.post("/v1/rerank", body)
+        assert (answer.status_code, answer.json()["pointer"]) == (422, "/model")
+        app.put("/v1/collections/c", {"encoder": "tiny"})
+        query = {"text": "a", "rerank": {"model": "image-descriptor"}}
+        answer = app.post("/v1/collections/c/query", query)
+        assert (answer.status_code, answer.json()["pointer"]) == (422, "/rerank/model")
 
 
 # Whatever may stand for inputs, right and wrong, in lists and alone.

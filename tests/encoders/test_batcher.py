@@ -214,6 +214,20 @@ def test_a_failed_batch_fails_its_waiters_only_and_the_worker_survives(
     assert result(batcher.submit(["later"])).tokens == [5]
 
 
+@pytest.mark.parametrize("bad", ["!aaa", "?aaa", "~aaa", "untokenizable"])
+def test_what_the_encoder_fails_on_fails_nobody_that_stood_beside_it(
+    encoder: SpellingEncoder, open_batcher: Open, bad: str
+) -> None:
+    batcher = open_batcher()
+    hold(encoder, batcher)
+    innocent = [batcher.submit([f"good{number}", "fine"]) for number in range(9)]
+    doomed = batcher.submit([bad, "fine"])
+    innocent += [batcher.submit([f"more{number}"]) for number in range(9)]
+    encoder.gate.set()
+    assert isinstance(doomed.exception(PATIENCE_S), EncodingFailed)
+    assert [result(future).tokens[0] for future in innocent] == [5] * 18
+
+
 def test_a_failing_tokenizer_fails_its_round_and_the_worker_survives(open_batcher: Open) -> None:
     batcher = open_batcher()
     assert isinstance(batcher.submit(["untokenizable"]).exception(PATIENCE_S), EncodingFailed)
