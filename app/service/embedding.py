@@ -35,8 +35,8 @@ from app.service.checks import check_batch, check_text, place, placed_input
 from app.service.encoding import FEW_TEXTS, Encoding, lane_of
 from app.service.images import Given, ImageInputs, ImageUrl
 from app.service.lanes import Lane
-from app.service.objects import points_of, record_of
 from app.service.readers import IMAGE, TEXT, Readers, modality_of
+from app.service.structured import points_of, record_of
 from app.types import F32
 
 MOST_NUMBERS = 1 << 24

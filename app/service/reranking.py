@@ -8,7 +8,7 @@ number of tokens); the inner product of sparse weights.
 
 Documents come with the request (`Reranking.rerank`), or are what a search recalled
 (`Reranking.reorder`): then each query says how many candidates are recalled, which bounds the cost,
-and which text of theirs is read (`Reading`).
+and which text of theirs is read (`PointText`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from app.errors import InvalidField, InvalidQuery, InvalidText, LikewiseError, L
 from app.service.checks import check_batch, check_text, place
 from app.service.encoding import Encoding, lane_of
 from app.service.lanes import Lane
-from app.service.reading import Reading, read_from
+from app.service.point_text import PointText, point_text_from
 from app.service.requests import Query, Rerank
 from app.types import F32, Hit, Projection
 
@@ -82,7 +82,7 @@ class Order:
 
     model: str
     query: str
-    reading: Reading
+    text: PointText
     candidates: int
 
 
@@ -260,9 +260,9 @@ class Reranking:
                 limit=most,
                 received=candidates,
             )
-        reading = read_from(rerank.field, rerank.template, at)
+        read = point_text_from(rerank.field, rerank.template, at)
         model = self._usable(rerank.model, place(at, "model")).name
-        return Order(model, text, reading, candidates)
+        return Order(model, text, read, candidates)
 
     def _usable(self, named: str | None, pointer: str) -> EncoderInfo:
         try:
@@ -324,7 +324,7 @@ def _texts(
     return [
         []
         if order is None
-        else [order.reading.of(hit.record, most_chars).strip() for hit in answer.hits]
+        else [order.text.of(hit.record, most_chars).strip() for hit in answer.hits]
         for (_, order), answer in zip(asked, answers, strict=True)
     ]
 

@@ -23,10 +23,10 @@ from app.errors import (
 )
 from app.service.checks import check_id, check_text, check_vector, place
 from app.service.images import Given, ImageInputs
-from app.service.objects import record_of
 from app.service.readers import IMAGE, RECORD, TEXT, Reader, blamed
 from app.service.requests import Query
 from app.service.reranking import Order
+from app.service.structured import record_of
 from app.service.writing import fitted, known_field
 from app.types import F32, PointId, VectorField
 
@@ -69,9 +69,7 @@ class Question:
             score_threshold=query.score_threshold,
             ef=query.ef,
             exact=query.exact,
-            projection=query.projection
-            if order is None
-            else order.reading.widened(query.projection),
+            projection=query.projection if order is None else order.text.widened(query.projection),
             explain=query.explain,
         )
 

@@ -37,9 +37,9 @@ from app.service.checks import (
     place,
 )
 from app.service.images import Given, ImageInputs
-from app.service.objects import record_of
 from app.service.readers import IMAGE, RECORD, TEXT, Readers, blamed
 from app.service.requests import NewPoint
+from app.service.structured import record_of
 from app.types import F32, Attributes, Definition, Point, PointId, VectorField
 
 

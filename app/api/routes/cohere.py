@@ -49,8 +49,8 @@ async def _embed(request: Request, version: Literal["1", "2"]) -> Response:
         ToEmbed(
             body.images if pictures else body.texts,
             body.model,
-            body.output_dimension,
-            "query" if body.input_type == "search_query" else "document",
+            dimensions=body.output_dimension,
+            kind="query" if body.input_type == "search_query" else "document",
             cut=_CUTS[body.truncate],
             strings="image" if pictures else "text",
             inputs_at="/images" if pictures else "/texts",

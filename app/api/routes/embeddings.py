@@ -51,9 +51,9 @@ async def create_embeddings(request: Request) -> Response:
         ToEmbed(
             body.input,
             body.model,
-            body.dimensions,
-            body.input_type or _kind_of(body.task),
-            body.output or ("tokens" if body.return_multivector else "dense"),
+            dimensions=body.dimensions,
+            kind=body.input_type or _kind_of(body.task),
+            output=body.output or ("tokens" if body.return_multivector else "dense"),
             cut="never" if body.truncate is False else "end",
             normalise=body.normalized is True,
         )

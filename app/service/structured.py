@@ -1,4 +1,4 @@
-"""Inputs that are no texts: records and point sets, read of what callers send."""
+"""Inputs with a structure: records and point sets, read of what callers send."""
 
 from __future__ import annotations
 

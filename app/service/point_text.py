@@ -14,7 +14,7 @@ _MOST_CHARS = 4096  # of a template
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PointText:
     """What is read of a point.
 
     parts    texts and names of attributes in turn, from a text to a text; None is the point's text
@@ -52,14 +52,14 @@ class Reading:
         return text[:most_chars]
 
 
-def read_from(field: str | None, template: str | None, at: str) -> Reading:
+def point_text_from(field: str | None, template: str | None, at: str) -> PointText:
     """What a query's `rerank`, which stands at `at`, says of it. Raises InvalidQuery."""
     if field is not None and template is not None:
         raise InvalidQuery("expected at most one of field and template", pointer=at)
     if field is not None:
-        return Reading(("", field, ""))
+        return PointText(("", field, ""))
     if template is None:
-        return Reading()
+        return PointText()
     pointer = place(at, "template")
     parts = tuple(_FIELD.split(template))
     if len(parts) == 1 or any("{" in text or "}" in text for text in parts[0::2]):
@@ -70,7 +70,7 @@ def read_from(field: str | None, template: str | None, at: str) -> Reading:
         )
     if len(template) > _MOST_CHARS:
         raise InvalidQuery(f"a template has at most {_MOST_CHARS} characters", pointer=pointer)
-    return Reading(parts)
+    return PointText(parts)
 
 
 def _as_text(value: object) -> str:
