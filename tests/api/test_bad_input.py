@@ -243,11 +243,13 @@ def test_a_bad_embedding_request_is_refused_at_its_place(
     ("texts", "pointer"),
     [("a", "/texts"), ([], "/texts"), (["a", [1]], "/texts/1"), ([1, 2], "/texts/0")],
 )
-def test_coheres_texts_are_a_list_of_texts(
+def test_coheres_texts_and_images_are_lists_of_strings(
     plain: InProcess, path: str, texts: Any, pointer: str
 ) -> None:
     answer = plain.post(path, {"texts": texts})
     assert (answer.status_code, answer.json()["pointer"]) == (422, pointer)
+    answer = plain.post(path, {"images": [0, "a"]})
+    assert (answer.status_code, answer.json()["pointer"]) == (422, "/images/0")
 
 
 @pytest.mark.parametrize(

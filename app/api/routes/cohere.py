@@ -41,10 +41,11 @@ async def _embed(request: Request, version: Literal["1", "2"]) -> Response:
     pictures = body.images is not None
     if pictures and body.texts is not None:
         raise InvalidField("expected either texts or images", pointer="/images")
-    for number, text in enumerate(body.texts or ()):
+    inputs_at = "/images" if pictures else "/texts"
+    for number, given in enumerate((body.images if pictures else body.texts) or ()):
         # Cohere's clients know no other inputs; elsewhere they are ids of tokens, records, ….
-        if not isinstance(text, str):
-            raise InvalidText("expected a text", pointer=place("/texts", number))
+        if not isinstance(given, str):
+            raise InvalidText("expected a string", pointer=place(inputs_at, number))
     embedded = await service_of(request).embed(
         ToEmbed(
             body.images if pictures else body.texts,
@@ -53,7 +54,7 @@ async def _embed(request: Request, version: Literal["1", "2"]) -> Response:
             kind="query" if body.input_type == "search_query" else "document",
             cut=_CUTS[body.truncate],
             strings="image" if pictures else "text",
-            inputs_at="/images" if pictures else "/texts",
+            inputs_at=inputs_at,
             dimensions_at="/output_dimension",
         )
     )
