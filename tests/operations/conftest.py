@@ -164,7 +164,7 @@ def traffic(client: httpx.Client) -> dict[str, int]:
         answer = client.request(method, path, content=content, headers=json_type)
         statuses[name] = answer.status_code
     # The first query above was sampled; by now it may be checked.
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not value(
         read(client.get("/metrics").text), "likewise_self_checks_total", {"outcome": "checked"}
     ):
