@@ -6,7 +6,7 @@ FOLDER holds `stsb`, `arxiv` and `scifact`. Every system encodes the same texts 
 weights, in turns: one round of each, then the next round, while the others are idle; a figure is
 the median of its rounds. "short" are sentences of the STS benchmark, "long" are titles with
 abstracts, cut at 256 tokens. Libraries encode 32 texts at a time, sorted by length; servers are
-asked for 64 texts a request over four connections, and what the client does counts. At the end a
+asked for 256 texts a request over two connections, and what the client does counts. At the end a
 server of its own is asked single queries, idle and during an import (`bench.encoder_latency`).
 
 Prints Markdown; writes `embed.json` and `embed.png` into bench/results.
@@ -57,7 +57,7 @@ from bench.report import processor
 F32 = NDArray[np.float32]
 
 ROOT = Path(__file__).parents[1]
-LIBRARY_BATCH, SERVER_BATCH, CONNECTIONS = 32, 64, 4
+LIBRARY_BATCH, SERVER_BATCH, CONNECTIONS = 32, 256, 2
 SERVED = ("likewise int8", "likewise fp32", "infinity")
 BATCHES = (1, 4, 16, 64, 256)
 LENGTHS = (8, 16, 32, 64, 128, 250)  # words of one token each; two tokens come besides
@@ -181,7 +181,7 @@ def by_batch(systems: dict[str, System], chosen: argparse.Namespace) -> dict[str
         some = texts[: max(32, len(texts) // (8 if batch == 1 else 2 if batch == 4 else 1))]
         took = turns(
             {name: systems[name] for name in CURVES if name in systems},
-            chosen.rounds,
+            1,
             lambda name, system, some=some, batch=batch: system.encode(some, batch)[0],
         )
         for name, times in took.items():
@@ -198,7 +198,7 @@ def by_length(systems: dict[str, System], chosen: argparse.Namespace) -> dict[st
         some = [" ".join(rng.choice(WORDS, length)) for _ in range(count)]
         took = turns(
             {name: systems[name] for name in CURVES if name in systems},
-            chosen.rounds,
+            1,
             partial(run, texts=some),
         )
         for name, times in took.items():
