@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import tomllib
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx.external_data_helper import convert_model_to_external_data
@@ -36,6 +36,11 @@ from tests.encoders.layouts import (
 )
 from tests.encoders.models import TINY, safetensors_bytes
 from tests.encoders.test_pooling import slow_pool
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 MODEL = {"onnx/model.onnx": graph()}
 
