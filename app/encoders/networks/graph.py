@@ -58,6 +58,17 @@ class Graph:
     def float(self, name: str, value: float) -> str:
         return self.constant(name, np.array(value, np.float32))
 
+    def unit(self, vectors: str, output: str) -> str:
+        """Bring the last axis to length one; zeros stay zeros.
+
+        Spelled out, for ONNX Runtime 1.23, the newest on Python 3.10, lacks LpNormalization-22.
+        """
+        axes = self.ints(-1)
+        length = self.node("ReduceL2", [vectors, axes], f"{output}.length", keepdims=1)
+        least = self.float("least_length", 1e-12)
+        length = self.node("Max", [length, least], f"{output}.divisor")
+        return self.node("Div", [vectors, length], output)
+
     def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output

@@ -137,7 +137,7 @@ def _add_pooled(
         graph.node("Squeeze", [summed, graph.ints(1)], out)
     dimension = _add_steps(graph, head.steps, out, last, network.dimension)
     if head.normalise:
-        graph.node("LpNormalization", [last], "vectors", axis=-1, p=2)
+        graph.unit(last, "vectors")
     return "vectors", ["text", dimension]
 
 
@@ -167,7 +167,7 @@ def _add_token_vectors(
     rows = graph.node("Unsqueeze", [mask, graph.ints(2)], "mask.rows")
     vectors = "tokens.out" if head.steps else hidden
     if head.normalise:
-        vectors = graph.node("LpNormalization", [vectors], "tokens.unit", axis=-1, p=2)
+        vectors = graph.unit(vectors, "tokens.unit")
     if head.masked:
         graph.node("Mul", [vectors, rows], "token_vectors")
     else:
