@@ -52,7 +52,7 @@ from app.encoders.quantise import Feeds, quantise
 from app.encoders.tokenizer import Tokenizer
 from app.errors import StoredDataError
 
-BUILDER = 3
+BUILDER = 4
 """Raise it with every change to the graph or its quantisation. If vectors change by more than
 float noise, raise the version of the spaces too."""
 

@@ -207,7 +207,9 @@ class _Rewriting:
             self._constant(f"{rows}.zero", zero),
         ]
         output = f"{rows}.uint8"
-        nodes.append(helper.make_node("QuantizeLinear", inputs, [output], name=output))
+        # ONNX Runtime's own: 1.23, the newest on Python 3.10, lacks the standard's opset 23.
+        node = helper.make_node("QuantizeLinear", inputs, [output], name=output, domain=CONTRIB)
+        nodes.append(node)
         return nodes
 
     def _constant(self, name: str, values: NDArray[Any]) -> str:
