@@ -36,13 +36,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"exchange", "tally", "kernels", "vectors", "storage", "segments", "planner"},
     "backends": BASE | ATTRIBUTES | {"exchange", "engine"},
     "evaluation": BASE,
+    "ranking": BASE | {"kernels"},
+    "query": BASE | ATTRIBUTES | {"exchange", "kernels", "ranking", "backends"},
     "cache": BASE | {"storage"},
     "encoders": BASE | {"tally", "evaluation"},
     "metrics": {"tally", "exchange", "encoders"},
     "access": {"types", "errors"},
     "service": BASE
     | ATTRIBUTES
-    | {"exchange", "config", "cache", "encoders", "backends", "metrics"},
+    | {
+        "exchange",
+        "config",
+        "cache",
+        "encoders",
+        "backends",
+        "metrics",
+        "ranking",
+        "query",
+        "evaluation",
+    },
     "wire": BASE,
     "api": BASE
     | ATTRIBUTES
