@@ -13,7 +13,7 @@ import orjson
 
 from app.attributes.filter import Filter
 from app.tally import Histogram
-from app.types import F32, Definition, Hit, PointId, Projection, Record
+from app.types import F32, F64, I64, Definition, Hit, PointId, Projection, Record, Sparse
 
 _WHOLE = Projection()
 
@@ -90,6 +90,62 @@ class Answer(NamedTuple):
     exact: bool
     explanation: dict[str, Any] | None = None
     parts: int = 1
+
+
+class Words(NamedTuple):
+    """What to look for in the lexical index.
+
+    fields     those of the definition to look in, by weight; None takes the definition's
+    every      whether a point must hold every word, and not just any
+    """
+
+    text: str
+    fields: Mapping[str, float] | None = None
+    every: bool = False
+
+
+class Recall(NamedTuple):
+    """Candidates that a query plan asks a view for.
+
+    query    float32[dimension] for a dense field, float32[tokens, dimension] for a field of tokens,
+             `Sparse` for a sparse one, `Words` for the lexical index; finite, not zero under cosine
+    using    the field; None for the lexical index
+    k        how many
+    exclude  points that never appear
+    explain  True fills `Recalled.facts` with more than a word
+    """
+
+    query: F32 | Sparse | Words
+    using: str | None
+    filter: Filter | None = None
+    k: int = 100
+    ef: int | None = None
+    exact: bool = False
+    exclude: tuple[PointId, ...] = ()
+    explain: bool = False
+
+
+class Candidates(NamedTuple):
+    """Points on their way through a plan, best first, ties by id.
+
+    rows     int64[n]: what a view knows them by; all different
+    keys     their ids as `app.keys.key_from_id` writes them, which sort as ids do
+    scores   float64[n], higher for better
+    """
+
+    rows: I64
+    keys: list[bytes]
+    scores: F64
+
+
+class Recalled(NamedTuple):
+    """What a recall found; `matches`, `plan` and `exact` as in `Answer`."""
+
+    candidates: Candidates
+    matches: int
+    plan: str
+    exact: bool
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

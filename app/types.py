@@ -60,14 +60,55 @@ class Metric(str, Enum):
     L2 = "l2"
 
 
+class VectorKind(str, Enum):
+    """What a vector field holds: float32[dimension], a `Sparse`, or float32[tokens, dimension]."""
+
+    DENSE = "dense"
+    SPARSE = "sparse"
+    TOKENS = "tokens"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sparse:
+    """Weights of a vocabulary: `indices` [n] int64 ascending, `values` [n] float32, none zero."""
+
+    indices: I64
+    values: F32
+
+
+VectorValue = F32 | Sparse
+"""A vector of any kind: the kind of its field says which."""
+
+
 @dataclass(frozen=True, slots=True)
 class VectorField:
-    """One named vector of a collection."""
+    """One named vector of a collection.
+
+    dimension   numbers of a dense vector or of each token; 0 for sparse ones, which have no end
+    metric      of dense vectors; tokens compare by cosine, sparse vectors by inner product
+    """
 
     name: str
     dimension: int
     metric: Metric = Metric.COSINE
     encoder: str | None = None
+    kind: VectorKind = VectorKind.DENSE
+
+
+TEXT_FIELD = "$text"
+"""What a point's own text is called among the fields of a lexical index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lexical:
+    """A full-text index over string attributes and the points' own texts.
+
+    fields     attribute name, or `TEXT_FIELD` → weight of a word that stands there
+    language   of the stemmer; None leaves words as they are
+    """
+
+    fields: Mapping[str, float]
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +126,7 @@ class Definition:
 
     schema   field name → declared kind as the wire spells it ("keyword", "integer", "float",
              "bool", "datetime"); undeclared fields take anything
+    lexical  the full-text index; None if there is none
     mark     a backend's own, which tells a collection from the next one of the same name; kept
              when the definition is altered, and no part of what is compared
     """
@@ -92,6 +134,7 @@ class Definition:
     vectors: Mapping[str, VectorField]
     schema: Mapping[str, str] = field(default_factory=dict)
     index: IndexSettings = field(default_factory=IndexSettings)
+    lexical: Lexical | None = None
     mark: str = field(default="", compare=False)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from app.attributes.filter import Filter
 from app.attributes.matches import matches
@@ -23,14 +24,19 @@ from app.attributes.schema import check_conforms
 from app.attributes.values import check_grown
 from app.backends.base import (
     Answer,
+    Candidates,
     CollectionInfo,
     CollectionStatistics,
     Lifetime,
     Page,
+    Recall,
+    Recalled,
     Search,
     Selection,
     Statistics,
     Storage,
+    View,
+    Viewed,
 )
 from app.errors import (
     CollectionNotFound,
@@ -42,9 +48,11 @@ from app.errors import (
     SchemaViolation,
     UnknownVector,
 )
+from app.keys import key_from_id
 from app.tally import POWERS, SECONDS, Histogram
 from app.types import (
     F32,
+    I64,
     AttributeValue,
     Definition,
     Hit,
@@ -216,6 +224,10 @@ class ReferenceBackend:
     ) -> list[Answer] | None:
         return None  # its lock may be held for long
 
+    def view(self, name: str, run: Callable[[View], Viewed], mark: str | None = None) -> Viewed:
+        with self._lock:
+            return run(ReferenceView(self._collection(name, mark)))
+
     def health(self) -> dict[str, Any]:
         return {"status": "ok", "detail": "in memory", "collections": len(self._collections)}
 
@@ -242,6 +254,86 @@ class ReferenceBackend:
             if point.expires_at is not None and point.expires_at <= now_ms:
                 del found.points[point.id]
         return found
+
+
+class ReferenceView:
+    """A `View`, by brute force. Rows are places in the order of ids."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._points = sorted(collection.points.values(), key=lambda point: _order(point.id))
+
+    @property
+    def definition(self) -> Definition:
+        return self._collection.definition
+
+    def _passing(self, filter: Filter | None) -> list[int]:
+        return [
+            row
+            for row, point in enumerate(self._points)
+            if filter is None or matches(filter, point.id, point.attributes)
+        ]
+
+    def _having(self, using: str, filter: Filter | None) -> list[int]:
+        return [row for row in self._passing(filter) if using in self._points[row].vectors]
+
+    def recall(self, wanted: Recall) -> Recalled:
+        if wanted.using is None or wanted.using not in self.definition.vectors:
+            raise UnknownVector(f"there is no vector named {wanted.using!r}")
+        field = self.definition.vectors[wanted.using]
+        assert isinstance(wanted.query, np.ndarray)
+        if wanted.query.shape != (field.dimension,):
+            raise DimensionMismatch(expected=field.dimension, received=wanted.query.size)
+        every = self._having(wanted.using, wanted.filter)
+        scored = [
+            (score(wanted.query, self._points[row].vectors[wanted.using], field.metric), row)
+            for row in every
+            if self._points[row].id not in wanted.exclude
+        ]
+        scored.sort(key=lambda pair: (-pair[0], pair[1]))
+        best = scored[: wanted.k]
+        rows = np.array([row for _, row in best], dtype=np.int64)
+        candidates = Candidates(rows, self.keys(rows), np.array([s for s, _ in best], dtype=float))
+        return Recalled(candidates, len(every), "exact" if every else "empty", True, {})
+
+    def find(self, ids: Sequence[PointId]) -> I64:
+        places = {point.id: row for row, point in enumerate(self._points)}
+        return np.array([places.get(one, -1) for one in ids], dtype=np.int64)
+
+    def vectors(self, using: str, rows: I64) -> tuple[F32, NDArray[np.bool_]]:
+        if using not in self.definition.vectors:
+            raise UnknownVector(f"there is no vector named {using!r}")
+        field = self.definition.vectors[using]
+        found = np.zeros((rows.size, field.dimension), dtype=np.float32)
+        has = np.zeros(rows.size, dtype=np.bool_)
+        for place, row in enumerate(rows.tolist()):
+            vector = self._points[row].vectors.get(using)
+            if vector is not None:
+                wide = vector.astype(np.float64)
+                length = math.hypot(*wide) if field.metric is Metric.COSINE else 1.0
+                found[place], has[place] = wide / length, True
+        return found, has
+
+    def mean(self, using: str, filter: Filter | None) -> tuple[F32, int]:
+        rows = np.array(self._having(using, filter), dtype=np.int64)
+        vectors, _ = self.vectors(using, rows)
+        return vectors.sum(axis=0) / np.float32(max(rows.size, 1)), rows.size
+
+    def sample(self, using: str, filter: Filter | None, most: int, seed: int) -> I64:
+        every = np.array(self._having(using, filter), dtype=np.int64)
+        if every.size <= most:
+            return every
+        drawn: I64 = np.sort(np.random.default_rng(seed).choice(every, size=most, replace=False))
+        return drawn
+
+    def keys(self, rows: I64) -> list[bytes]:
+        return [key_from_id(self._points[row].id) for row in rows.tolist()]
+
+    def attributes(self, rows: I64) -> list[Mapping[str, Any]]:
+        return [self._points[row].attributes for row in rows.tolist()]
+
+    def records(self, rows: I64, projection: Projection) -> list[Record]:
+        return [_record(self._points[row], projection) for row in rows.tolist()]
 
 
 def score(query: F32, stored: F32, metric: Metric) -> float:

@@ -21,10 +21,10 @@ from starlette.concurrency import run_in_threadpool
 
 from app.api.answers import written
 from app.api.convert import json_from_vector
-from app.encoders.base import OutputKind, Several, Sparse, numbers_in
+from app.encoders.base import OutputKind, Several, numbers_in
 from app.service.embedding import Embedded
 from app.service.quantised import quantise
-from app.types import F32
+from app.types import F32, Sparse
 from app.wire.embeddings import NumberFormat
 
 _PIECE_NUMBERS = 8192

@@ -17,38 +17,64 @@ Guarantees that every backend gives and `tests/contract` checks:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.attributes.filter import Filter
 from app.exchange import (
     Answer,
+    Candidates,
     CollectionInfo,
     CollectionStatistics,
     Lifetime,
     Page,
+    Recall,
+    Recalled,
     Search,
     Selection,
     SnapshotInfo,
     Statistics,
     Storage,
+    Words,
 )
-from app.types import AttributeValue, Definition, IndexSettings, Point, PointId, Projection, Record
+from app.types import (
+    F32,
+    I64,
+    AttributeValue,
+    Definition,
+    IndexSettings,
+    Point,
+    PointId,
+    Projection,
+    Record,
+)
 
 __all__ = [
     "Answer",
     "Backend",
+    "Candidates",
     "CollectionInfo",
     "CollectionStatistics",
     "Incoming",
     "Lifetime",
     "Page",
+    "Recall",
+    "Recalled",
     "Search",
     "Selection",
     "SnapshotInfo",
     "Snapshots",
     "Statistics",
     "Storage",
+    "View",
+    "Viewed",
+    "Words",
 ]
+
+Viewed = TypeVar("Viewed")
+"""What somebody makes of a view."""
 
 
 class Incoming(Protocol):
@@ -112,6 +138,57 @@ class Snapshots(Protocol):
         The whole file is verified first. Raises InvalidSnapshot, CollectionExists, StorageFull;
         then nothing changed.
         """
+        ...
+
+
+class View(Protocol):
+    """One consistent state of a collection, for the stages of a query plan.
+
+    Rows name point versions of this state: int64, all different, of no meaning outside of it. A row
+    that a view gave out is known to it. Methods raise UnknownVector for fields there are not.
+    """
+
+    @property
+    def definition(self) -> Definition: ...
+
+    def recall(self, wanted: Recall) -> Recalled:
+        """Find candidates: `min(k, matching)` of them unless the index is approximate and says so.
+
+        Raises DimensionMismatch or InvalidQuery where query and field do not go together.
+        """
+        ...
+
+    def find(self, ids: Sequence[PointId]) -> I64:
+        """Rows of points by id: int64[ids], −1 where there is no such point."""
+        ...
+
+    def vectors(self, using: str, rows: I64) -> tuple[F32, NDArray[np.bool_]]:
+        """Vectors of a dense field as they are searched (unit length under cosine).
+
+        returns  float32[rows, dimension], zeros where there is none; bool[rows], who has one
+        """
+        ...
+
+    def mean(self, using: str, filter: Filter | None) -> tuple[F32, int]:
+        """Mean of a dense field's searched vectors over what passes: float32[dimension], and of
+        how many; zeros of none."""
+        ...
+
+    def sample(self, using: str, filter: Filter | None, most: int, seed: int) -> I64:
+        """Rows of at most `most` points that pass and have such a vector, drawn without
+        repetition, the same ones for the same state and seed."""
+        ...
+
+    def keys(self, rows: I64) -> list[bytes]:
+        """Ids of points as `app.keys.key_from_id` writes them, in the order of `rows`."""
+        ...
+
+    def attributes(self, rows: I64) -> list[Mapping[str, Any]]:
+        """Attributes of points, in the order of `rows`."""
+        ...
+
+    def records(self, rows: I64, projection: Projection) -> list[Record]:
+        """Points as answers show them, in the order of `rows`."""
         ...
 
 
@@ -232,6 +309,14 @@ class Backend(Protocol):
         The only method that is called on the event loop, for searches that are expected to be
         short. So it must not wait for a lock that is held during a write or a sync, nor for another
         machine; a backend that cannot promise that always gives None.
+        """
+        ...
+
+    def view(self, name: str, run: Callable[[View], Viewed], mark: str | None = None) -> Viewed:
+        """Run something on one consistent state, and give its result; `mark` as in `upsert`.
+
+        run   may be called again on a newer state, when a write overtook it: it must not keep
+              anything of a view, nor have effects that count twice
         """
         ...
 

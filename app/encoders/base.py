@@ -11,7 +11,7 @@ import numpy as np
 from app.encoders.inputs import Input
 from app.errors import LikewiseError
 from app.tally import Histogram
-from app.types import F32, I64
+from app.types import F32, Sparse
 
 TextKind = Literal["query", "document"]
 """Which side of a search a text is on: some models put another prompt before each."""
@@ -71,14 +71,6 @@ class EncoderInfo:
     outputs: tuple[OutputKind, ...] = ("dense",)
     dimensions: Dimensions = ()
     unit: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sparse:
-    """Weights of a vocabulary: `indices` [n] int64 ascending, `values` [n] float32, none zero."""
-
-    indices: I64
-    values: F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.encoders.base import Cut, OutputKind, Prepared, Several, Sparse, TextKind
+from app.encoders.base import Cut, OutputKind, Prepared, Several, TextKind
 from app.encoders.inputs import Input, Sided
 from app.encoders.manifest import Manifest, ReadyGraph, TextSpec, TokenOutput
 from app.encoders.pipeline.arrays import unit
@@ -32,7 +32,7 @@ from app.encoders.sparse import pruned, sparse_from_words, words_from_logits, wo
 from app.encoders.text_reader import TextReader
 from app.encoders.token_session import TokenSession, padded
 from app.errors import LikewiseError
-from app.types import F32
+from app.types import F32, Sparse
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.encoders.base import Sparse
-from app.types import F32, I64
+from app.types import F32, I64, Sparse
 
 
 def words_from_logits(logits: F32) -> F32:

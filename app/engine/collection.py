@@ -48,6 +48,7 @@ from app.engine.recovery import recover
 from app.engine.search import matching, run
 from app.engine.snapshot import Snapshot
 from app.engine.upkeep import Upkeep
+from app.engine.view import Overtaken, SnapshotView
 from app.errors import (
     DimensionMismatch,
     InvalidQuery,
@@ -357,6 +358,18 @@ class Collection:
             return None
         with self._gate:
             return self._search_once(searches)
+
+    def view(self, work: Callable[[SnapshotView], _Read]) -> _Read:
+        """Run something on one state, again if a write overtakes it; see `Backend.view`."""
+
+        def read() -> tuple[_Read] | None:
+            view = SnapshotView(self._visible(), self.definition, self._costs, self._records)
+            try:
+                return (work(view),)
+            except Overtaken:
+                return None
+
+        return self._consistent(read)[0]
 
     def _search_once(self, searches: Sequence[Search]) -> list[Answer] | None:
         """Answer all searches, or None if a write replaced a hit before it was read."""

@@ -38,6 +38,7 @@ from app.engine.definitions import definition_from_json, json_from_definition
 from app.engine.expiry import Clock
 from app.engine.keeper import Keeper
 from app.engine.snapshots import Fill, Snapshots
+from app.engine.view import SnapshotView
 from app.errors import (
     CollectionExists,
     CollectionNotFound,
@@ -78,6 +79,7 @@ from app.types import (
 _log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
+_Viewed = TypeVar("_Viewed")
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -503,6 +505,13 @@ class Database:
     ) -> list[Answer] | None:
         """Answer questions without waiting for a writer, or not; see `Backend.search_now`."""
         return self._collection(name, mark).search_now(searches)
+
+    @_following
+    def view(
+        self, name: str, run: Callable[[SnapshotView], _Viewed], mark: str | None = None
+    ) -> _Viewed:
+        """Run something on one state; see `Backend.view`."""
+        return self._collection(name, mark).view(run)
 
     # ── a disk in trouble ────────────────────────────────────────────────────────────────────
 

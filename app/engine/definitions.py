@@ -16,8 +16,10 @@ from app.types import (
     NAME,
     Definition,
     IndexSettings,
+    Lexical,
     Metric,
     VectorField,
+    VectorKind,
 )
 
 
@@ -29,11 +31,18 @@ def json_from_definition(definition: Definition) -> dict[str, Any]:
                 "dimension": field.dimension,
                 "metric": field.metric.value,
                 "encoder": field.encoder,
+                "kind": field.kind.value,
             }
             for field in definition.vectors.values()
         },
         "schema": dict(definition.schema),
         "index": {"m": definition.index.m, "ef_construction": definition.index.ef_construction},
+        "lexical": None
+        if definition.lexical is None
+        else {
+            "fields": dict(definition.lexical.fields),
+            "language": definition.lexical.language,
+        },
     }
 
 
@@ -41,12 +50,23 @@ def definition_from_json(raw: Any) -> Definition:
     """Read what `json_from_definition` said; the order of the vectors is that of their tables."""
     return Definition(
         vectors={
-            name: VectorField(name, v["dimension"], Metric(v["metric"]), v["encoder"])
+            name: VectorField(
+                name,
+                v["dimension"],
+                Metric(v["metric"]),
+                v["encoder"],
+                VectorKind(v.get("kind", "dense")),  # definitions of before say none
+            )
             for name, v in raw["vectors"].items()
         },
         schema=raw["schema"],
         index=IndexSettings(raw["index"]["m"], raw["index"]["ef_construction"]),
+        lexical=_lexical_from_json(raw.get("lexical")),
     )
+
+
+def _lexical_from_json(raw: Any) -> Lexical | None:
+    return None if raw is None else Lexical(dict(raw["fields"]), raw["language"])
 
 
 def checked_definition(raw: Any) -> Definition:

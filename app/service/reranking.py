@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from app.backends.base import Answer
-from app.encoders.base import EncoderInfo, OutputKind, Sparse
+from app.encoders.base import EncoderInfo, OutputKind
 from app.encoders.inputs import Pair, check_unicode
 from app.errors import InvalidField, InvalidQuery, InvalidText, LikewiseError, LimitExceeded
 from app.service.checks import check_batch, check_text, place
@@ -31,7 +31,7 @@ from app.service.encoding import Encoding, lane_of
 from app.service.lanes import Lane
 from app.service.point_text import PointText, point_text_from
 from app.service.requests import Query, Rerank
-from app.types import F32, Hit, Projection
+from app.types import F32, Hit, Projection, Sparse
 
 CANDIDATES = 100
 """Recalled where a query does not say how many."""

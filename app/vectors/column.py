@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.types import F32
+from app.types import F32, U32
 from app.vectors.arrays import read_only
 from app.vectors.codes import Codes
 from app.vectors.row_file import RowFile
@@ -29,6 +29,11 @@ class Column:
         """Give the rows, whether in memory or not, and the numbers of each."""
         rows = self.vectors.shape[0] if self.file is None else self.file.rows
         return rows, self.vectors.shape[1]
+
+    def rows(self, slots: U32) -> F32:
+        """Copy vectors out: float32[slots, d]."""
+        rows: F32 = self.vectors[slots] if self.file is None else self.file.read(slots)
+        return rows
 
     @classmethod
     def on_disk(cls, file: RowFile, codes: Codes) -> Column:

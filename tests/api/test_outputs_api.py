@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from app.api.embeddings import _groups
-from app.encoders.base import Sparse
 from app.service.reranking import max_sim, overlap
+from app.types import Sparse
 from tests.encoders.several import DENSE, LOGITS, TOKENS, write_several
 from tests.reference_backend import ReferenceBackend
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from app.encoders.base import EncoderInfo, OutputKind, Sparse
+from app.encoders.base import EncoderInfo, OutputKind
 from app.encoders.hub.layout import discover, with_hashes
 from app.encoders.inputs import Input, Pair
 from app.encoders.manifest import BuiltGraph, PairSpec, TextSpec, read_manifest
@@ -21,6 +21,7 @@ from app.encoders.registry import EncoderRegistry
 from app.encoders.tiny import tiny_tokenizer, tiny_vocabulary
 from app.encoders.tokenizer import PairTokenizer, Tokenizer
 from app.errors import StoredDataError
+from app.types import Sparse
 from tests.encoders.layouts import CONFIG, WIDTH, as_json, modules
 from tests.encoders.models import ROOT, SHAPE, safetensors_bytes
 from tests.encoders.reference import Twin, random_tensors, unit

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from app.encoders.base import Cutting, Encoder, OutputKind, Several, Sparse, TextKind
+from app.encoders.base import Cutting, Encoder, OutputKind, Several, TextKind
 from app.encoders.inputs import Input
 from app.encoders.manifest import read_manifest
 from app.encoders.opening import open_encoder
@@ -22,6 +22,7 @@ from app.encoders.sparse import pruned, sparse_from_words, words_from_logits, wo
 from app.encoders.tokenizer import Tokenizer
 from app.errors import InvalidText, LikewiseError, StoredDataError
 from app.service.reranking import max_sim, overlap
+from app.types import Sparse
 from tests.encoders import several as model
 from tests.encoders.several import (
     DENSE,

@@ -1,0 +1,179 @@
+"""What the stages of a query plan see of a collection: one snapshot, and the store below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.attributes.filter import Filter
+from app.engine.search import matching, run
+from app.engine.snapshot import LivePart, Snapshot
+from app.errors import DimensionMismatch, InvalidQuery, UnknownVector
+from app.exchange import Candidates, Recall, Recalled, Search
+from app.kernels import bits as bitset
+from app.keys import key_from_id
+from app.planner.costs import Costs
+from app.types import F32, I64, Bits, Definition, PointId, Projection, Record, VectorField
+
+_GATHERED = 65_536  # vectors held at once while a mean is taken
+
+ReadRecords = Callable[[Snapshot, Sequence[tuple[int, bytes]], Projection], "list[Record] | None"]
+
+
+class Overtaken(Exception):
+    """A write replaced a row before it was read: the plan is to run again on a newer snapshot."""
+
+
+class SnapshotView:
+    """A `View` over one snapshot. For one thread at a time."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        definition: Definition,
+        costs: Costs,
+        read_records: ReadRecords,
+    ) -> None:
+        self._snapshot = snapshot
+        self._definition = definition
+        self._fields = list(definition.vectors.values())
+        self._numbers = {field.name: number for number, field in enumerate(self._fields)}
+        self._costs = costs
+        self._read_records = read_records
+
+    @property
+    def definition(self) -> Definition:
+        """Give the collection's definition."""
+        return self._definition
+
+    def recall(self, wanted: Recall) -> Recalled:
+        """Find candidates; see `View.recall`."""
+        number, field = self._field(wanted.using)
+        query = wanted.query
+        if not isinstance(query, np.ndarray):
+            raise InvalidQuery(f"vector {field.name!r} is searched by a vector")
+        if query.shape != (field.dimension,):  # compiled code would read past the rows
+            raise DimensionMismatch(expected=field.dimension, received=query.size)
+        search = Search(
+            query,
+            field.name,
+            wanted.filter,
+            k=wanted.k + len(wanted.exclude),
+            ef=wanted.ef,
+            exact=wanted.exact,
+            explain=wanted.explain,
+        )
+        outcome = run(search, query, self._snapshot, field, number, self._costs)
+        excluded = {key_from_id(id_) for id_ in wanted.exclude}
+        page = [found for found in outcome.page if found.key not in excluded][: wanted.k]
+        rows = np.array([found.row for found in page], dtype=np.int64)
+        keys = [found.key for found in page]
+        candidates = Candidates(
+            rows, keys, np.array([found.score for found in page], dtype=np.float64)
+        )
+        return Recalled(
+            candidates, outcome.matches, outcome.plan, outcome.exact, outcome.explanation or {}
+        )
+
+    def find(self, ids: Sequence[PointId]) -> I64:
+        """Find rows by id; see `View.find`."""
+        keys = [key_from_id(id_) for id_ in ids]
+        found = self._snapshot.rows_of(ids)
+        return np.array([found.get(key, -1) for key in keys], dtype=np.int64)
+
+    def vectors(self, using: str, rows: I64) -> tuple[F32, NDArray[np.bool_]]:
+        """Read vectors of a dense field; see `View.vectors`."""
+        number, field = self._field(using)
+        gathered = np.zeros((rows.size, field.dimension), dtype=np.float32)
+        has = np.zeros(rows.size, dtype=np.bool_)
+        for live, places, slots in self.located(rows):
+            present = live.part.present(number)
+            if present is not None:
+                kept = _marked(present, slots)
+                places, slots = places[kept], slots[kept]
+            gathered[places] = live.part.column(number).rows(slots)
+            has[places] = True
+        return gathered, has
+
+    def mean(self, using: str, filter: Filter | None) -> tuple[F32, int]:
+        """Average what passes; see `View.mean`."""
+        number, field = self._field(using)
+        total = np.zeros(field.dimension, dtype=np.float64)
+        count = 0
+        for live in self._snapshot.parts:
+            slots = bitset.slots_of(self.allowed(live, number, filter))
+            count += slots.size
+            for start in range(0, slots.size, _GATHERED):
+                some = live.part.column(number).rows(slots[start : start + _GATHERED])
+                total += some.sum(axis=0, dtype=np.float64)
+        return (total / max(count, 1)).astype(np.float32), count
+
+    def sample(self, using: str, filter: Filter | None, most: int, seed: int) -> I64:
+        """Draw rows; see `View.sample`."""
+        number, _ = self._field(using)
+        rows: list[I64] = []
+        for live in self._snapshot.parts:
+            slots = bitset.slots_of(self.allowed(live, number, filter))
+            rows.append(live.part.rows[slots])
+        every: I64 = np.sort(np.concatenate(rows)) if rows else np.empty(0, dtype=np.int64)
+        if every.size <= most:
+            return every
+        drawn = np.random.default_rng(seed).choice(every.size, size=most, replace=False)
+        return every[np.sort(drawn)]
+
+    def keys(self, rows: I64) -> list[bytes]:
+        """Tell the ids' keys; see `View.keys`."""
+        found = [b""] * rows.size
+        for live, places, slots in self.located(rows):
+            for place, key in zip(places.tolist(), live.part.keys(slots), strict=True):
+                found[place] = key
+        return found
+
+    def attributes(self, rows: I64) -> list[Mapping[str, Any]]:
+        """Read attributes; see `View.attributes`."""
+        shown = Projection(with_text=False)
+        return [record.attributes for record in self.records(rows, shown)]
+
+    def records(self, rows: I64, projection: Projection) -> list[Record]:
+        """Read points. Raises Overtaken; see `View.records`."""
+        pairs = list(zip(rows.tolist(), self.keys(rows), strict=True))
+        records = self._read_records(self._snapshot, pairs, projection)
+        if records is None:
+            raise Overtaken
+        return records
+
+    # ── what the searches of other kinds of vectors share ────────────────────────────────────
+
+    def allowed(self, live: LivePart, number: int, filter: Filter | None) -> Bits:
+        """Mark what is alive, passes, and has a vector of the field."""
+        bits = live.live if filter is None else matching(filter, live)
+        present = live.part.present(number)
+        return bits if present is None else bits & present
+
+    def located(self, rows: I64) -> Iterator[tuple[LivePart, I64, NDArray[np.uint32]]]:
+        """Find live rows: each part with places in `rows` and the slots of these, in order."""
+        order = np.argsort(rows, kind="stable")
+        ascending = rows[order]
+        for live in self._snapshot.parts:
+            slots = live.part.find_rows(rows)
+            if slots.size == 0:
+                continue
+            slots = slots[_marked(live.live, slots)]
+            places = order[np.searchsorted(ascending, live.part.rows[slots])]
+            yield live, places, slots
+
+    def _field(self, name: str | None) -> tuple[int, VectorField]:
+        if name not in self._numbers:
+            raise UnknownVector(f"the collection has no vector named {name!r}")
+        number = self._numbers[name]
+        return number, self._fields[number]
+
+
+def _marked(bits: Bits, slots: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Tell which slots are set."""
+    inside = (slots & 63).astype(np.uint64)
+    marked: NDArray[np.bool_] = (bits[slots >> 6] >> inside & np.uint64(1)).astype(np.bool_)
+    return marked
