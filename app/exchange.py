@@ -56,7 +56,7 @@ class Search(NamedTuple):
     ef               search width; None lets the planner choose
     exact            True forbids approximation
     score_threshold  hits below it are left out; k and offset count the rest
-    exclude          a point that never appears (the one a query by id starts from)
+    exclude          points that never appear (the one that a query by id starts from)
     explain          True fills `Answer.explanation`
     """
 
@@ -68,7 +68,7 @@ class Search(NamedTuple):
     score_threshold: float | None = None
     ef: int | None = None
     exact: bool = False
-    exclude: PointId | None = None
+    exclude: tuple[PointId, ...] = ()
     projection: Projection = _WHOLE
     explain: bool = False
 

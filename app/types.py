@@ -187,8 +187,12 @@ class Hit(NamedTuple):
     """One result of a query.
 
     rerank_score   what a reranker made of it, and what reranked answers are ordered by
+    scores         what each stage of a plan made of it, by the stage's name
+    notes          more that a stage has to tell: matched pairs, contributions, …
     """
 
     score: float
     record: Record
     rerank_score: float | None = None
+    scores: Mapping[str, float] | None = None
+    notes: Mapping[str, Any] | None = None

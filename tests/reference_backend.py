@@ -284,11 +284,14 @@ class ReferenceView:
         assert isinstance(wanted.query, np.ndarray)
         if wanted.query.shape != (field.dimension,):
             raise DimensionMismatch(expected=field.dimension, received=wanted.query.size)
-        every = self._having(wanted.using, wanted.filter)
+        every = [
+            row
+            for row in self._having(wanted.using, wanted.filter)
+            if self._points[row].id not in wanted.exclude
+        ]
         scored = [
             (score(wanted.query, self._points[row].vectors[wanted.using], field.metric), row)
             for row in every
-            if self._points[row].id not in wanted.exclude
         ]
         scored.sort(key=lambda pair: (-pair[0], pair[1]))
         best = scored[: wanted.k]
@@ -359,7 +362,7 @@ def _answer(collection: Collection, at: int, search: Search) -> Answer:
             raise PointNotFound("there is no point of that id", pointer=f"/{at}/id")
         if search.using not in start.vectors:
             raise InvalidQuery("the point has no such vector", pointer=f"/{at}/id")
-        search = search._replace(exclude=query)
+        search = search._replace(exclude=(query,))
         query = start.vectors[search.using]
     if query.shape != (expected,):
         raise DimensionMismatch(expected=expected, received=query.size)
@@ -367,7 +370,7 @@ def _answer(collection: Collection, at: int, search: Search) -> Answer:
     candidates = [
         point
         for point in _selected(collection.points, Selection(filter=search.filter))
-        if search.using in point.vectors and point.id != search.exclude
+        if search.using in point.vectors and point.id not in search.exclude
     ]
     scored = [(score(query, p.vectors[search.using], metric), p) for p in candidates]
     scored.sort(key=lambda pair: (-pair[0], _order(pair[1].id)))

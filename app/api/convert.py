@@ -13,6 +13,7 @@ import orjson
 from app.backends.base import Answer, CollectionInfo
 from app.encoders.base import EncoderInfo
 from app.exchange import StoredAttributes
+from app.query.read import MEMBERS
 from app.service.requests import (
     NewCollection,
     NewIndex,
@@ -34,6 +35,7 @@ Json = dict[str, Any]
 
 _EPOCH = datetime(1970, 1, 1)  # of UTC, which is added as a letter
 _WHOLE = Projection()
+_PLANNED = frozenset(MEMBERS)
 _SHORTHAND = frozenset({"dimension", "metric", "encoder"})
 
 
@@ -99,7 +101,16 @@ def query_from_wire(query: WireQuery, at: str, vector: object) -> Query:
         image=query.image,
         record=query.record,
         encoder=query.encoder,
+        members=_members(query),
     )
+
+
+def _members(query: WireQuery) -> dict[str, object] | None:
+    """Give the members that make a plan of a query; None if there are none."""
+    if query.model_fields_set.isdisjoint(_PLANNED):
+        return None
+    members = {name: getattr(query, name) for name in MEMBERS}
+    return {name: value for name, value in members.items() if value is not None} or None
 
 
 def _rerank_from_wire(rerank: WireRerank) -> Rerank:
@@ -198,6 +209,10 @@ def _json_from_hit(hit: Hit, encoding: EncodingFormat) -> Json:
     record["score"] = hit.score
     if hit.rerank_score is not None:
         record["rerank_score"] = hit.rerank_score
+    if hit.scores is not None:
+        record["scores"] = hit.scores
+    if hit.notes is not None:
+        record["notes"] = hit.notes
     return record
 
 

@@ -152,7 +152,8 @@ class View(Protocol):
     def definition(self) -> Definition: ...
 
     def recall(self, wanted: Recall) -> Recalled:
-        """Find candidates: `min(k, matching)` of them unless the index is approximate and says so.
+        """Find candidates: `min(k, matching)` of them, what is excluded neither found nor counted,
+        unless the index is approximate and says so.
 
         Raises DimensionMismatch or InvalidQuery where query and field do not go together.
         """

@@ -379,7 +379,7 @@ class Collection:
             number = self._number_of(search.using)
             query = search.vector
             if not isinstance(query, np.ndarray):
-                search = search._replace(exclude=query)
+                search = search._replace(exclude=(query,))
                 try:
                     found = self._vector_of(query, self._fields[number], snapshot)
                 except LikewiseError as error:

@@ -102,8 +102,8 @@ def _allowed(live: LivePart, number: int, search: Search) -> Bits:
     present = live.part.present(number)
     if present is not None:
         allowed = allowed & present
-    if search.exclude is not None:
-        slots = live.part.find_ids([search.exclude])
+    if search.exclude:
+        slots = live.part.find_ids(search.exclude)
         if slots.size:
             allowed = allowed.copy()
             bitset.clear_slots(allowed, slots)

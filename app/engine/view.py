@@ -61,14 +61,14 @@ class SnapshotView:
             query,
             field.name,
             wanted.filter,
-            k=wanted.k + len(wanted.exclude),
+            k=wanted.k,
             ef=wanted.ef,
             exact=wanted.exact,
+            exclude=wanted.exclude,
             explain=wanted.explain,
         )
         outcome = run(search, query, self._snapshot, field, number, self._costs)
-        excluded = {key_from_id(id_) for id_ in wanted.exclude}
-        page = [found for found in outcome.page if found.key not in excluded][: wanted.k]
+        page = outcome.page
         rows = np.array([found.row for found in page], dtype=np.int64)
         keys = [found.key for found in page]
         candidates = Candidates(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.types import Projection
 
@@ -92,12 +92,14 @@ class Query(NamedTuple):
     to be set.
 
     encoder  reads the text, image or record instead of the vector's own; of the same space
+    using    a vector's name, or name → weight
+    members  those that make a plan of it, as they came: `app.query.read.MEMBERS`
     """
 
     text: str | None = None
     vector: object = None
     id: object = None
-    using: str | None = None
+    using: Any = None
     filter: object = None
     k: int = 10
     offset: int = 0
@@ -111,3 +113,4 @@ class Query(NamedTuple):
     image: object = None
     record: object = None
     encoder: str | None = None
+    members: Mapping[str, object] | None = None

@@ -28,7 +28,7 @@ from app.service.requests import Query
 from app.service.reranking import Order
 from app.service.structured import record_of
 from app.service.writing import fitted, known_field
-from app.types import F32, PointId, VectorField
+from app.types import F32, PointId, VectorField, VectorKind
 
 
 @dataclass(slots=True)
@@ -174,13 +174,14 @@ def _searched_field(fields: Mapping[str, VectorField], query: Query) -> VectorFi
     else:
         reads = (query.text, query.image, query.record)
         encodes = any(given is not None for given in reads)
-        candidates = [f for f in fields.values() if not encodes or f.encoder is not None]
+        dense = [f for f in fields.values() if f.kind is VectorKind.DENSE]
+        candidates = [f for f in dense if not encodes or f.encoder is not None]
         if len(candidates) > 1:
             raise InvalidQuery(
                 f"say in `using` which vector to search: {', '.join(sorted(fields))}",
                 pointer=query.at,
             )
-        field = candidates[0] if candidates else next(iter(fields.values()))
+        field = candidates[0] if candidates else dense[0]
     if query.text is not None and field.encoder is None:
         raise InvalidText(
             f"vector {field.name!r} has no encoder to read a text with; search by vector",

@@ -36,6 +36,7 @@ from app.backends.base import (
     Selection,
     Statistics,
     Storage,
+    View,
 )
 from app.config import Settings
 from app.encoders.base import (
@@ -82,6 +83,7 @@ from app.service.importing import (
 )
 from app.service.lanes import Lane
 from app.service.pace import Kind, Pace, kinds_of
+from app.service.planned import PlannedQuery, Planning, encode_all, needs_plan
 from app.service.probes import Probes
 from app.service.readers import Readers
 from app.service.requests import (
@@ -92,7 +94,7 @@ from app.service.requests import (
     NewPoint,
     Query,
 )
-from app.service.reranking import Reranked, Reranking, ToRerank
+from app.service.reranking import Order, Reranked, Reranking, ToRerank
 from app.service.searching import Question, ask, checked_filter, placed
 from app.service.selecting import check_patch, select
 from app.service.self_check import SelfCheck
@@ -193,6 +195,14 @@ class Service:
             max_text_chars=settings.max_text_chars,
             quick=self._control,
             lane=self._search,
+        )
+        self._planning = Planning(
+            max_k=settings.max_k,
+            max_text_chars=settings.max_text_chars,
+            max_filter_nodes=settings.max_filter_nodes,
+            images=self._images,
+            reader=self._readers.reader,
+            describe=self._encoding.describe,
         )
         lanes = (self._search, self._write, self._control, self.snapshots.lane)
         self.lanes = {lane.name: lane for lane in lanes}
@@ -514,6 +524,10 @@ class Service:
         Their number is the caller's to check (`check_queries`), as is `Query.at`.
         """
 
+        if self.state == "running":  # else the lane says so
+            definition = self._definition(name)
+            if any(needs_plan(query, definition) for query in queries):
+                return await self._planned(name, queries)
         kinds = kinds_of(name, queries)
         if kinds and self.state == "running" and self._pace.allows(kinds):
             answers = self._answered_here(name, queries, kinds)
@@ -537,16 +551,46 @@ class Service:
             await self._encode(questions)
             searched = await self._searched(partial(self._answered, name, mark, questions))
             answers, begun_s, ended_s = searched
-        self._note_search(name, questions, answers, begun_s, ended_s)
+        self._note_search(name, queries, answers, begun_s, ended_s)
+        self._note_questions(name, questions, answers)
         if any(question.order is not None for question in questions):
-            return await self._reranked(questions, answers)
+            asked = [(question.query, question.order) for question in questions]
+            return await self._reranked(asked, answers)
+        return answers
+
+    async def _planned(self, name: str, queries: Sequence[Query]) -> list[Answer]:
+        """Answer queries of which some take a plan, all of them on one state."""
+
+        def prepare() -> tuple[str, list[PlannedQuery]]:
+            self._check_sizes(queries)
+            definition = self._definition(name)
+            orders = self._orders(queries)
+            read = [
+                self._planning.planned(definition, query, order)
+                for query, order in zip(queries, orders, strict=True)
+            ]
+            for encoder in {unread.encoder for one in read for unread in one.unread}:
+                self._encoding.usable(encoder)
+            return definition.mark, read
+
+        (mark, planned), begun_s, ended_s = await self._searched(prepare)
+        self.work.stages["check"].note(ended_s - begun_s)
+        await encode_all(planned, self._encoded_from, self._encoding.describe)
+
+        def run(view: View) -> list[Answer]:
+            return [one.answer(view) for one in planned]
+
+        work = partial(self._backend.view, name, run, mark)
+        answers, begun_s, ended_s = await self._searched(work)
+        self._note_search(name, [one.query for one in planned], answers, begun_s, ended_s)
+        if any(one.order is not None for one in planned):
+            return await self._reranked([(one.query, one.order) for one in planned], answers)
         return answers
 
     async def _reranked(
-        self, questions: Sequence[Question], answers: Sequence[Answer]
+        self, asked: Sequence[tuple[Query, Order | None]], answers: Sequence[Answer]
     ) -> list[Answer]:
         begun_s = time.perf_counter()
-        asked = [(question.query, question.order) for question in questions]
         reranked = await self._reranking.reorder(asked, answers)
         ended_s = time.perf_counter()
         self.work.stages["rerank"].note(ended_s - begun_s)
@@ -584,13 +628,14 @@ class Service:
         for kind in kinds:
             self._pace.note(kind, took_s, on_loop=True)
         if answers is not None:
-            self._note_search(name, questions, answers, begun_s, ended_s)
+            self._note_search(name, queries, answers, begun_s, ended_s)
+            self._note_questions(name, questions, answers)
         return answers
 
     def _note_search(
         self,
         name: str,
-        questions: Sequence[Question],
+        queries: Sequence[Query],
         answers: Sequence[Answer],
         begun_s: float,
         ended_s: float,
@@ -600,17 +645,22 @@ class Service:
         work.stages["search"].note(ended_s - begun_s)
         for answer in answers:
             work.answered(answer.plan, answer.parts)
-        if self._self_check is not None:
-            self._self_check.seen(name, questions, answers)
         if self.on_stage is not None:
             facts = {
                 "collection": name,
                 "queries": len(answers),
-                "k": max(question.query.k for question in questions),
+                "k": max(query.k for query in queries),
                 "plan": ",".join(sorted({answer.plan for answer in answers})),
                 "matches": sum(answer.matches for answer in answers),
             }
             self.on_stage("search", begun_s, ended_s, facts)
+
+    def _note_questions(
+        self, name: str, questions: Sequence[Question], answers: Sequence[Answer]
+    ) -> None:
+        """Let some searches be checked against exact ones, if that is wanted."""
+        if self._self_check is not None:
+            self._self_check.seen(name, questions, answers)
 
     def check_queries(self, queries: int) -> None:
         """Raise if a batch has no queries or too many."""
@@ -637,12 +687,13 @@ class Service:
         places: Sequence[str],
         kind: TextKind,
         *,
+        output: OutputKind = "dense",
         lane: LaneName | None = None,
     ) -> Encoded:
         """Fetch what is to be fetched, and encode; errors point to the places of the inputs."""
         try:
             inputs = await self._images.fetched(given)
-            return await self._encoded(encoder, inputs, kind, lane=lane)
+            return await self._encoded(encoder, inputs, kind, output, lane=lane)
         except LikewiseError as error:
             error.pointer = placed_input(error.pointer, places.__getitem__)
             raise
@@ -687,18 +738,26 @@ class Service:
             )
             for query in queries
         ]
-        if sum(query.k for query in queries) > BATCH_PAGES * settings.max_k:
-            raise LimitExceeded(
-                f"all k of a batch add up to at most {BATCH_PAGES * settings.max_k}",
-                pointer="/queries",
-                limit=BATCH_PAGES * settings.max_k,
-            )
-        if any(query.rerank is not None for query in queries):
-            for question, order in zip(questions, self._reranking.orders(queries), strict=True):
-                question.order = order
+        self._check_sizes(queries)
+        for question, order in zip(questions, self._orders(queries), strict=True):
+            question.order = order
         for encoder in {q.encoder for q in questions if q.given is not None}:
             self._encoding.usable(encoder)
         return definition.mark, questions
+
+    def _check_sizes(self, queries: Sequence[Query]) -> None:
+        """Raise if a batch asks for more than is to be in memory at once."""
+        most = BATCH_PAGES * self.settings.max_k
+        if sum(query.k for query in queries) > most:
+            raise LimitExceeded(
+                f"all k of a batch add up to at most {most}", pointer="/queries", limit=most
+            )
+
+    def _orders(self, queries: Sequence[Query]) -> Sequence[Order | None]:
+        """Check how queries are to be reranked."""
+        if all(query.rerank is None for query in queries):
+            return [None] * len(queries)
+        return self._reranking.orders(queries)
 
     def _answered(self, name: str, mark: str, questions: Sequence[Question]) -> list[Answer]:
         searches: list[Search] = [question.search() for question in questions]

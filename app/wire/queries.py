@@ -16,8 +16,8 @@ from app.wire.base import (
     PointId,
     Vector,
     WireModel,
-    exactly_one,
 )
+from app.wire.language import Expression, Fuse, Hybrid, Prefetch, Rescore, Using
 from app.wire.points import Record
 
 
@@ -45,12 +45,13 @@ class Rerank(WireModel):
 
 
 class Query(WireModel):
-    """The nearest points to exactly one of `text`, `image`, `record`, `vector` or the point `id`.
+    """The nearest points to `text`, `image`, `record`, `vector`, the point `id`, or a composition.
 
-    encoder  reads the text, image or record instead of the vector's own; one of the same space
+    encoder   reads the text, image or record instead of the vector's own; one of the same space
+    query     a composition in the place of a single thing
+    prefetch  sources whose candidates are fused, or scored by the query
+    hybrid    the text is looked for by vector and by words
     """
-
-    model_config = exactly_one("text", "image", "record", "vector", "id")
 
     text: str | None = None
     image: Image = None
@@ -58,8 +59,14 @@ class Query(WireModel):
     encoder: str | None = None
     vector: Vector = None
     id: PointId = None
-    using: str | None = None
+    using: Using = None
     filter: Filter = None
+    query: Expression = None
+    prefetch: Prefetch = None
+    fuse: Fuse = None
+    normalise: str | None = None
+    hybrid: Hybrid = None
+    rescore: Rescore = None
     k: int = Field(10, ge=1)
     offset: int = Field(0, ge=0)
     score_threshold: float | None = None
@@ -83,10 +90,14 @@ class ScoredRecord(Record):
 
     rerank_score  orders the answer where a reranker was asked for; missing if there was nothing to
                   read, and such points come last
+    scores        what each stage made of it; only where a plan is explained
+    notes         what else stages have to tell of it; likewise
     """
 
     score: float
     rerank_score: float | None = None
+    scores: dict[str, float] | None = None
+    notes: dict[str, Any] | None = None
 
 
 class QueryAnswer(WireModel):

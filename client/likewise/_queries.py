@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from ._filters import FilterLike
@@ -50,6 +52,10 @@ class Query:
     ef               search width of graphs; None lets the service choose
     exact            whether approximation is forbidden
     rerank           who orders the hits by another model: a `Rerank`, or a dict with its keys
+    using            may also weigh several vectors: {"title": 2, "body": 1}
+    query            a composition in the place of a single thing, as docs/queries.md has it;
+                     vectors in it may be lists or arrays, images bytes
+    prefetch, fuse, normalise, hybrid, rescore   the parts of a plan, likewise
 
     >>> Query("a white whale", filter={"year": {"$lt": 1900}}, k=3).k
     3
@@ -62,7 +68,7 @@ class Query:
     encoder: str | None = None
     vector: Vector | None = None
     id: PointId | None = None
-    using: str | None = None
+    using: str | Mapping[str, float] | None = None
     filter: FilterLike | None = None
     k: int = 10
     offset: int = 0
@@ -74,6 +80,12 @@ class Query:
     exact: bool = False
     explain: bool = False
     rerank: RerankLike | None = None
+    query: Mapping[str, Any] | None = None
+    prefetch: Sequence[Mapping[str, Any]] | None = None
+    fuse: str | Mapping[str, Any] | None = None
+    normalise: str | None = None
+    hybrid: bool | Mapping[str, Any] | None = None
+    rescore: Mapping[str, Any] | None = None
 
 
 RerankLike: TypeAlias = "Rerank | Mapping[str, Any]"
@@ -107,9 +119,26 @@ def query_to_wire(query: QueryLike) -> dict[str, object]:
         "params": params or None,
         "explain": query.explain or None,
         "rerank": _rerank_to_wire(query.rerank),
+        **{name: _plain(getattr(query, name)) for name in _PLAN},
         **projection_to_wire(query.fields, query.with_text, query.with_vectors),
     }
     return given(wire)
+
+
+_PLAN = ("query", "prefetch", "fuse", "normalise", "hybrid", "rescore")
+"""Parts of a plan: sent as they are, with vectors and images in the form of the wire."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, bytes | Path):
+        return image_to_wire(value)
+    if isinstance(value, array) or hasattr(value, "__array__"):
+        return value.tolist() if getattr(value, "ndim", 1) != 1 else vector_to_base64(value)
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
 
 
 def _rerank_to_wire(rerank: RerankLike | None) -> dict[str, object] | None:

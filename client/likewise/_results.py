@@ -68,6 +68,7 @@ class Hit:
 
     expires_at     as in `Record`
     rerank_score   by the reranker, where one was asked for and had something to read
+    scores, notes  what each stage of a plan made of it, where it was explained
     """
 
     id: PointId
@@ -77,6 +78,8 @@ class Hit:
     vectors: dict[str, array[float]] | None = None
     expires_at: str | None = None
     rerank_score: float | None = None
+    scores: dict[str, float] | None = None
+    notes: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,8 @@ def hit_from_json(body: Json) -> Hit:
         _vectors(body),
         body.get("expires_at"),
         body.get("rerank_score"),
+        body.get("scores"),
+        body.get("notes"),
     )
 
 

@@ -657,7 +657,7 @@ class Collection:
         encoder: str | None = None,
         vector: Vector | None = None,
         id: PointId | None = None,
-        using: str | None = None,
+        using: str | Mapping[str, float] | None = None,
         filter: FilterLike | None = None,
         k: int = 10,
         offset: int = 0,
@@ -669,6 +669,12 @@ class Collection:
         exact: bool = False,
         explain: bool = False,
         rerank: RerankLike | None = None,
+        query: Mapping[str, Any] | None = None,
+        prefetch: Sequence[Mapping[str, Any]] | None = None,
+        fuse: str | Mapping[str, Any] | None = None,
+        normalise: str | None = None,
+        hybrid: bool | Mapping[str, Any] | None = None,
+        rescore: Mapping[str, Any] | None = None,
     ) -> QueryResult:
         """Find the nearest points that pass a filter: `films.query("a shark", k=3)[0].id`.
 
@@ -696,6 +702,12 @@ class Collection:
                     exact=exact,
                     explain=explain,
                     rerank=rerank,
+                    query=query,
+                    prefetch=prefetch,
+                    fuse=fuse,
+                    normalise=normalise,
+                    hybrid=hybrid,
+                    rescore=rescore,
                 ),
             )
         )

@@ -36,8 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"exchange", "tally", "kernels", "vectors", "storage", "segments", "planner"},
     "backends": BASE | ATTRIBUTES | {"exchange", "engine"},
     "evaluation": BASE,
-    "ranking": BASE | {"kernels"},
-    "query": BASE | ATTRIBUTES | {"exchange", "kernels", "ranking", "backends"},
+    "ranking": BASE | {"kernels", "vectors"},
+    "query": BASE | ATTRIBUTES | {"exchange", "kernels", "vectors", "ranking", "backends"},
     "cache": BASE | {"storage"},
     "encoders": BASE | {"tally", "evaluation"},
     "metrics": {"tally", "exchange", "encoders"},
@@ -58,7 +58,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": BASE,
     "api": BASE
     | ATTRIBUTES
-    | {"exchange", "config", "log", "access", "service", "wire", "backends", "encoders", "metrics"},
+    | {
+        "exchange",
+        "config",
+        "log",
+        "access",
+        "service",
+        "query",
+        "wire",
+        "backends",
+        "encoders",
+        "metrics",
+    },
     "cli": BASE | {"config", "access", "encoders", "evaluation"},
 }
 """Package (or module) of `app` → those it may import. `app.__main__` may import anything, and

@@ -73,6 +73,11 @@ EVERY_QUERY_OPTION: dict[str, Any] = {
         "query": "text",
         "candidates": 50,
     },
+    "prefetch": [{"lexical": "words"}],
+    "fuse": "rrf",
+    "normalise": "minmax",
+    "hybrid": True,
+    "rescore": {"using": "title"},
 }
 EVERY_QUERY = [
     Query("text", **EVERY_QUERY_OPTION),
@@ -80,6 +85,7 @@ EVERY_QUERY = [
     Query(record={"brand": "acme"}, **EVERY_QUERY_OPTION),
     Query(vector=[1.0], **EVERY_QUERY_OPTION),
     Query(id="a", **EVERY_QUERY_OPTION),
+    Query(query={"vector": array("f", [1.0])}, **EVERY_QUERY_OPTION),
 ]
 WHOLE_POINT = Point(
     "a",

@@ -183,7 +183,7 @@ def test_a_score_threshold_cuts_the_tail(filled: Backend) -> None:
 
 
 def test_an_excluded_point_never_appears(filled: Backend) -> None:
-    (answer,) = filled.search("c", [search([1, 0, 0, 0], k=20, exclude="ten")])
+    (answer,) = filled.search("c", [search([1, 0, 0, 0], k=20, exclude=("ten",))])
     assert answer.hits[0].record.id == 9
     assert answer.matches == 10
 
@@ -305,7 +305,7 @@ def test_a_search_now_is_a_search_or_nothing(filled: Backend) -> None:
 
 def test_a_search_may_start_from_a_point_which_is_left_out(filled: Backend) -> None:
     by_id, by_vector = filled.search(
-        "c", [Search(3, "v", k=3), search([3, 1, 0, 0], k=3, exclude=3)]
+        "c", [Search(3, "v", k=3), search([3, 1, 0, 0], k=3, exclude=(3,))]
     )
     assert by_id == by_vector
     assert by_id.matches == 10

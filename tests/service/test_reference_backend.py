@@ -37,7 +37,7 @@ def test_ties_are_ordered_by_id_integers_first(backend: Backend) -> None:
 
 def test_k_and_offset_count_what_passes(backend: Backend) -> None:
     kept = parse_filter({"n": {"$gte": 1}})
-    search = Search(vector(0, 0), "a", kept, k=2, offset=1, exclude=1)
+    search = Search(vector(0, 0), "a", kept, k=2, offset=1, exclude=(1,))
     (answer,) = backend.search("c", [search])
     assert ([hit.record.id for hit in answer.hits], answer.matches) == ([10, "1"], 4)
 

@@ -1,0 +1,109 @@
+"""Candidates on their way through a plan, with what each stage made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.backends.base import Candidates
+from app.types import F64, I64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """Candidates, best first, ties by id.
+
+    rows     int64[n]: what the view knows them by; all different
+    keys     their ids as `app.keys.key_from_id` writes them
+    scores   float64[n], higher for better
+    parts    what earlier stages made of each: name → float64[n], NaN where a stage did not see it
+    notes    facts of single candidates, by row: matched pairs, contributions, …
+    """
+
+    rows: I64
+    keys: list[bytes]
+    scores: F64
+    parts: dict[str, F64] = field(default_factory=dict)
+    notes: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, candidates: Candidates, name: str) -> Pool:
+        """Begin with what a recall found."""
+        return cls(candidates.rows, candidates.keys, candidates.scores, {name: candidates.scores})
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def scored(self, scores: F64, name: str) -> Pool:
+        """Take new scores, float64[n], under a name, and put the candidates in their order.
+
+        Those whose score is NaN are left out.
+        """
+        parts = {**self.parts, name: scores}
+        kept = np.flatnonzero(~np.isnan(scores))
+        return replace(self, scores=scores, parts=parts).taken(_order(scores, self.keys, kept))
+
+    def taken(self, places: NDArray[np.int64] | Sequence[int]) -> Pool:
+        """Keep candidates by place, in the order given."""
+        chosen = np.asarray(places, dtype=np.int64)
+        return replace(
+            self,
+            rows=self.rows[chosen],
+            keys=[self.keys[place] for place in chosen.tolist()],
+            scores=self.scores[chosen],
+            parts={name: part[chosen] for name, part in self.parts.items()},
+        )
+
+    def noted(self, notes: dict[int, dict[str, Any]]) -> Pool:
+        """Add facts of candidates, by row."""
+        merged = dict(self.notes)
+        for row, facts in notes.items():
+            merged[row] = {**merged.get(row, {}), **facts}
+        return replace(self, notes=merged)
+
+    def first(self, count: int) -> Pool:
+        """Keep the best `count`."""
+        return self if len(self) <= count else self.taken(np.arange(count))
+
+
+EMPTY = Pool(np.empty(0, dtype=np.int64), [], np.empty(0, dtype=np.float64))
+
+
+def union(pools: Sequence[Pool]) -> tuple[Pool, F64]:
+    """Put pools together: every candidate once, ordered by id, and what each pool scored it.
+
+    returns   a pool whose scores are zero, and float64[pools, n], NaN where a pool lacks it
+    """
+    places: dict[int, int] = {}
+    keys: list[bytes] = []
+    for pool in pools:
+        for row, key in zip(pool.rows.tolist(), pool.keys, strict=True):
+            if row not in places:
+                places[row] = len(keys)
+                keys.append(key)
+    count = len(keys)
+    scores = np.full((len(pools), count), np.nan)
+    parts: dict[str, F64] = {}
+    notes: dict[int, dict[str, Any]] = {}
+    for number, pool in enumerate(pools):
+        at = np.fromiter((places[row] for row in pool.rows.tolist()), dtype=np.int64)
+        scores[number, at] = pool.scores
+        for name, part in pool.parts.items():
+            own = name if name not in parts or pool is pools[0] else f"{name} {number + 1}"
+            parts.setdefault(own, np.full(count, np.nan))[at] = part
+        for row, facts in pool.notes.items():
+            notes[row] = {**notes.get(row, {}), **facts}
+    rows = np.fromiter(places, dtype=np.int64, count=count)
+    merged = Pool(rows, keys, np.zeros(count), parts, notes)
+    by_id = np.array(sorted(range(count), key=keys.__getitem__), dtype=np.int64)
+    return merged.taken(by_id), scores[:, by_id]
+
+
+def _order(scores: F64, keys: Sequence[bytes], kept: NDArray[np.int64]) -> list[int]:
+    """Order places by score, best first, ties by key."""
+    negated = (-scores).tolist()
+    return sorted(kept.tolist(), key=lambda place: (negated[place], keys[place]))

@@ -1,0 +1,346 @@
+"""From the members of a query to its plan.
+
+What may stand beside `query` (or beside its short forms `text`, `vector`, …):
+
+    using      the vector that is searched, or weights of several
+    prefetch   sources whose candidates are fused (`fuse`), or else scored by the query
+    hybrid     a text is looked for by vector and by words, and both are fused
+    fuse       how lists become one, `normalise` what is done to their scores before
+    and the stages of `STAGES`, which run in that order
+
+Every part of a plan knows the pointer of the JSON it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from app.attributes.filter import Filter, parse_filter
+from app.errors import InvalidQuery, LimitExceeded
+from app.query.expression import ENCODED, LEAVES, Expression, Leaf, Reading
+from app.query.limits import CANDIDATES, MOST_DEPTH, MOST_SOURCES
+from app.query.plan import Fused, Joined, Lookup, Plan, Source, Stage, both
+from app.query.reading import Members, items, number, refused
+from app.query.rescore import Rescore
+from app.ranking.fusion import METHODS, NORMALISATIONS, Fusion
+
+MEMBERS = (
+    "query",
+    "prefetch",
+    "fuse",
+    "normalise",
+    "hybrid",
+    "rescore",
+)
+"""Members of a query that are read here; whoever adds a stage adds its name."""
+
+
+class Asked(NamedTuple):
+    """A query as it came, at `at` in the body.
+
+    leaf      its short form: (kind, value, encoder), or None
+    using     a field's name, or name → weight, or None
+    filter    raw
+    members   those of `MEMBERS` that are there, raw
+    """
+
+    at: str
+    leaf: tuple[str, object, str | None] | None
+    using: object
+    filter: object
+    k: int
+    offset: int
+    members: Mapping[str, object]
+    threshold: float | None = None
+    ef: int | None = None
+    exact: bool = False
+    explain: bool = False
+
+
+@dataclass(slots=True)
+class PlanReader:
+    """Reads one query. Raises InvalidQuery, InvalidFilter, LimitExceeded, with their place."""
+
+    max_k: int
+    max_filter_nodes: int
+    asked: Asked
+    reading: Reading = field(default_factory=Reading)
+    filter: Filter | None = None
+    expression: Expression | None = None
+    wanted: int = 0
+    """Candidates that recalls give unless they say otherwise."""
+    _sources: int = 0
+
+    def plan(self) -> Plan:
+        """Read the plan."""
+        asked = self.asked
+        at = asked.at
+        if asked.k + asked.offset > self.max_k:
+            raise LimitExceeded(
+                f"offset + k is at most {self.max_k}; use scroll to walk through all points",
+                pointer=f"{at}/k",
+                limit=self.max_k,
+            )
+        self.filter = self.parsed(asked.filter, f"{at}/filter")
+        self.expression = self._asked_expression()
+        stages = self._stages()
+        page = asked.k + asked.offset
+        deep = stages or {"prefetch", "hybrid"} & asked.members.keys()
+        wants = max([page, *(stage.wants for stage in stages)])
+        self.wanted = min(max(wants, CANDIDATES), self.max_k) if deep else page
+        source, more = self._source()
+        return Plan(
+            at,
+            source,
+            (*more, *stages),
+            asked.k,
+            asked.offset,
+            self.filter,
+            asked.threshold,
+            asked.explain,
+        )
+
+    def parsed(self, raw: object, at: str) -> Filter | None:
+        """Read a filter."""
+        if raw is None:
+            return None
+        return parse_filter(raw, max_nodes=self.max_filter_nodes, pointer=at)
+
+    def candidates(self, members: Members, name: str = "candidates") -> int:
+        """Read how many candidates a stage works on."""
+        found: int = members.integer(
+            name,
+            min(max(CANDIDATES, self.asked.k + self.asked.offset), self.max_k),
+            low=1,
+            high=self.max_k,
+        )
+        return found
+
+    # ── sources ──────────────────────────────────────────────────────────────────────────────
+
+    def _asked_expression(self) -> Expression | None:
+        asked = self.asked
+        raw = asked.members.get("query")
+        if asked.leaf is not None:
+            if raw is not None:
+                raise refused(f"expected either query or {asked.leaf[0]}, received both", asked.at)
+            kind, value, encoder = asked.leaf
+            return self.reading.leaf(kind, value, asked.at, encoder)
+        return None if raw is None else self.reading.expression(raw, f"{asked.at}/query")
+
+    def _source(self) -> tuple[Source | None, list[Stage]]:
+        """Read what gives candidates, and the stages that must come first."""
+        asked, members = self.asked, self.asked.members
+        prefetch = members.get("prefetch")
+        if members.get("hybrid") is not None:
+            if prefetch is not None:
+                raise refused("expected either hybrid or prefetch, received both", asked.at)
+            return self._hybrid(members["hybrid"]), []
+        own = None if self.expression is None else self._own_lookup(self.expression)
+        if prefetch is None:
+            if members.get("fuse") is not None:
+                raise refused("there is nothing to fuse without prefetch", f"{asked.at}/fuse")
+            return own, []
+        sources, weights = self._prefetched(prefetch, f"{asked.at}/prefetch", self.filter, 0)
+        fuse = members.get("fuse")
+        if own is not None and fuse is None:
+            scored = Rescore(asked.at, own, sum(source_k(one) for one in sources))
+            return Joined(asked.at, tuple(sources)), [scored]
+        if own is not None:
+            sources, weights = [own, *sources], [1.0, *weights]
+        fusion = self.fusion(fuse, f"{asked.at}/fuse", weights, members.get("normalise"))
+        return Fused(asked.at, tuple(sources), fusion, self.wanted), []
+
+    def _own_lookup(self, expression: Expression) -> Lookup:
+        asked = self.asked
+        self._count(asked.at)
+        return Lookup(
+            asked.at,
+            expression,
+            self.field_name(asked.using, f"{asked.at}/using"),
+            self.filter,
+            self.wanted,
+            asked.ef,
+            asked.exact,
+        )
+
+    def field_name(self, raw: object, at: str) -> str | None:
+        """Read which vector is searched."""
+        if raw is not None and not isinstance(raw, str):
+            raise refused("expected the name of a vector", at)
+        return raw
+
+    def _count(self, at: str) -> None:
+        self._sources += 1
+        if self._sources > MOST_SOURCES:
+            raise LimitExceeded(
+                f"a query recalls from at most {MOST_SOURCES} sources",
+                pointer=at,
+                limit=MOST_SOURCES,
+            )
+
+    def _hybrid(self, raw: object) -> Source:
+        """Read `hybrid`: the text by vector and by words."""
+        asked = self.asked
+        at = f"{asked.at}/hybrid"
+        expression = self.expression
+        if not isinstance(expression, Leaf) or expression.kind != "text":
+            raise refused("hybrid needs a text, which is looked for in both ways", at)
+        weight, fuse, normalise = 0.5, None, None
+        if raw is not True:
+            members = Members(raw, at, "hybrid")
+            weight = members.number("weight", 0.5, low=0, high=1)
+            fuse, normalise = members.raw("fuse"), members.raw("normalise")
+            members.end()
+        words = Lookup(
+            at,
+            self.reading.leaf("lexical", expression.value, at),
+            None,
+            self.filter,
+            self.wanted,
+        )
+        self._count(at)
+        sources = (self._own_lookup(expression), words)
+        fusion = self.fusion(fuse, f"{at}/fuse", [weight, 1 - weight], normalise)
+        return Fused(asked.at, sources, fusion, self.wanted)
+
+    def _prefetched(
+        self, raw: object, at: str, filter: Filter | None, depth: int
+    ) -> tuple[list[Source], list[float]]:
+        if depth > MOST_DEPTH:
+            raise LimitExceeded(
+                f"prefetch nests at most {MOST_DEPTH} deep", pointer=at, limit=MOST_DEPTH
+            )
+        sources, weights = [], []
+        for place, one in enumerate(items(raw, at, most=MOST_SOURCES)):
+            source, weight = self._fetched(one, f"{at}/{place}", filter, depth)
+            sources.append(source)
+            weights.append(weight)
+        return sources, weights
+
+    def _fetched(
+        self, raw: object, at: str, outer: Filter | None, depth: int
+    ) -> tuple[Source, float]:
+        """Read one entry of a prefetch: a lookup, or a fusion of several."""
+        members = Members(raw, at, "a source")
+        filter = both(outer, self.parsed(members.raw("filter"), members.place("filter")))
+        k = members.integer("k", self.wanted, low=1, high=self.max_k)
+        weight = members.number("weight", 1.0, low=0)
+        source: Source
+        if "prefetch" in members:
+            inner, weights = self._prefetched(
+                members.raw("prefetch"), members.place("prefetch"), filter, depth + 1
+            )
+            fusion = self.fusion(
+                members.raw("fuse"), members.place("fuse"), weights, members.raw("normalise")
+            )
+            source = Fused(at, tuple(inner), fusion, k)
+        else:
+            self._count(at)
+            source = Lookup(
+                at,
+                self._leaf_or_query(members),
+                self.field_name(members.raw("using"), members.place("using")),
+                filter,
+                k,
+                members.integer("ef", None, low=1, high=self.max_k),
+                members.flag("exact"),
+                members.number("score_threshold", None),
+                members.text("name", None, most=64),
+            )
+        members.end()
+        return source, weight
+
+    def _leaf_or_query(self, members: Members) -> Expression:
+        """Read what a source searches for: `query`, or a leaf beside its options."""
+        kinds = [name for name in ("query", *LEAVES) if name in members]
+        if len(kinds) != 1:
+            raise InvalidQuery(
+                f"expected exactly one of query, {', '.join(LEAVES)} in a source",
+                pointer=members.at,
+            )
+        (kind,) = kinds
+        value = members.raw(kind)
+        if kind == "query":
+            return self.reading.expression(value, members.place("query"))
+        encoder = members.text("encoder", None) if kind in ENCODED else None
+        return self.reading.leaf(kind, value, members.at, encoder)
+
+    def lookup(self, members: Members) -> Lookup:
+        """Read what a stage scores by: its own query, or else the one that is asked for."""
+        expression = self.expression
+        if any(name in members for name in ("query", *LEAVES)):
+            expression = self._leaf_or_query(members)
+        if expression is None:
+            raise refused("there is no query to score by: give one here", members.at)
+        using = self.field_name(members.raw("using"), members.place("using"))
+        return Lookup(members.at, expression, using, self.filter, self.wanted)
+
+    # ── fusing ───────────────────────────────────────────────────────────────────────────────
+
+    def fusion(
+        self, raw: object, at: str, weights: list[float], normalise: object = None
+    ) -> Fusion:
+        """Read how lists are fused: a method's name, or an object with its options."""
+        if raw is None or isinstance(raw, str):
+            raw = {"method": raw} if raw else {}
+        members = Members(raw, at, "fuse")
+        if "weights" in members:
+            given = items(members.raw("weights"), members.place("weights"), most=MOST_SOURCES)
+            if len(given) != len(weights):
+                raise refused(
+                    f"expected {len(weights)} weights, one for each list",
+                    members.place("weights"),
+                )
+            place = members.place("weights")
+            weights = [number(one, f"{place}/{i}", low=0) for i, one in enumerate(given)]
+        if normalise is not None and not isinstance(normalise, str):
+            raise refused("expected the name of a normalisation", f"{at}/normalise")
+        fusion = Fusion(
+            members.choice("method", METHODS, "rrf"),
+            tuple(weights),
+            members.choice("normalise", NORMALISATIONS, normalise or "none"),
+            members.number("rank_constant", 60.0, low=0),
+        )
+        members.end()
+        return fusion
+
+    # ── stages ───────────────────────────────────────────────────────────────────────────────
+
+    def _stages(self) -> list[Stage]:
+        stages: list[Stage] = []
+        for name, read in STAGES.items():
+            raw = self.asked.members.get(name)
+            if raw is not None:
+                stages += read(self, raw, f"{self.asked.at}/{name}")
+        return stages
+
+
+def source_k(source: Source) -> int:
+    """Tell how many candidates a source gives at most."""
+    if isinstance(source, Lookup | Fused):
+        return source.k
+    assert isinstance(source, Joined)
+    return sum(map(source_k, source.sources))
+
+
+ReadStages = Callable[[PlanReader, Any, str], list[Stage]]
+"""(reader, the member, its pointer) → stages."""
+
+
+def _rescores(reader: PlanReader, raw: Any, at: str) -> list[Stage]:
+    members = Members(raw, at, "rescore")
+    stage = Rescore(
+        at,
+        reader.lookup(members),
+        reader.candidates(members),
+        members.number("weight", 1.0, low=0, high=1, open_low=True),
+    )
+    members.end()
+    return [stage]
+
+
+STAGES: dict[str, ReadStages] = {"rescore": _rescores}
+"""Members that are stages, in the order in which the stages run."""

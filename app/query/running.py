@@ -1,0 +1,50 @@
+"""What the parts of a plan work with while it runs, and the account they keep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.attributes.filter import Filter
+from app.backends.base import View
+from app.types import VectorField
+
+Leaves = Mapping[tuple[str, str], Any]
+"""What leaves mean: (pointer of the leaf, name of the field or "") → a probe, or a point's id."""
+
+
+@dataclass(slots=True)
+class Running:
+    """One run of a plan on one view.
+
+    fields    the field that each lookup searches, by its pointer; None is the lexical index
+    leaves    what the leaves mean
+    explain   whether the account is wanted in full
+    account   one entry a stage, in the order in which they ended
+    matches, exact, plans   of the recalls so far
+    """
+
+    view: View
+    fields: Mapping[str, VectorField | None]
+    leaves: Leaves
+    filter: Filter | None = None
+    explain: bool = False
+    account: list[dict[str, Any]] = field(default_factory=list)
+    matches: int = 0
+    exact: bool = True
+    plans: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def stage(self, name: str, at: str, *, taken: int) -> Iterator[dict[str, Any]]:
+        """Account for a stage: gives the entry, to which it adds "out" and its own facts.
+
+        taken   candidates that it starts with
+        """
+        entry: dict[str, Any] = {"stage": name, "at": at, "in": taken}
+        begun_s = time.perf_counter()
+        yield entry
+        entry["ms"] = round((time.perf_counter() - begun_s) * 1e3, 3)
+        self.account.append(entry)

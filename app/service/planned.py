@@ -1,0 +1,289 @@
+"""Queries that take a plan: read, their leaves resolved, encoded, and run on one state.
+
+    read      the members of a query to a plan (`app.query.read`)
+    resolve   which field each lookup searches, and what its leaves are: checked vectors and ids,
+              or something for an encoder to read
+    encode    everything that one encoder is to read, of all queries, at once
+    run       all plans of a request on one view
+
+What the engine answers by itself, the nearest points to one dense vector, does not come here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from app.backends.base import Answer, View, Words
+from app.encoders.base import Encoded, EncoderInfo, OutputKind
+from app.errors import InvalidQuery, InvalidText
+from app.query.expression import ENCODED, Leaf
+from app.query.plan import Lookup, Plan
+from app.query.pool import Pool
+from app.query.read import Asked, PlanReader
+from app.query.running import Running
+from app.service.checks import check_id, check_text, check_vector, place
+from app.service.images import Given, ImageInputs
+from app.service.readers import RECORD, Reader
+from app.service.requests import Query
+from app.service.reranking import Order
+from app.service.structured import record_of
+from app.service.writing import fitted, known_field
+from app.types import Definition, Hit, Projection, VectorField, VectorKind
+
+_OUTPUTS: Mapping[VectorKind, OutputKind] = {
+    VectorKind.DENSE: "dense",
+    VectorKind.SPARSE: "sparse",
+    VectorKind.TOKENS: "tokens",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A leaf that an encoder is to read."""
+
+    key: tuple[str, str]
+    encoder: str
+    given: Given
+    field: VectorField
+    place: str
+
+
+@dataclass(slots=True)
+class PlannedQuery:
+    """A query with its plan; `leaves` is complete once everything of `unread` was filled in."""
+
+    query: Query
+    plan: Plan
+    projection: Projection
+    order: Order | None = None
+    fields: dict[str, VectorField | None] = field(default_factory=dict)
+    leaves: dict[tuple[str, str], Any] = field(default_factory=dict)
+    unread: list[Unread] = field(default_factory=list)
+
+    def answer(self, view: View) -> Answer:
+        """Run the plan. Raises InvalidQuery and PointNotFound with their place."""
+        running = Running(view, self.fields, self.leaves, self.plan.filter, self.plan.explain)
+        pool = self.plan.run(running)
+        plan = "graph" if "graph" in running.plans else "exact" if running.matches else "empty"
+        return Answer(
+            self._hits(pool, view),
+            running.matches,
+            plan,
+            running.exact,
+            {"stages": running.account} if self.plan.explain else None,
+        )
+
+    def _hits(self, pool: Pool, view: View) -> list[Hit]:
+        records = view.records(pool.rows, self.projection)
+        scores = pool.scores.tolist()
+        if not self.plan.explain:
+            return [Hit(score, record) for score, record in zip(scores, records, strict=True)]
+        hits = []
+        for number, (score, record) in enumerate(zip(scores, records, strict=True)):
+            parts = {name: float(part[number]) for name, part in pool.parts.items()}
+            seen = {name: value for name, value in parts.items() if value == value}  # no NaN
+            notes = pool.notes.get(int(pool.rows[number]))
+            hits.append(Hit(score, record, scores=seen, notes=notes))
+        return hits
+
+
+class Encode(Protocol):
+    """Encodes what queries give; errors point to the places."""
+
+    def __call__(
+        self,
+        encoder: str,
+        given: Sequence[Given],
+        places: Sequence[str],
+        kind: Any,
+        *,
+        output: OutputKind = "dense",
+    ) -> Awaitable[Encoded]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """What reading and resolving need to know of a service."""
+
+    max_k: int
+    max_text_chars: int
+    max_filter_nodes: int
+    images: ImageInputs
+    reader: Reader
+    describe: Callable[[str], EncoderInfo]
+
+    def planned(self, definition: Definition, query: Query, order: Order | None) -> PlannedQuery:
+        """Read a query and resolve what can be resolved without encoding or reading points.
+
+        order   how its candidates are to be reranked: then all of them are the page
+
+        Raises InvalidRequest errors with their place.
+        """
+        reader = PlanReader(self.max_k, self.max_filter_nodes, _asked(query, order))
+        plan = reader.plan()
+        projection = query.projection
+        if order is not None:
+            projection = order.text.widened(projection)
+        planned = PlannedQuery(query, plan, projection, order)
+        for lookup in plan.lookups():
+            self._resolve(lookup, definition, planned)
+        return planned
+
+    def _resolve(self, lookup: Lookup, definition: Definition, planned: PlannedQuery) -> None:
+        leaves = list(lookup.expression.leaves())
+        found = _field(lookup, leaves, definition)
+        planned.fields[lookup.at] = found
+        for leaf in leaves:
+            key = (leaf.at, "" if found is None else found.name)
+            if key in planned.leaves:
+                continue
+            if found is not None and leaf.kind in ENCODED:
+                planned.leaves[key] = None
+                planned.unread.append(self._unread(key, leaf, found))
+            else:
+                planned.leaves[key] = self._meaning(leaf, found, definition)
+
+    def _meaning(self, leaf: Leaf, found: VectorField | None, definition: Definition) -> Any:
+        """Check a leaf that nobody has to encode."""
+        if found is None:
+            return self._words(leaf, definition)
+        if leaf.kind == "id":
+            return check_id(leaf.value, leaf.place)
+        if leaf.kind == "vector" and found.kind is VectorKind.DENSE:
+            return check_vector(leaf.value, found, leaf.place)
+        raise InvalidQuery(
+            f"vector {found.name!r} holds {found.kind.value} vectors: not searched by {leaf.kind}",
+            pointer=leaf.place,
+        )
+
+    def _words(self, leaf: Leaf, definition: Definition) -> Words:
+        if definition.lexical is None:
+            raise InvalidQuery(
+                "the collection has no lexical index: define one to search by words",
+                pointer=leaf.place,
+            )
+        text = check_text(leaf.value, limit=self.max_text_chars, pointer=leaf.place)
+        return Words(text)
+
+    def _unread(self, key: tuple[str, str], leaf: Leaf, found: VectorField) -> Unread:
+        if found.encoder is None:
+            raise InvalidText(
+                f"vector {found.name!r} has no encoder to read a {leaf.kind} with; search by "
+                "vector",
+                pointer=leaf.place,
+            )
+        given: Given
+        if leaf.kind == "text":
+            given = check_text(leaf.value, limit=self.max_text_chars, pointer=leaf.place)
+        elif leaf.kind == "image":
+            given = self.images.check(leaf.value, leaf.place)
+        else:
+            given = record_of(leaf.value, leaf.place, self.max_text_chars)
+        encoder = self.reader(found.encoder, leaf.kind, leaf.encoder, leaf.at)
+        # Errors about a record say themselves that it is one.
+        return Unread(key, encoder, given, found, leaf.at if leaf.kind == RECORD else leaf.place)
+
+
+async def encode_all(
+    queries: Sequence[PlannedQuery],
+    encode: Encode,
+    describe: Callable[[str], EncoderInfo],
+) -> None:
+    """Encode what the leaves of all queries give, each encoder once for each kind of output."""
+    wanted: dict[tuple[str, OutputKind], list[tuple[PlannedQuery, Unread]]] = defaultdict(list)
+    for planned in queries:
+        for unread in planned.unread:
+            wanted[unread.encoder, _OUTPUTS[unread.field.kind]].append((planned, unread))
+    for (encoder, output), asking in wanted.items():
+        given = [unread.given for _, unread in asking]
+        places = [unread.place for _, unread in asking]
+        encoded = await encode(encoder, given, places, "query", output=output)
+        info = describe(encoder)
+        for (planned, unread), made in zip(asking, encoded.outputs, strict=True):
+            value = made
+            if output == "dense":
+                (value,) = fitted(made[None], unread.field, info)
+            planned.leaves[unread.key] = value
+
+
+def needs_plan(query: Query, definition: Definition) -> bool:
+    """Tell whether a query is more than the nearest points to one dense vector."""
+    if query.members or not (query.using is None or isinstance(query.using, str)):
+        return True
+    if query.using is None:
+        kinds = (field.kind for field in definition.vectors.values())
+        return all(kind is not VectorKind.DENSE for kind in kinds)
+    found = definition.vectors.get(query.using)
+    return found is not None and found.kind is not VectorKind.DENSE
+
+
+def _asked(query: Query, order: Order | None) -> Asked:
+    leaf = None
+    for kind in ("text", "image", "record", "vector", "id"):
+        value = getattr(query, kind)
+        if value is not None:
+            if leaf is not None:
+                raise InvalidQuery(
+                    f"expected exactly one of text, image, record, vector and id, received "
+                    f"{leaf[0]} and {kind}",
+                    pointer=query.at,
+                )
+            leaf = (kind, value, query.encoder if kind in ENCODED else None)
+    asked = Asked(
+        query.at,
+        leaf,
+        query.using,
+        query.filter,
+        query.k,
+        query.offset,
+        query.members or {},
+        query.score_threshold,
+        query.ef,
+        query.exact,
+        query.explain,
+    )
+    return asked if order is None else asked._replace(k=order.candidates, offset=0)
+
+
+def _field(lookup: Lookup, leaves: Sequence[Leaf], definition: Definition) -> VectorField | None:
+    """Find the field that a lookup searches; None is the lexical index."""
+    kinds = {leaf.kind for leaf in leaves}
+    if "lexical" in kinds:
+        if kinds != {"lexical"} or lookup.using is not None:
+            raise InvalidQuery(
+                "words are looked for alone, in the lexical index: fuse that with other sources",
+                pointer=lookup.at,
+            )
+        return None
+    fields = definition.vectors
+    if lookup.using is not None:
+        return known_field(fields, lookup.using, place(lookup.at, "using"))
+    fitting = [one for one in fields.values() if _fits(one, kinds)]
+    if len(fitting) > 1:  # one dense vector among others is what is meant
+        dense = [one for one in fitting if one.kind is VectorKind.DENSE]
+        fitting = dense or fitting
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise InvalidQuery(
+            f"no vector of the collection is searched by {' and '.join(sorted(kinds))}",
+            pointer=lookup.at,
+        )
+    raise InvalidQuery(
+        f"say in `using` which vector to search: {', '.join(sorted(one.name for one in fitting))}",
+        pointer=lookup.at,
+    )
+
+
+def _fits(one: VectorField, kinds: set[str]) -> bool:
+    """Tell whether leaves of these kinds can be searched for in a field."""
+    if kinds & set(ENCODED) and one.encoder is None:
+        return False
+    if "sparse" in kinds:
+        return one.kind is VectorKind.SPARSE
+    if "tokens" in kinds:
+        return one.kind is VectorKind.TOKENS
+    return "vector" not in kinds or one.kind is VectorKind.DENSE

@@ -1,0 +1,61 @@
+"""The parts of the query language in the document; `app.query` reads them, and says it better."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
+
+
+def part(description: str, *types: str) -> Any:
+    """Describe a member that is read further down: its JSON types, besides null."""
+    return WithJsonSchema({"description": description, "type": [*types, "null"]})
+
+
+Using = Annotated[
+    Any, part("The vector to search, or weights of several by name.", "string", "object")
+]
+
+Expression = Annotated[
+    Any,
+    part(
+        "What to look for: {text}, {image}, {record}, {vector}, {id}, {tokens}, {sparse}, "
+        "{lexical}, or a composition of such (docs/queries.md).",
+        "object",
+    ),
+]
+
+Prefetch = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "Sources of candidates: each a query of its own with using, filter, k, "
+            "weight, name, or a prefetch with fuse.",
+            "type": ["array", "null"],
+            "items": {"type": "object"},
+        }
+    ),
+]
+
+Fuse = Annotated[
+    Any,
+    part(
+        "How lists become one: a method, or {method, weights, normalise, rank_constant}.",
+        "string",
+        "object",
+    ),
+]
+
+Hybrid = Annotated[
+    Any,
+    part(
+        "true, or {weight, fuse, normalise}: weight is the share of vectors.", "boolean", "object"
+    ),
+]
+
+Rescore = Annotated[
+    Any,
+    part(
+        "Score candidates by another vector or query: {using, query, candidates, weight}.", "object"
+    ),
+]
