@@ -18,6 +18,11 @@ GUIDE = REPOSITORY / "docs" / "sdk.md"
 FRONT = REPOSITORY / "README.md"
 README = REPOSITORY / "client" / "README.md"
 DEMO = REPOSITORY / "client" / "examples" / "stdlib_demo.py"
+QUERIES = [
+    REPOSITORY / "docs" / "queries.md",
+    *sorted((REPOSITORY / "docs/similarity").glob("*.md")),
+]
+WITH_EXAMPLES = [page for page in QUERIES if page.exists() and "```python\n" in page.read_text()]
 ADDRESS = "http://127.0.0.1:8000"
 
 
@@ -28,7 +33,9 @@ def _examples(page: Path, address: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "page", [README, GUIDE, FRONT], ids=lambda page: page.relative_to(REPOSITORY).as_posix()
+    "page",
+    [README, GUIDE, FRONT, *WITH_EXAMPLES],
+    ids=lambda page: page.relative_to(REPOSITORY).as_posix(),
 )
 def test_the_examples_run(page: Path, service: str) -> None:
     names: dict[str, Any] = {}
