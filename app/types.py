@@ -42,8 +42,14 @@ paths is among it, and nothing that begins with a dot."""
 
 # Ceilings that no setting moves. They keep one row of a graph and one vector in proportion; each
 # vector field has graphs of its own, and past MOST_VECTORS a second collection is the better tool.
+# A point has MOST_TOKENS tokens and MOST_WEIGHTS weights of a sparse vector at most, a field; the
+# indices of these go up to MOST_INDEX.
 MOST_VECTORS = 16
 MAX_DIMENSION = 65_536
+MAX_TOKEN_DIMENSION = 4_096
+MOST_TOKENS = 2_048
+MOST_WEIGHTS = 16_384
+MOST_INDEX = 2**32 - 1
 MIN_LINKS, MAX_LINKS = 4, 128
 MIN_EF_CONSTRUCTION, MAX_EF_CONSTRUCTION = 8, 4_096
 
@@ -144,13 +150,13 @@ YEAR_10000_MS = 253_402_300_800_000
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point as written: vectors are float32 of their field's dimension, checked and finite.
+    """A point as written: vectors are of their field's kind and dimension, checked and finite.
 
     expires_at   when it ceases to exist, in milliseconds since 1970-01-01T00:00:00Z; None: never
     """
 
     id: PointId
-    vectors: Mapping[str, F32]
+    vectors: Mapping[str, VectorValue]
     attributes: Attributes
     text: str | None = None
     expires_at: int | None = None
@@ -179,7 +185,7 @@ class Record(NamedTuple):
     id: PointId
     attributes: Mapping[str, Any]
     text: str | None
-    vectors: Mapping[str, F32] | None
+    vectors: Mapping[str, VectorValue] | None
     expires_at: int | None = None
 
 

@@ -37,12 +37,14 @@ from app.backends.base import (
     Storage,
     View,
     Viewed,
+    Words,
 )
 from app.errors import (
     CollectionNotFound,
     DefinitionDiffers,
     DimensionMismatch,
     InvalidQuery,
+    InvalidVector,
     PointNotFound,
     SchemaConflict,
     SchemaViolation,
@@ -62,6 +64,10 @@ from app.types import (
     PointId,
     Projection,
     Record,
+    Sparse,
+    VectorField,
+    VectorKind,
+    VectorValue,
 )
 
 
@@ -145,9 +151,7 @@ class ReferenceBackend:
             found = self._collection(name, mark)
             for index, point in enumerate(points):
                 for field, vector in point.vectors.items():
-                    expected = found.definition.vectors[field].dimension
-                    if vector.shape != (expected,):
-                        raise DimensionMismatch(expected=expected, received=vector.size)
+                    _check_fits(vector, found.definition.vectors[field])
                 check_conforms(point.attributes, found.definition.schema, f"/{index}/attributes")
             found.points.update({point.id: point for point in points})
             return len(points)
@@ -281,18 +285,16 @@ class ReferenceView:
         if wanted.using is None or wanted.using not in self.definition.vectors:
             raise UnknownVector(f"there is no vector named {wanted.using!r}")
         field = self.definition.vectors[wanted.using]
-        assert isinstance(wanted.query, np.ndarray)
-        if wanted.query.shape != (field.dimension,):
-            raise DimensionMismatch(expected=field.dimension, received=wanted.query.size)
+        if isinstance(wanted.query, Words) or field.kind is VectorKind.SPARSE:
+            raise InvalidQuery("not this kind of query")
+        _check_fits(wanted.query, field)
+        query = _searched(field, wanted.query)
         every = [
             row
             for row in self._having(wanted.using, wanted.filter)
             if self._points[row].id not in wanted.exclude
         ]
-        scored = [
-            (score(wanted.query, self._points[row].vectors[wanted.using], field.metric), row)
-            for row in every
-        ]
+        scored = [(score(query, self._searched(field, row), field.metric), row) for row in every]
         scored.sort(key=lambda pair: (-pair[0], pair[1]))
         best = scored[: wanted.k]
         rows = np.array([row for _, row in best], dtype=np.int64)
@@ -307,15 +309,19 @@ class ReferenceView:
         if using not in self.definition.vectors:
             raise UnknownVector(f"there is no vector named {using!r}")
         field = self.definition.vectors[using]
+        if field.kind is VectorKind.SPARSE:
+            raise InvalidQuery("sparse vectors have no rows")
         found = np.zeros((rows.size, field.dimension), dtype=np.float32)
         has = np.zeros(rows.size, dtype=np.bool_)
         for place, row in enumerate(rows.tolist()):
-            vector = self._points[row].vectors.get(using)
-            if vector is not None:
-                wide = vector.astype(np.float64)
+            if using in self._points[row].vectors:
+                wide = self._searched(field, row).astype(np.float64)
                 length = math.hypot(*wide) if field.metric is Metric.COSINE else 1.0
-                found[place], has[place] = wide / length, True
+                found[place], has[place] = wide / (length or 1.0), True
         return found, has
+
+    def _searched(self, field: VectorField, row: int) -> F32:
+        return _searched(field, self._points[row].vectors[field.name])
 
     def mean(self, using: str, filter: Filter | None) -> tuple[F32, int]:
         rows = np.array(self._having(using, filter), dtype=np.int64)
@@ -339,6 +345,26 @@ class ReferenceView:
         return [_record(self._points[row], projection) for row in rows.tolist()]
 
 
+def _check_fits(vector: VectorValue, field: VectorField) -> None:
+    if isinstance(vector, Sparse) != (field.kind is VectorKind.SPARSE):
+        raise InvalidVector("sparse, or not")
+    if isinstance(vector, Sparse):
+        return
+    if vector.ndim != (2 if field.kind is VectorKind.TOKENS else 1) or len(vector) == 0:
+        raise InvalidVector("of another kind")
+    if vector.shape[-1] != field.dimension:
+        raise DimensionMismatch(expected=field.dimension, received=vector.shape[-1])
+
+
+def _searched(field: VectorField, vector: VectorValue) -> F32:
+    """A dense vector itself; of tokens the mean of their directions, zeros if there is none."""
+    assert not isinstance(vector, Sparse)
+    if field.kind is VectorKind.DENSE:
+        return vector
+    mean = np.mean([row / math.hypot(*row) for row in vector.astype(np.float64)], axis=0)
+    return (mean if math.hypot(*mean) >= 1e-6 else 0 * mean).astype(np.float32)
+
+
 def score(query: F32, stored: F32, metric: Metric) -> float:
     """The score of a pair of vectors: summed in float64, rounded once to float32."""
     a, b = query.astype(np.float64), stored.astype(np.float64)
@@ -347,14 +373,17 @@ def score(query: F32, stored: F32, metric: Metric) -> float:
     elif metric is Metric.IP:
         exact = float(a @ b)
     else:
-        exact = float(a @ b) / (math.hypot(*a) * math.hypot(*b))
+        exact = float(a @ b) / ((math.hypot(*a) * math.hypot(*b)) or 1.0)
     return float(np.float32(exact))
 
 
 def _answer(collection: Collection, at: int, search: Search) -> Answer:
     if search.using not in collection.definition.vectors:
         raise UnknownVector(f"there is no vector named {search.using!r}")
-    expected = collection.definition.vectors[search.using].dimension
+    field_ = collection.definition.vectors[search.using]
+    if field_.kind is not VectorKind.DENSE:
+        raise InvalidQuery("the vector is not dense")
+    expected = field_.dimension
     query = search.vector
     if not isinstance(query, np.ndarray):
         start = collection.points.get(query)
@@ -363,7 +392,7 @@ def _answer(collection: Collection, at: int, search: Search) -> Answer:
         if search.using not in start.vectors:
             raise InvalidQuery("the point has no such vector", pointer=f"/{at}/id")
         search = search._replace(exclude=(query,))
-        query = start.vectors[search.using]
+        query = _searched(field_, start.vectors[search.using])
     if query.shape != (expected,):
         raise DimensionMismatch(expected=expected, received=query.size)
     metric = collection.definition.vectors[search.using].metric
@@ -372,7 +401,9 @@ def _answer(collection: Collection, at: int, search: Search) -> Answer:
         for point in _selected(collection.points, Selection(filter=search.filter))
         if search.using in point.vectors and point.id not in search.exclude
     ]
-    scored = [(score(query, p.vectors[search.using], metric), p) for p in candidates]
+    scored = [
+        (score(query, _searched(field_, p.vectors[search.using]), metric), p) for p in candidates
+    ]
     scored.sort(key=lambda pair: (-pair[0], _order(pair[1].id)))
     least = -math.inf if search.score_threshold is None else search.score_threshold
     hits = [

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from app.backends.base import Answer, CollectionInfo
 from app.encoders.base import EncoderInfo
@@ -23,7 +24,7 @@ from app.service.requests import (
     Query,
     Rerank,
 )
-from app.types import F32, Hit, Projection, Record
+from app.types import Hit, Projection, Record, Sparse, VectorValue
 from app.wire.base import EncodingFormat
 from app.wire.collections import CreateCollection, IndexSpec, VectorSpec
 from app.wire.points import GetPoints, PatchPoints, ScrollPoints, UpsertPoints
@@ -36,12 +37,12 @@ Json = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1)  # of UTC, which is added as a letter
 _WHOLE = Projection()
 _PLANNED = frozenset(MEMBERS)
-_SHORTHAND = frozenset({"dimension", "metric", "encoder"})
+_SHORTHAND = frozenset({"dimension", "metric", "encoder", "kind"})
 
 
 def collection_from_wire(body: CreateCollection) -> NewCollection:
     """A collection to be."""
-    short = NewVector(body.dimension, body.metric, body.encoder)
+    short = NewVector(body.dimension, body.metric, body.encoder, body.kind)
     return NewCollection(
         vectors=None if body.vectors is None else _vectors_from_wire(body.vectors),
         shorthand=short if _SHORTHAND & body.model_fields_set else None,
@@ -136,7 +137,8 @@ def json_from_collection(info: CollectionInfo) -> Json:
         "name": info.name,
         "vectors": {
             name: {
-                "dimension": vector.dimension,
+                "kind": vector.kind.value,
+                "dimension": vector.dimension or None,
                 "metric": vector.metric.value,
                 "encoder": vector.encoder,
             }
@@ -173,11 +175,24 @@ def json_from_answer(answer: Answer, encoding: EncodingFormat, took_ms: float) -
     return found
 
 
-def json_from_vector(vector: F32, encoding: EncodingFormat) -> Any:
-    """A vector as the caller wants it. Arrays are left to the JSON writer, which is faster."""
+def json_from_vector(vector: VectorValue, encoding: EncodingFormat) -> Any:
+    """A vector as the caller wants it. Arrays are left to the JSON writer, which is faster.
+
+    In base64 vectors of tokens come with their shape, which the text does not show.
+    """
+    if isinstance(vector, Sparse):
+        if encoding == "base64":
+            indices = _base64(vector.indices.astype("<u4"))
+            return {"indices": indices, "values": _base64(vector.values.astype("<f4"))}
+        return {"indices": vector.indices, "values": np.ascontiguousarray(vector.values)}
     if encoding == "base64":
-        return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+        text = _base64(vector.astype("<f4"))
+        return text if vector.ndim == 1 else {"shape": list(vector.shape), "data": text}
     return np.ascontiguousarray(vector)
+
+
+def _base64(numbers: NDArray[Any]) -> str:
+    return base64.b64encode(numbers.tobytes()).decode("ascii")
 
 
 def json_from_encoder(info: EncoderInfo) -> Json:
@@ -201,7 +216,9 @@ def json_from_encoder(info: EncoderInfo) -> Json:
 
 
 def _vectors_from_wire(vectors: dict[str, VectorSpec]) -> dict[str, NewVector]:
-    return {name: NewVector(v.dimension, v.metric, v.encoder) for name, v in vectors.items()}
+    return {
+        name: NewVector(v.dimension, v.metric, v.encoder, v.kind) for name, v in vectors.items()
+    }
 
 
 def _json_from_hit(hit: Hit, encoding: EncodingFormat) -> Json:

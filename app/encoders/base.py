@@ -56,6 +56,8 @@ class EncoderInfo:
     space    `id@version`: vectors compare only within one space
     dimensions  shorter lengths that its vectors may be cut to: `app.encoders.dimensions`
     unit     whether its dense vectors have length one
+    token_dimension  numbers of the vector of each token; 0 where its manifest does not say it, or
+             it makes none
     """
 
     name: str
@@ -71,6 +73,7 @@ class EncoderInfo:
     outputs: tuple[OutputKind, ...] = ("dense",)
     dimensions: Dimensions = ()
     unit: bool = True
+    token_dimension: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

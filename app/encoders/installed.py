@@ -81,6 +81,7 @@ class Entry:
             outputs=manifest.outputs,
             dimensions=manifest.dimensions,
             unit=manifest.unit,
+            token_dimension=manifest.token_dimension,
         )
 
 

@@ -26,7 +26,7 @@ from app.segments.covers import Wish
 from app.segments.segment import Segment
 from app.segments.writer import write_segment
 from app.storage.store import StoreReader
-from app.types import I64, IndexSettings, Metric, VectorField
+from app.types import I64, IndexSettings, Metric, VectorField, VectorKind
 
 _NICENESS = 10
 
@@ -37,7 +37,7 @@ class Order:
 
     store    the collection's database
     folder   where the segment is to be; it must not exist
-    fields   the collection's vector fields, in order: name, dimension, metric
+    fields   the collection's vector fields, in order: name, dimension, metric, kind
     base     folder of the segment to extend, if any
     rows     int64[any], the store's rows to add to the base's
     """
@@ -67,7 +67,7 @@ class CoverOrder:
     """Which covers to build.
 
     segment   folder of the segment; `folder` is where its covers are to be
-    fields    the collection's vector fields, in order: name, dimension, metric
+    fields    the collection's vector fields, in order: name, dimension, metric, kind
     wishes    what they are for
     least, budget   as in `write_covers`
     """
@@ -88,16 +88,17 @@ class CoverOrder:
 
 def build(order: Order) -> None:
     """Carry out an order. Raises what goes wrong; then `folder` does not exist."""
+    fields = _fields(order.fields)
     base = None
     if order.base is not None:
-        base = Segment.open(Path(order.base), dimensions=_dimensions(order.fields))
-    store = StoreReader(Path(order.store), fields=len(order.fields))
+        base = Segment.open(Path(order.base), fields=fields)
+    store = StoreReader(Path(order.store), fields=fields)
     try:
         write_segment(
             Path(order.folder),
             store,
             order.rows,
-            _fields(order.fields),
+            fields,
             IndexSettings(order.m, order.ef_construction),
             base=base,
             threads=order.threads,
@@ -111,11 +112,12 @@ def build_covers(order: CoverOrder) -> None:
     """Carry out an order for covers. Raises what goes wrong; then `folder` does not exist."""
     from app.segments.cover_writer import write_covers  # compiled: loading it takes a second
 
+    fields = _fields(order.fields)
     write_covers(
         Path(order.folder),
-        Segment.open(Path(order.segment), dimensions=_dimensions(order.fields)),
+        Segment.open(Path(order.segment), fields=fields),
         [Wish(*wish) for wish in order.wishes],
-        [field.metric for field in _fields(order.fields)],
+        [field.metric for field in fields],
         order.m,
         least=order.least,
         budget=order.budget,
@@ -125,11 +127,12 @@ def build_covers(order: CoverOrder) -> None:
 
 
 def _fields(raw: list[dict[str, Any]]) -> list[VectorField]:
-    return [VectorField(f["name"], f["dimension"], Metric(f["metric"])) for f in raw]
-
-
-def _dimensions(raw: list[dict[str, Any]]) -> list[int]:
-    return [field["dimension"] for field in raw]
+    return [
+        VectorField(
+            f["name"], f["dimension"], metric=Metric(f["metric"]), kind=VectorKind(f["kind"])
+        )
+        for f in raw
+    ]
 
 
 def _report(stage: str, done: int, total: int) -> None:

@@ -185,7 +185,7 @@ class Builds:
     def _finish_segment(self, build: SegmentBuild) -> None:
         segment = Segment.open(
             Path(build.order.folder),
-            dimensions=[field.dimension for field in self._fields],
+            fields=self._fields,
             vectors_on_disk=self._settings.vectors_on_disk,
         )
         with self._gate, self._write_lock:
@@ -259,7 +259,12 @@ class Builds:
 
     def _described_fields(self) -> list[dict[str, Any]]:
         return [
-            {"name": f.name, "dimension": f.dimension, "metric": f.metric.value}
+            {
+                "name": f.name,
+                "dimension": f.dimension,
+                "metric": f.metric.value,
+                "kind": f.kind.value,
+            }
             for f in self._fields
         ]
 

@@ -41,6 +41,7 @@ from app.engine.account import EngineAccount
 from app.engine.builds import Builds, BuildSettings
 from app.engine.commits import CommitQueue
 from app.engine.expiry import Clock, Expiry
+from app.engine.fitting import check_fits
 from app.engine.gate import Gate
 from app.engine.parts import Effect, Parts, prepared
 from app.engine.records import read_records
@@ -87,6 +88,7 @@ from app.types import (
     Projection,
     Record,
     VectorField,
+    VectorKind,
 )
 
 _log = logging.getLogger(__name__)
@@ -133,7 +135,7 @@ class Collection:
         self._numbers = {f.name: number for number, f in enumerate(self._fields)}
         self._gate = Gate(name)
         self._write_lock = threading.Lock()
-        self._store = Store(folder / "store.sqlite", fields=len(self._fields), sync=sync)
+        self._store = Store(folder / "store.sqlite", fields=self._fields, sync=sync)
         self._rebuilding = False
         try:
             self._expiry = Expiry(self._store, clock)
@@ -195,11 +197,8 @@ class Collection:
         """Insert or replace points; see `Backend.upsert`."""
         for at, point in enumerate(points):
             for name, vector in point.vectors.items():
-                expected = self._fields[self._number_of(name)].dimension
-                if vector.shape != (expected,):
-                    raise DimensionMismatch(
-                        expected=expected, received=vector.size, pointer=f"/{at}/vectors/{name}"
-                    )
+                field = self._fields[self._number_of(name)]
+                check_fits(vector, field, f"/{at}/vectors/{name}")
         schema = self._check_schema(points)
         stored = [
             StoredPoint(
@@ -377,6 +376,8 @@ class Collection:
         outcomes = []
         for at, search in enumerate(searches):
             number = self._number_of(search.using)
+            if self._fields[number].kind is not VectorKind.DENSE:
+                raise InvalidQuery(f"vector {search.using!r} is not dense: no search looks there")
             query = search.vector
             if not isinstance(query, np.ndarray):
                 search = search._replace(exclude=(query,))
@@ -424,7 +425,7 @@ class Collection:
         if records is None:
             return None
         vector = (records[0].vectors or {}).get(field.name)
-        if vector is None:
+        if not isinstance(vector, np.ndarray):
             raise InvalidQuery(
                 f"the point has no vector {field.name!r} to start from", pointer="/id"
             )

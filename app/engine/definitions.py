@@ -10,6 +10,7 @@ from app.types import (
     MAX_DIMENSION,
     MAX_EF_CONSTRUCTION,
     MAX_LINKS,
+    MAX_TOKEN_DIMENSION,
     MIN_EF_CONSTRUCTION,
     MIN_LINKS,
     MOST_VECTORS,
@@ -78,14 +79,13 @@ def checked_definition(raw: Any) -> Definition:
         definition = definition_from_json(raw)
         names = list(definition.vectors)
         encoders = [field.encoder for field in definition.vectors.values()]
-        dimensions = [field.dimension for field in definition.vectors.values()]
     except (TypeError, KeyError, ValueError, AttributeError):
         raise InvalidDefinition("the definition lacks a member, or has one of no use") from None
     sound = (
         1 <= len(names) <= MOST_VECTORS
         and all(NAME.fullmatch(name) for name in names)
         and all(encoder is None or _is_name(encoder) for encoder in encoders)
-        and all(_is_within(dimension, 1, MAX_DIMENSION) for dimension in dimensions)
+        and all(_is_measured(field) for field in definition.vectors.values())
         and _is_within(definition.index.m, MIN_LINKS, MAX_LINKS)
         and _is_within(definition.index.ef_construction, MIN_EF_CONSTRUCTION, MAX_EF_CONSTRUCTION)
         and definition.index.m <= definition.index.ef_construction
@@ -94,6 +94,16 @@ def checked_definition(raw: Any) -> Definition:
         raise InvalidDefinition("the definition names or counts what no collection can have")
     check_schema(definition.schema)
     return definition
+
+
+def _is_measured(field: VectorField) -> bool:
+    """Tell whether dimension and metric are some that a field of its kind can have."""
+    if field.kind is VectorKind.SPARSE:
+        return _is_within(field.dimension, 0, 0) and field.metric is Metric.IP
+    if field.kind is VectorKind.TOKENS:
+        within = _is_within(field.dimension, 1, MAX_TOKEN_DIMENSION)
+        return within and field.metric is Metric.COSINE
+    return _is_within(field.dimension, 1, MAX_DIMENSION)
 
 
 def _is_name(value: object) -> bool:

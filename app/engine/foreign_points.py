@@ -7,9 +7,9 @@ another door, so the same is asked here of every row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
@@ -19,7 +19,15 @@ from app.attributes.values import check_attributes, text_problem
 from app.errors import InvalidAttributes, InvalidId, InvalidSnapshot, SchemaViolation
 from app.keys import id_from_key, key_from_id
 from app.storage.foreign import ForeignStore
-from app.types import YEAR_10000_MS, Definition, Metric, VectorField
+from app.types import (
+    MOST_TOKENS,
+    MOST_WEIGHTS,
+    YEAR_10000_MS,
+    Definition,
+    Metric,
+    VectorField,
+    VectorKind,
+)
 
 _CHUNK_BYTES = 4 << 20  # of vectors checked by one numpy operation
 
@@ -42,7 +50,7 @@ def check_points(path: Path, definition: Definition, points: int) -> None:
         found = store.check()
         if found != points:
             raise InvalidSnapshot(f"the snapshot says {points} points, its store has {found}")
-        columns = [_Column(field) for field in fields]
+        columns = [_COLUMNS[field.kind](field) for field in fields]
         for key, attributes, text, expires_at, *vectors in store.rows():
             _check_key(key)
             _check_attributes(attributes, definition)
@@ -85,32 +93,48 @@ def _check_attributes(stored: object, definition: Definition) -> None:
         ) from None
 
 
-class _Column:
-    """The vectors of one field, checked some thousands at a time."""
+class _Column(Protocol):
+    """The vectors of one field."""
+
+    def take(self, vector: object) -> None:
+        """Check a vector, now or later."""
+        ...
+
+    def check(self) -> None:
+        """Check what waits."""
+        ...
+
+
+class _Rows:
+    """Dense vectors, or those of tokens, checked some thousands at a time."""
 
     def __init__(self, field: VectorField) -> None:
         self._field = field
         self._bytes = 4 * field.dimension
+        self._most = MOST_TOKENS if field.kind is VectorKind.TOKENS else 1
         self._waiting: list[bytes] = []
+        self._held = 0
 
     def take(self, vector: object) -> None:
         """Check the length now, and the numbers when there are enough."""
-        if not isinstance(vector, bytes) or len(vector) != self._bytes:
+        rows, rest = divmod(len(vector), self._bytes) if isinstance(vector, bytes) else (0, 0)
+        if not isinstance(vector, bytes) or rest or not 1 <= rows <= self._most:
             raise InvalidSnapshot(
                 f"a vector {self._field.name!r} in the snapshot does not have "
                 f"{self._field.dimension} numbers",
                 expected=self._field.dimension,
             )
         self._waiting.append(vector)
-        if len(self._waiting) * self._bytes >= _CHUNK_BYTES:
+        self._held += len(vector)
+        if self._held >= _CHUNK_BYTES:
             self.check()
 
     def check(self) -> None:
         """Check the numbers of the vectors that wait."""
         if not self._waiting:
             return
-        squared = _squared_lengths(self._waiting)
-        self._waiting = []
+        squared = _squared_lengths(b"".join(self._waiting), self._field.dimension)
+        self._waiting, self._held = [], 0
         if not (squared <= _MOST_SQUARED).all():  # a NaN is in no order
             raise InvalidSnapshot(
                 f"a vector {self._field.name!r} in the snapshot is not finite, or too long"
@@ -121,8 +145,42 @@ class _Column:
             )
 
 
-def _squared_lengths(vectors: Sequence[bytes]) -> Any:
-    """Compute float64[vectors]: a NaN or an infinity in a vector makes its own one."""
-    numbers = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), -1)
+class _Weights:
+    """Sparse vectors: one is as fast as many, and they are of many lengths."""
+
+    def __init__(self, field: VectorField) -> None:
+        self._name = field.name
+
+    def take(self, vector: object) -> None:
+        """Check one: indices that ascend, values that are finite and not zero."""
+        count, rest = divmod(len(vector), 8) if isinstance(vector, bytes) else (0, 1)
+        if not isinstance(vector, bytes) or rest or count > MOST_WEIGHTS:
+            raise InvalidSnapshot(f"a sparse vector {self._name!r} in the snapshot is none")
+        indices = np.frombuffer(vector, dtype="<u4", count=count)
+        values = np.frombuffer(vector, dtype="<f4", offset=4 * count).astype(np.float64)
+        if not (indices[1:] > indices[:-1]).all():
+            raise InvalidSnapshot(
+                f"indices of a sparse vector {self._name!r} in the snapshot do not ascend"
+            )
+        if not values @ values <= _MOST_SQUARED or not values.all():
+            raise InvalidSnapshot(
+                f"a sparse vector {self._name!r} in the snapshot has a zero, or is not finite, or "
+                "too long"
+            )
+
+    def check(self) -> None:
+        """Nothing waits."""
+
+
+_COLUMNS: Mapping[VectorKind, Callable[[VectorField], _Column]] = {
+    VectorKind.DENSE: _Rows,
+    VectorKind.TOKENS: _Rows,
+    VectorKind.SPARSE: _Weights,
+}
+
+
+def _squared_lengths(rows: bytes, dimension: int) -> Any:
+    """Compute float64[rows]: a NaN or an infinity in a row makes its own one."""
+    numbers = np.frombuffer(rows, dtype="<f4").reshape(-1, dimension)
     wide = numbers.astype(np.float64)
     return np.einsum("ij,ij->i", wide, wide)

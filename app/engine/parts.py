@@ -7,7 +7,7 @@ be read by anyone at any time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,12 +15,14 @@ import numpy as np
 from app.engine.snapshot import LivePart, Snapshot, extended
 from app.kernels import bits as bitset
 from app.segments.head import Head
+from app.segments.part import Searched
 from app.segments.segment import Segment
 from app.storage.store import StoredPoint
-from app.types import F32, I64, Attributes, VectorField
+from app.types import I64, Attributes, Sparse, VectorField, VectorKind, VectorValue
 from app.vectors.metric import prepare
+from app.vectors.tokens import pooled
 
-Prepared = tuple[F32 | None, ...]
+Prepared = tuple[Searched | None, ...]
 """A point's vectors as they are searched, by field; None where it has none."""
 
 
@@ -37,14 +39,23 @@ class Effect:
 
 
 def prepared(fields: Sequence[VectorField], points: Sequence[StoredPoint]) -> list[Prepared]:
-    """Prepare the vectors of points for searching: one numpy operation a field."""
-    columns: list[list[F32 | None]] = []
+    """Prepare the vectors of points for searching: one numpy operation a dense field."""
+    columns: list[list[Searched | None]] = []
     for number, field_ in enumerate(fields):
         given = [point.vectors[number] for point in points]
         having = [vector for vector in given if vector is not None]
-        searched = iter(prepare(field_.metric, np.stack(having)) if having else ())
+        searched = iter(_searched(field_, having) if having else ())
         columns.append([None if vector is None else next(searched) for vector in given])
     return list(zip(*columns, strict=True))
+
+
+def _searched(field_: VectorField, vectors: Sequence[VectorValue]) -> Iterable[Searched]:
+    if field_.kind is VectorKind.SPARSE:
+        return [vector for vector in vectors if isinstance(vector, Sparse)]
+    arrays = [vector for vector in vectors if not isinstance(vector, Sparse)]
+    if field_.kind is VectorKind.TOKENS:
+        return [pooled(tokens) for tokens in arrays]
+    return prepare(field_.metric, np.stack(arrays))
 
 
 def living(segment: Segment, alive: I64) -> LivePart:
@@ -57,9 +68,9 @@ def living(segment: Segment, alive: I64) -> LivePart:
 class Parts:
     """The parts of one collection: segments, sealed heads, and last the head that grows."""
 
-    def __init__(self, dimensions: Sequence[int]) -> None:
-        self._dimensions = tuple(dimensions)
-        self._head = Head(self._dimensions)
+    def __init__(self, fields: Sequence[VectorField]) -> None:
+        self._fields = tuple(fields)
+        self._head = Head(self._fields)
         self.snapshot = Snapshot((self._empty(),))
 
     def _empty(self) -> LivePart:
@@ -103,7 +114,7 @@ class Parts:
     def seal(self) -> None:
         """End the head and begin a new one; the old one stays searchable."""
         kept = [part for part in self.snapshot.parts if part.part.slots]
-        self._head = Head(self._dimensions)
+        self._head = Head(self._fields)
         self._show((*kept, self._empty()))
 
     def swap(self, sources: Sequence[LivePart], built: LivePart | None) -> None:

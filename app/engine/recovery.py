@@ -45,7 +45,7 @@ def recover(
     folder            of the collection's segments
     vectors_on_disk   as in `Segment.open`
     """
-    parts = Parts([field.dimension for field in fields])
+    parts = Parts(fields)
     alive = store.rows()
     covered: list[I64] = [np.empty(0, dtype=np.int64)]
     damaged: list[str] = []
@@ -54,7 +54,7 @@ def recover(
         try:
             segment = Segment.open(
                 folder / name,
-                dimensions=[field.dimension for field in fields],
+                fields=fields,
                 vectors_on_disk=vectors_on_disk,
             )
         except StoredDataError as exc:

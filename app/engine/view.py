@@ -9,14 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.attributes.filter import Filter
+from app.engine.fitting import check_fits
 from app.engine.search import matching, run
 from app.engine.snapshot import LivePart, Snapshot
-from app.errors import DimensionMismatch, InvalidQuery, UnknownVector
-from app.exchange import Candidates, Recall, Recalled, Search
+from app.errors import InvalidQuery, UnknownVector
+from app.exchange import Candidates, Recall, Recalled, Search, Words
 from app.kernels import bits as bitset
 from app.keys import key_from_id
 from app.planner.costs import Costs
-from app.types import F32, I64, Bits, Definition, PointId, Projection, Record, VectorField
+from app.types import (
+    F32,
+    I64,
+    Bits,
+    Definition,
+    PointId,
+    Projection,
+    Record,
+    Sparse,
+    VectorField,
+    VectorKind,
+)
+from app.vectors.tokens import pooled
 
 _GATHERED = 65_536  # vectors held at once while a mean is taken
 
@@ -53,10 +66,12 @@ class SnapshotView:
         """Find candidates; see `View.recall`."""
         number, field = self._field(wanted.using)
         query = wanted.query
-        if not isinstance(query, np.ndarray):
-            raise InvalidQuery(f"vector {field.name!r} is searched by a vector")
-        if query.shape != (field.dimension,):  # compiled code would read past the rows
-            raise DimensionMismatch(expected=field.dimension, received=query.size)
+        if isinstance(query, Words) or field.kind is VectorKind.SPARSE:
+            raise InvalidQuery(f"vector {field.name!r} is searched by vectors of its kind")
+        check_fits(query, field)
+        assert not isinstance(query, Sparse)
+        if field.kind is VectorKind.TOKENS:
+            query = pooled(query)
         search = Search(
             query,
             field.name,
@@ -86,7 +101,7 @@ class SnapshotView:
 
     def vectors(self, using: str, rows: I64) -> tuple[F32, NDArray[np.bool_]]:
         """Read vectors of a dense field; see `View.vectors`."""
-        number, field = self._field(using)
+        number, field = self._dense(using)
         gathered = np.zeros((rows.size, field.dimension), dtype=np.float32)
         has = np.zeros(rows.size, dtype=np.bool_)
         for live, places, slots in self.located(rows):
@@ -100,7 +115,7 @@ class SnapshotView:
 
     def mean(self, using: str, filter: Filter | None) -> tuple[F32, int]:
         """Average what passes; see `View.mean`."""
-        number, field = self._field(using)
+        number, field = self._dense(using)
         total = np.zeros(field.dimension, dtype=np.float64)
         count = 0
         for live in self._snapshot.parts:
@@ -170,6 +185,12 @@ class SnapshotView:
             raise UnknownVector(f"the collection has no vector named {name!r}")
         number = self._numbers[name]
         return number, self._fields[number]
+
+    def _dense(self, name: str) -> tuple[int, VectorField]:
+        number, field = self._field(name)
+        if field.kind is VectorKind.SPARSE:
+            raise InvalidQuery(f"vector {name!r} is sparse: it has no rows of numbers")
+        return number, field
 
 
 def _marked(bits: Bits, slots: NDArray[np.uint32]) -> NDArray[np.bool_]:

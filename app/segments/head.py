@@ -24,8 +24,8 @@ from app.attributes.evaluate import AttributeReader
 from app.attributes.growing import GrowingIndex
 from app.kernels import bits as bitset
 from app.keys import key_from_id
-from app.segments.part import find_in_rows
-from app.types import F32, I64, U32, Attributes, Bits, PointId
+from app.segments.part import Searched, find_in_rows
+from app.types import F32, I64, U32, Attributes, Bits, PointId, Sparse, VectorField
 from app.vectors.arrays import read_only
 from app.vectors.column import Column
 from app.vectors.graph import Graph
@@ -38,15 +38,15 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 class Head:
     """A growing part. `append` is for one thread at a time; `view` for any."""
 
-    def __init__(self, dimensions: Sequence[int]) -> None:
+    def __init__(self, fields: Sequence[VectorField]) -> None:
         self._slots = 0
         self._rows: I64 = np.empty(_FIRST_CAPACITY, dtype=np.int64)
         self._keys: list[bytes] = []
         self._slots_by_key: dict[bytes, list[int]] = {}
         self._vectors: list[F32] = [
-            np.zeros((_FIRST_CAPACITY, dimension), dtype=np.float32) for dimension in dimensions
+            np.zeros((_FIRST_CAPACITY, field.dimension), dtype=np.float32) for field in fields
         ]
-        self._absent: list[list[int]] = [[] for _ in dimensions]
+        self._absent: list[list[int]] = [[] for _ in fields]
         self._attributes = GrowingIndex()
 
     @property
@@ -55,7 +55,7 @@ class Head:
         return self._slots
 
     def append(
-        self, row: int, key: bytes, vectors: Sequence[F32 | None], attributes: Attributes
+        self, row: int, key: bytes, vectors: Sequence[Searched | None], attributes: Attributes
     ) -> None:
         """Add one point version; `row` is above all rows before it, vectors are prepared."""
         slot = self._slots
@@ -66,7 +66,7 @@ class Head:
         for field, vector in enumerate(vectors):
             if vector is None:
                 self._absent[field].append(slot)
-            else:
+            elif not isinstance(vector, Sparse):
                 self._vectors[field][slot] = vector
         self._attributes.append(attributes)
         self._keys.append(key)

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from app.types import I64, U32, Bits, PointId
+from app.types import F32, I64, U32, Bits, PointId, Sparse
 from app.vectors.column import Column
 from app.vectors.graph import Graph
 
 if TYPE_CHECKING:  # the build process opens segments too, and does without compiled code
     from app.attributes.evaluate import AttributeReader
+
+
+Searched = F32 | Sparse
+"""A vector as it is searched: of a dense field prepared for its metric, of a field of tokens their
+pooled one, a sparse one as it is."""
 
 
 class Part(Protocol):
@@ -33,7 +38,7 @@ class Part(Protocol):
     def attributes(self) -> AttributeReader: ...
 
     def column(self, field: int) -> Column:
-        """The vectors of a field, as they are searched."""
+        """The vectors of a field, as they are searched; of no numbers if it is sparse."""
         ...
 
     def present(self, field: int) -> Bits | None:

@@ -10,7 +10,8 @@ ever changes; deletes and updates are bits beside it (`app.engine.snapshot`).
     rows.npy                int64[slots], the store's rows
     keys.*.npy              ids (`app.segments.keys`)
     attributes/             the attribute index
-    v<n>.vectors.npy        float32[slots, d] of vector field n, prepared for its metric
+    v<n>.vectors.npy        float32[slots, d] of vector field n, prepared for its metric; of the
+                            pooled vectors if it is of tokens; none if it is sparse
     v<n>.{codes,frame,norms,bounds}.npy   their codes (`app.vectors.codes`), unless eight bits are
                             too few for them
     v<n>.present.npy        uint64 bits; only if some slot has no such vector
@@ -37,7 +38,7 @@ from app.keys import key_from_id
 from app.segments.folder import read_folder, well_described
 from app.segments.keys import KeyColumn
 from app.segments.part import find_in_rows
-from app.types import I64, U32, Bits, PointId
+from app.types import I64, U32, Bits, PointId, VectorField, VectorKind
 from app.vectors.arrays import map_array
 from app.vectors.codes import Codes
 from app.vectors.column import Column
@@ -85,11 +86,11 @@ class Segment:
 
     @classmethod
     def open(
-        cls, folder: Path, *, dimensions: Sequence[int], vectors_on_disk: bool = False
+        cls, folder: Path, *, fields: Sequence[VectorField], vectors_on_disk: bool = False
     ) -> Segment:
         """Verify and map a segment.
 
-        dimensions        of the collection's vector fields, in order
+        fields            the collection's vector fields, in order
         vectors_on_disk   do not map vectors that have codes: read the few that are compared
 
         Raises CorruptFile if anything is missing or damaged, IncompatibleFormat if it was written
@@ -97,31 +98,37 @@ class Segment:
         """
         with well_described(folder):
             described = read_folder(folder, FORMAT)["fields"]
-            if len(described) != len(dimensions):
+            if len(described) != len(fields):
                 raise ValueError("not the fields of the collection")
             rows = map_array(folder / "rows.npy", (np.int64,), 1)
             slots = rows.shape[0]
             keys = KeyColumn.open(folder)
             attributes = AttributeIndex.open(folder / "attributes")
-            columns, present, graphs = [], [], []
-            for number, field in enumerate(described):
-                columns.append(_open_column(folder, number, field["coded"], vectors_on_disk))
-                present.append(_open_present(folder, number, slots) if field["partial"] else None)
+            columns: list[Column] = []
+            present: list[Bits | None] = []
+            graphs: list[Graph | None] = []
+            for number, (field, own) in enumerate(zip(fields, described, strict=True)):
+                present.append(_open_present(folder, number, slots) if own["partial"] else None)
+                if field.kind is VectorKind.SPARSE:
+                    columns.append(Column(np.zeros((slots, 0), dtype=np.float32)))
+                    graphs.append(None)
+                    continue
+                columns.append(_open_column(folder, number, own["coded"], vectors_on_disk))
                 graphs.append(
                     Graph.open(
                         folder,
                         f"v{number}.graph",
-                        entry=field["graph"]["entry"],
-                        levels=field["graph"]["levels"],
+                        entry=own["graph"]["entry"],
+                        levels=own["graph"]["levels"],
                         rows=slots,
                     )
-                    if field["graph"]
+                    if own["graph"]
                     else None
                 )
             # Compiled code goes by these; each array by itself was checked where it was opened.
             shapes = [column.shape for column in columns]
             if (
-                shapes != [(slots, dimension) for dimension in dimensions]
+                shapes != [(slots, field.dimension) for field in fields]
                 or len(keys) != slots
                 or attributes.slots != slots
             ):

@@ -19,12 +19,22 @@ from app.segments.keys import KeyColumn
 from app.segments.packing import packed, unpacked
 from app.segments.segment import FORMAT, Segment
 from app.storage.store import StoreReader, attributes_from_json
-from app.types import F32, I64, Attributes, IndexSettings, Metric, VectorField
+from app.types import (
+    F32,
+    I64,
+    Attributes,
+    IndexSettings,
+    Metric,
+    Sparse,
+    VectorField,
+    VectorKind,
+)
 from app.vectors.arrays import save_array
 from app.vectors.builder import build_graph
 from app.vectors.codes import Codes
 from app.vectors.graph import Graph
 from app.vectors.metric import prepare
+from app.vectors.tokens import pooled
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, in all)."""
@@ -35,7 +45,8 @@ _NO_SLOTS = np.empty(0, dtype=np.uint32)
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One vector field of the segment to be: its vectors, and who has one."""
+    """One vector field of the segment to be: its vectors as they are searched, of no numbers if
+    they are sparse, and who has one."""
 
     vectors: F32
     has: NDArray[np.bool_]
@@ -65,6 +76,15 @@ def write_segment(
         files += gathered.save(work)
         for number, (field, column) in enumerate(zip(fields, gathered.columns, strict=True)):
             prefix = f"v{number}"
+            partial = not column.has.all()
+            if partial:
+                save_array(work / f"{prefix}.present.npy", packed(column.has))
+                files.append(work / f"{prefix}.present.npy")
+            if field.kind is VectorKind.SPARSE:
+                described.append(
+                    {"name": field.name, "partial": partial, "coded": False, "graph": None}
+                )
+                continue
             save_array(work / f"{prefix}.vectors.npy", column.vectors)
             files.append(work / f"{prefix}.vectors.npy")
             codes = None
@@ -72,10 +92,6 @@ def write_segment(
                 codes = Codes.made(column.vectors, field.metric)
             if codes is not None:
                 files += codes.save(work, prefix)
-            partial = not column.has.all()
-            if partial:
-                save_array(work / f"{prefix}.present.npy", packed(column.has))
-                files.append(work / f"{prefix}.present.npy")
             graph = _graph(column, field.metric, settings, base, number, work, threads, progress)
             if graph is not None:
                 files += graph.save(work, f"{prefix}.graph")
@@ -138,9 +154,13 @@ def _gather(
         keys.append(point.key)
         attributes.append(attributes_from_json(point.attributes))
         for column, field, vector in zip(columns, fields, point.vectors, strict=True):
-            if vector is not None:
-                column.vectors[slots] = prepare(field.metric, vector)
-                column.has[slots] = True
+            if vector is None:
+                continue
+            column.has[slots] = True
+            if isinstance(vector, Sparse):
+                continue
+            tokens = field.kind is VectorKind.TOKENS
+            column.vectors[slots] = pooled(vector) if tokens else prepare(field.metric, vector)
         slots += 1
         if slots % 5000 == 0:
             progress("reading", slots, upto)

@@ -7,8 +7,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.attributes.values import instant_us
 from app.errors import (
@@ -30,8 +32,8 @@ _NUMBERS = {float, int}
 
 # A squared length must leave room for the squared distance of two such vectors, at most four
 # times as large, in float32; and it must not vanish when the vector is divided by its length.
-_MOST_SQUARED = float(np.finfo(np.float32).max) / 4
-_LEAST_SQUARED = float(np.finfo(np.float32).tiny)
+MOST_SQUARED = float(np.finfo(np.float32).max) / 4
+LEAST_SQUARED = float(np.finfo(np.float32).tiny)
 
 
 def place(at: str, *parts: str | int) -> str:
@@ -163,7 +165,7 @@ def check_vector(raw: object, field: VectorField, pointer: str) -> F32:
             )
         vector = raw
     elif type(raw) is list:
-        vector = _from_numbers(raw, field.dimension, pointer)
+        vector = numbers_of(raw, field.dimension, pointer)
     elif type(raw) is str:
         vector = _from_base64(raw, field.dimension, pointer)
     else:
@@ -173,9 +175,9 @@ def check_vector(raw: object, field: VectorField, pointer: str) -> F32:
     # A NaN or an infinity anywhere makes the sum one: no second pass over the vector is needed.
     with np.errstate(over="ignore", invalid="ignore"):
         squared = float(vector @ vector)
-    if not squared <= _MOST_SQUARED:
+    if not squared <= MOST_SQUARED:
         raise _not_finite(vector, raw, pointer)
-    if squared < _LEAST_SQUARED and field.metric is Metric.COSINE:
+    if squared < LEAST_SQUARED and field.metric is Metric.COSINE:
         raise ZeroVector(
             "a vector without length has no direction, so no cosine; leave the point out or use "
             "the metric ip or l2",
@@ -184,7 +186,11 @@ def check_vector(raw: object, field: VectorField, pointer: str) -> F32:
     return vector
 
 
-def _from_numbers(raw: list[object], dimension: int, pointer: str) -> F32:
+def numbers_of(raw: list[object], dimension: int, pointer: str) -> F32:
+    """Turn a list of so many numbers into float32[dimension], which may hold infinities.
+
+    Raises DimensionMismatch, InvalidVector or VectorNotFinite.
+    """
     if len(raw) != dimension:
         raise DimensionMismatch(expected=dimension, received=len(raw), pointer=pointer)
     if not _NUMBERS.issuperset(map(type, raw)):
@@ -198,19 +204,27 @@ def _from_numbers(raw: list[object], dimension: int, pointer: str) -> F32:
 
 
 def _from_base64(raw: str, dimension: int, pointer: str) -> F32:
+    numbers = octets_of(raw, "<f4", pointer)
+    if numbers.size != dimension:
+        raise DimensionMismatch(expected=dimension, received=numbers.size, pointer=pointer)
+    # A copy: compiled kernels take writable arrays only.
+    return numbers.astype(np.float32)
+
+
+def octets_of(raw: object, dtype: Literal["<f4", "<u4"], pointer: str) -> NDArray[Any]:
+    """Decode base64 of numbers of four bytes, read-only. Raises InvalidVector."""
+    if type(raw) is not str:
+        raise InvalidVector("expected base64 in a string", pointer=pointer)
     try:
         octets = base64.b64decode(raw, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidVector("the string is not base64", pointer=pointer) from None
-    numbers, rest = divmod(len(octets), 4)
-    if rest:
+    if len(octets) % 4:
+        what = "float32" if dtype == "<f4" else "uint32"
         raise InvalidVector(
-            "the base64 string does not hold whole float32 numbers of four bytes", pointer=pointer
+            f"the base64 string does not hold whole {what} numbers of four bytes", pointer=pointer
         )
-    if numbers != dimension:
-        raise DimensionMismatch(expected=dimension, received=numbers, pointer=pointer)
-    # A copy: compiled kernels take writable arrays only.
-    return np.frombuffer(octets, dtype="<f4").astype(np.float32)
+    return np.frombuffer(octets, dtype=dtype)
 
 
 def _not_finite(vector: F32, raw: object, pointer: str) -> VectorNotFinite:

@@ -24,20 +24,22 @@ from app.query.plan import Lookup, Plan
 from app.query.pool import Pool
 from app.query.read import Asked, PlanReader
 from app.query.running import Running
-from app.service.checks import check_id, check_text, check_vector, place
+from app.service.checks import check_id, check_text, place
 from app.service.images import Given, ImageInputs
 from app.service.readers import RECORD, Reader
 from app.service.requests import Query
 from app.service.reranking import Order
 from app.service.structured import record_of
-from app.service.writing import fitted, known_field
+from app.service.vectors import check_value
+from app.service.writing import OUTPUTS, fitted, fitted_other, known_field
 from app.types import Definition, Hit, Projection, VectorField, VectorKind
 
-_OUTPUTS: Mapping[VectorKind, OutputKind] = {
-    VectorKind.DENSE: "dense",
-    VectorKind.SPARSE: "sparse",
-    VectorKind.TOKENS: "tokens",
+_KINDS: Mapping[str, VectorKind] = {
+    "vector": VectorKind.DENSE,
+    "tokens": VectorKind.TOKENS,
+    "sparse": VectorKind.SPARSE,
 }
+"""Leaf that holds a vector → kind of the field that it is held against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +154,8 @@ class Planning:
             return self._words(leaf, definition)
         if leaf.kind == "id":
             return check_id(leaf.value, leaf.place)
-        if leaf.kind == "vector" and found.kind is VectorKind.DENSE:
-            return check_vector(leaf.value, found, leaf.place)
+        if _KINDS.get(leaf.kind) is found.kind:
+            return check_value(leaf.value, found, leaf.place)
         raise InvalidQuery(
             f"vector {found.name!r} holds {found.kind.value} vectors: not searched by {leaf.kind}",
             pointer=leaf.place,
@@ -182,7 +184,7 @@ class Planning:
             given = self.images.check(leaf.value, leaf.place)
         else:
             given = record_of(leaf.value, leaf.place, self.max_text_chars)
-        encoder = self.reader(found.encoder, leaf.kind, leaf.encoder, leaf.at)
+        encoder = self.reader(found.encoder, leaf.kind, leaf.encoder, leaf.at, found.kind)
         # Errors about a record say themselves that it is one.
         return Unread(key, encoder, given, found, leaf.at if leaf.kind == RECORD else leaf.place)
 
@@ -196,16 +198,21 @@ async def encode_all(
     wanted: dict[tuple[str, OutputKind], list[tuple[PlannedQuery, Unread]]] = defaultdict(list)
     for planned in queries:
         for unread in planned.unread:
-            wanted[unread.encoder, _OUTPUTS[unread.field.kind]].append((planned, unread))
+            wanted[unread.encoder, OUTPUTS[unread.field.kind]].append((planned, unread))
     for (encoder, output), asking in wanted.items():
         given = [unread.given for _, unread in asking]
         places = [unread.place for _, unread in asking]
         encoded = await encode(encoder, given, places, "query", output=output)
         info = describe(encoder)
         for (planned, unread), made in zip(asking, encoded.outputs, strict=True):
-            value = made
             if output == "dense":
-                (value,) = fitted(made[None], unread.field, info)
+                (planned.leaves[unread.key],) = fitted(made[None], unread.field, info)
+                continue
+            value = fitted_other(made, unread.field)
+            if value is None:
+                raise InvalidText(
+                    f"encoder {encoder!r} finds no token here to search by", pointer=unread.place
+                )
             planned.leaves[unread.key] = value
 
 

@@ -8,12 +8,14 @@ round, through an installed encoder of that space. Which one is never guessed am
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from app.encoders.base import EncoderInfo
 from app.encoders.inputs import Picture, Points, Record, Routed
 from app.errors import EncoderNotFound, InvalidImage, InvalidQuery, InvalidText, LikewiseError
 from app.service.checks import place
 from app.service.images import Given, ImageUrl
+from app.types import VectorKind
 
 TEXT, IMAGE, RECORD, POINTS = "text", "image", "record", "points"
 
@@ -37,8 +39,17 @@ def blamed(at: str, modality: str) -> str:
     return at if modality == RECORD else place(at, modality)
 
 
-Reader = Callable[[str, str, str | None, str], str]
-"""`Readers.reader`, for those who check requests."""
+class Reader(Protocol):
+    """`Readers.reader`, for those who check requests."""
+
+    def __call__(
+        self,
+        encoder: str,
+        modality: str,
+        named: str | None,
+        at: str,
+        kind: VectorKind = VectorKind.DENSE,
+    ) -> str: ...
 
 
 class Readers:
@@ -59,28 +70,36 @@ class Readers:
         """What an encoder reads. Raises EncoderNotFound."""
         return self._describe(encoder).modality
 
-    def compares(self, encoder: str, own: str) -> bool:
-        """Whether an encoder can make vectors that compare with those of `own`.
+    def compares(self, encoder: str, own: str, kind: VectorKind = VectorKind.DENSE) -> bool:
+        """Whether an encoder can make vectors of a kind that compare with those of `own`.
 
         Raises EncoderNotFound.
         """
         other = self._describe(encoder)
-        return _reads(other, self._describe(own), other.modality)
+        return _reads(other, self._describe(own), other.modality, kind)
 
-    def reader(self, encoder: str, modality: str, named: str | None, at: str) -> str:
+    def reader(
+        self,
+        encoder: str,
+        modality: str,
+        named: str | None,
+        at: str,
+        kind: VectorKind = VectorKind.DENSE,
+    ) -> str:
         """The encoder that reads an input for vectors of `encoder`'s space.
 
         named  the one that the request asks for, whose name stands at `at`/encoder
+        kind   of the vectors that are to be made
 
         Raises EncoderNotFound, InvalidQuery if the named one does not fit or there are several,
         and InvalidText or InvalidImage if there is none; they point to `at`/`modality`.
         """
         own = self._describe(encoder)
         if named is not None:
-            return self._named(own, modality, named, at)
+            return self._named(own, modality, named, at, kind)
         if own.modality == modality:
             return encoder
-        found = [one.name for one in self._describe_all() if _reads(one, own, modality)]
+        found = [one.name for one in self._describe_all() if _reads(one, own, modality, kind)]
         if len(found) == 1:
             return found[0]
         if found:
@@ -95,13 +114,13 @@ class Readers:
             pointer=f"{at}/{modality}",
         )
 
-    def _named(self, own: EncoderInfo, modality: str, named: str, at: str) -> str:
+    def _named(self, own: EncoderInfo, modality: str, named: str, at: str, kind: VectorKind) -> str:
         try:
             other = self._describe(named)
         except EncoderNotFound as error:
             error.pointer = f"{at}/encoder"
             raise
-        if not _reads(other, own, modality):
+        if not _reads(other, own, modality, kind):
             raise InvalidQuery(
                 f"encoder {other.name!r} reads {other.modality}s in the space {other.space}; "
                 f"expected one that reads {modality}s in {own.space}",
@@ -110,13 +129,14 @@ class Readers:
         return named
 
 
-def _reads(other: EncoderInfo, own: EncoderInfo, modality: str) -> bool:
-    return (
-        other.modality == modality
-        and other.space == own.space
-        and other.dimension == own.dimension
-        and "dense" in other.outputs
-    )
+def _reads(other: EncoderInfo, own: EncoderInfo, modality: str, kind: VectorKind) -> bool:
+    if other.modality != modality or other.space != own.space or kind.value not in other.outputs:
+        return False
+    if kind is VectorKind.TOKENS:  # 0: what it makes is held against the field
+        return 0 in (other.token_dimension, own.token_dimension) or (
+            other.token_dimension == own.token_dimension
+        )
+    return kind is VectorKind.SPARSE or other.dimension == own.dimension
 
 
 def _unread(modality: str) -> type[LikewiseError]:

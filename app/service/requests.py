@@ -21,6 +21,7 @@ class NewVector:
     dimension: int | None = None
     metric: str | None = None
     encoder: str | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

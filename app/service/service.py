@@ -314,8 +314,15 @@ class Service:
         for encoder, gaps in draft.missing.items():
             places = [gap.at for gap in gaps]
             given = draft.given_for(encoder)
-            encoded = await self._encoded_from(encoder, given, places, "document", lane=lane)
-            draft.fill(encoder, encoded.vectors, self._encoding.describe(encoder))
+            encoded = await self._encoded_from(
+                encoder,
+                given,
+                places,
+                "document",
+                output=draft.output_for(encoder),
+                lane=lane,
+            )
+            draft.fill(encoder, encoded, self._encoding.describe(encoder))
         begun_s = time.perf_counter()
         upserted = await self._write.run(partial(self._upserted, name, draft))
         self._note_write("upsert", name, begun_s, upserted)

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from app.attributes.values import check_attributes
-from app.encoders.base import EncoderInfo
+from app.encoders.base import Encoded, EncoderInfo, OutputKind, Several
 from app.encoders.dimensions import lengths_in_words, makes, shortened
 from app.errors import (
     EncodingFailed,
@@ -28,19 +30,39 @@ from app.errors import (
     UnknownVector,
 )
 from app.service.checks import (
+    LEAST_SQUARED,
     check_batch,
     check_expiry,
     check_id,
     check_text,
     check_unique,
-    check_vector,
     place,
 )
 from app.service.images import Given, ImageInputs
 from app.service.readers import IMAGE, RECORD, TEXT, Readers, blamed
 from app.service.requests import NewPoint
 from app.service.structured import record_of
-from app.types import F32, Attributes, Definition, Point, PointId, VectorField
+from app.service.vectors import check_value
+from app.types import (
+    F32,
+    MOST_TOKENS,
+    MOST_WEIGHTS,
+    Attributes,
+    Definition,
+    Point,
+    PointId,
+    Sparse,
+    VectorField,
+    VectorKind,
+    VectorValue,
+)
+
+OUTPUTS: Mapping[VectorKind, OutputKind] = {
+    VectorKind.DENSE: "dense",
+    VectorKind.SPARSE: "sparse",
+    VectorKind.TOKENS: "tokens",
+}
+"""Kind of a field → what its encoder makes for it."""
 
 
 class Gap(NamedTuple):
@@ -64,7 +86,7 @@ class Draft:
 
     definition: Definition
     ids: list[PointId] = field(default_factory=list)
-    vectors: list[dict[str, F32]] = field(default_factory=list)
+    vectors: list[dict[str, VectorValue]] = field(default_factory=list)
     attributes: list[Attributes] = field(default_factory=list)
     texts: list[str | None] = field(default_factory=list)
     expiries: list[int | None] = field(default_factory=list)
@@ -74,15 +96,22 @@ class Draft:
         """What `encoder` has to read, in the order of `missing`."""
         return [gap.given for gap in self.missing[encoder]]
 
-    def fill(self, encoder: str, encoded: F32, info: EncoderInfo) -> None:
-        """Give each point its vectors from `encoder`: encoded[input, dimension], not cut."""
-        cuts: dict[str, F32] = {}
+    def output_for(self, encoder: str) -> OutputKind:
+        """What `encoder` has to make of each: one kind of vectors, or all that it makes."""
+        kinds = {one.kind for gap in self.missing[encoder] for one in gap.fields}
+        return "all" if len(kinds) > 1 else OUTPUTS[kinds.pop()]
+
+    def fill(self, encoder: str, encoded: Encoded, info: EncoderInfo) -> None:
+        """Give each point its vectors from `encoder`, which made `output_for` it."""
+        made: dict[str, Sequence[VectorValue | None]] = {}
         for row, gap in enumerate(self.missing[encoder]):
             for vector_field in gap.fields:
                 name = vector_field.name
-                if name not in cuts:
-                    cuts[name] = fitted(encoded, vector_field, info)
-                self.vectors[gap.point].setdefault(name, cuts[name][row])
+                if name not in made:
+                    made[name] = _made(encoded, vector_field, info)
+                vector = made[name][row]
+                if vector is not None:
+                    self.vectors[gap.point].setdefault(name, vector)
 
     def points(self) -> list[Point]:
         """The points, complete once every encoder of `missing` was filled in."""
@@ -102,6 +131,52 @@ def fitted(encoded: F32, vector_field: VectorField, info: EncoderInfo) -> F32:
             f"{lengths_in_words(info)}: the model was replaced after the collection was created"
         )
     return shortened(encoded, dimension, renormalise=info.unit)
+
+
+def _made(
+    encoded: Encoded, vector_field: VectorField, info: EncoderInfo
+) -> Sequence[VectorValue | None]:
+    """Vectors of a field, of what its encoder made of each input; None where that is nothing."""
+    outputs = encoded.outputs
+    if vector_field.kind is VectorKind.DENSE:
+        if not isinstance(outputs, np.ndarray):
+            outputs = np.stack([_of_kind(one, vector_field.kind) for one in outputs])
+        return list(fitted(outputs, vector_field, info))
+    return [fitted_other(_of_kind(one, vector_field.kind), vector_field) for one in outputs]
+
+
+def fitted_other(made: Any, vector_field: VectorField) -> VectorValue | None:
+    """What an encoder made of one input as a field has it that is not dense; None for no tokens.
+
+    Raises EncodingFailed if its tokens are not of the field's dimension.
+    """
+    if vector_field.kind is VectorKind.SPARSE:
+        return _fitted_sparse(made)
+    return _fitted_tokens(made, vector_field)
+
+
+def _of_kind(output: Any, kind: VectorKind) -> Any:
+    return getattr(output, kind.value) if isinstance(output, Several) else output
+
+
+def _fitted_sparse(made: Sparse) -> Sparse:
+    """A sparse vector as points have it: the heaviest weights of one that has too many."""
+    kept = np.flatnonzero(made.values)
+    if kept.size > MOST_WEIGHTS:
+        heaviest = np.argsort(-np.abs(made.values[kept]), kind="stable")[:MOST_WEIGHTS]
+        kept = np.sort(kept[heaviest])
+    return Sparse(made.indices[kept], made.values[kept])
+
+
+def _fitted_tokens(made: F32, vector_field: VectorField) -> F32 | None:
+    """Vectors of tokens as points have them: the first ones of too many, none without length."""
+    if made.shape[1] != vector_field.dimension:
+        raise EncodingFailed(
+            f"vector {vector_field.name!r} has {vector_field.dimension} numbers a token, its "
+            f"encoder made {made.shape[1]}"
+        )
+    kept = made[np.einsum("ij,ij->i", made, made) >= LEAST_SQUARED][:MOST_TOKENS]
+    return kept if len(kept) else None
 
 
 def draft_points(
@@ -145,7 +220,9 @@ def draft_points(
     return draft
 
 
-def _given_vectors(fields: Mapping[str, VectorField], new: NewPoint, at: str) -> dict[str, F32]:
+def _given_vectors(
+    fields: Mapping[str, VectorField], new: NewPoint, at: str
+) -> dict[str, VectorValue]:
     if new.vector is not None:
         if new.vectors is not None:
             raise InvalidVector("give either `vector` or `vectors`", pointer=place(at, "vectors"))
@@ -156,9 +233,9 @@ def _given_vectors(fields: Mapping[str, VectorField], new: NewPoint, at: str) ->
                 pointer=place(at, "vector"),
             )
         (only,) = fields.values()
-        return {only.name: check_vector(new.vector, only, place(at, "vector"))}
+        return {only.name: check_value(new.vector, only, place(at, "vector"))}
     return {
-        name: check_vector(
+        name: check_value(
             raw, known_field(fields, name, place(at, "vectors", name)), place(at, "vectors", name)
         )
         for name, raw in (new.vectors or {}).items()
@@ -196,7 +273,7 @@ def _note_missing(
         ]
         gaps: dict[tuple[str, str], list[VectorField]] = {}
         for one, own in open_fields:
-            encoder = named if named is not None and readers.compares(named, own) else own
+            encoder = named if named is not None and readers.compares(named, own, one.kind) else own
             modality = readers.modality(encoder)
             if modality in given:
                 gaps.setdefault((encoder, modality), []).append(one)
@@ -254,7 +331,7 @@ def _cross(
     for one, encoder in open_fields:
         for modality in given:
             try:
-                reader = readers.reader(encoder, modality, None, at)
+                reader = readers.reader(encoder, modality, None, at, one.kind)
             except LikewiseError as error:
                 refusal = refusal or error
                 continue

@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 
 from app.errors import CorruptFile, StoredDataError
-from app.storage import schema
+from app.storage import blobs, schema
 from app.storage.database import (
     PATIENCE_S,
     Connection,
@@ -30,7 +30,7 @@ from app.storage.database import (
 )
 from app.storage.files import file_bytes
 from app.storage.write_points import WritePoint, reached
-from app.types import F32, I64
+from app.types import I64, VectorField, VectorValue
 
 _SCANNED = 2000  # points read ahead by a scan: some megabytes with their vectors
 _PACKED = 64  # rows taken out and put back at a time: 100 KB at 384-d
@@ -43,15 +43,15 @@ class StoredPoint:
     """A point version as the store keeps it.
 
     attributes   JSON object, UTF-8
-    vectors      per field, in the order of the definition: float32[dimension] as given, or None;
-                 empty where they were not read
+    vectors      per field, in the order of the definition, as given, or None; empty where they were
+                 not read
     expires_at   milliseconds since 1970 from which on the point is gone; None: never
     """
 
     key: bytes
     attributes: bytes
     text: str | None
-    vectors: tuple[F32 | None, ...]
+    vectors: tuple[VectorValue | None, ...]
     expires_at: int | None = None
 
 
@@ -62,9 +62,11 @@ Shown = tuple[bytes, str | None, int | None]
 class Writer:
     """The statements of one write transaction."""
 
-    def __init__(self, connection: Connection, fields: int, next_row: int) -> None:
+    def __init__(
+        self, connection: Connection, readers: Sequence[blobs.Read], next_row: int
+    ) -> None:
         self._connection = connection
-        self._fields = fields
+        self._readers = readers
         self.next_row = next_row
 
     def rows_of(self, keys: Sequence[bytes], *, after: int | None = None) -> list[int]:
@@ -82,7 +84,7 @@ class Writer:
         """Delete point versions."""
         numbers = [(row,) for row in rows]
         self._connection.executemany("DELETE FROM points WHERE row = ?", numbers)
-        for field in range(self._fields):
+        for field in range(len(self._readers)):
             self._connection.executemany(f"DELETE FROM vectors_{field} WHERE row = ?", numbers)  # noqa: S608  # a number
 
     def insert(self, points: Sequence[StoredPoint]) -> range:
@@ -95,11 +97,11 @@ class Writer:
                 for row, p in zip(rows, points, strict=True)
             ],
         )
-        for field in range(self._fields):
+        for field in range(len(self._readers)):
             self._connection.executemany(
                 f"INSERT INTO vectors_{field} (row, vector) VALUES (?, ?)",  # noqa: S608  # a number
                 [
-                    (row, np.asarray(vector, dtype="<f4").tobytes())
+                    (row, blobs.blob_of(vector))
                     for row, p in zip(rows, points, strict=True)
                     if (vector := p.vectors[field]) is not None
                 ],
@@ -109,7 +111,7 @@ class Writer:
 
     def points(self, rows: Sequence[int]) -> list[tuple[int, StoredPoint]]:
         """Read those point versions that exist, in the order of `rows`."""
-        return _read(self._connection, rows, self._fields)
+        return _read(self._connection, rows, self._readers)
 
     def replace_segments(self, old: Sequence[str], new: Sequence[str]) -> None:
         """Change which graph segments are in use."""
@@ -132,12 +134,12 @@ class Space(NamedTuple):
 class StoreReader:
     """Reading of one collection's database, by any number of threads and processes."""
 
-    def __init__(self, path: Path, *, fields: int) -> None:
+    def __init__(self, path: Path, *, fields: Sequence[VectorField]) -> None:
         self.path = path
         self._log = path.with_name(path.name + "-wal")
         self.damage: StoredDataError | None = None
         """What a read or a write has found broken in the file; writes are refused from then on."""
-        self._fields = fields
+        self._vectors = [blobs.reader_of(field) for field in fields]
         self._readers = ReadPool(path, self._found_damage)
 
     def _found_damage(self, damage: StoredDataError) -> None:
@@ -193,7 +195,7 @@ class StoreReader:
         """
         with self._readers.connection() as connection:
             connection.execute("BEGIN")
-            found = _read(connection, rows, self._fields if vectors else 0)
+            found = _read(connection, rows, self._vectors if vectors else ())
             connection.execute("COMMIT")
         return dict(found)
 
@@ -229,7 +231,7 @@ class StoreReader:
         with self._readers.connection() as connection:
             connection.execute("BEGIN")
             rows = _rows_of(connection, keys, None)
-            points = _read(connection, rows, self._fields if vectors else 0)
+            points = _read(connection, rows, self._vectors if vectors else ())
             connection.execute("COMMIT")
         return {point.key: point for _, point in points}
 
@@ -244,8 +246,10 @@ class StoreReader:
 class Store(StoreReader):
     """One collection's database. Writes are for one thread at a time; reads for any number."""
 
-    def __init__(self, path: Path, *, fields: int, sync: bool) -> None:
+    def __init__(self, path: Path, *, fields: Sequence[VectorField], sync: bool) -> None:
         """Open a store that exists, of this version or an older one.
+
+        fields   the collection's vector fields, in order
 
         Raises CorruptFile, IncompatibleFormat or StoredDataError if it is unusable, StorageFull if
         there is no room to bring an older one up to date.
@@ -296,7 +300,7 @@ class Store(StoreReader):
         try:
             with self._writes.transaction() as connection:
                 reached(WritePoint.STORE_BEGUN)
-                writer = Writer(connection, self._fields, self._next_row)
+                writer = Writer(connection, self._vectors, self._next_row)
                 work(writer)
                 reached(WritePoint.STORE_WRITTEN)
         except CorruptFile as exc:
@@ -325,7 +329,7 @@ class Store(StoreReader):
         that are taken out together and put back in order fill their pages.
         """
         until = time.perf_counter() + step_s
-        tables = ["points", *(f"vectors_{field}" for field in range(self._fields))]
+        tables = ["points", *(f"vectors_{field}" for field in range(len(self._vectors)))]
         with self._writes.transaction() as connection:
             while True:
                 rows = connection.execute(
@@ -429,21 +433,21 @@ def _expired(connection: Connection, after: int, by: int, most: int) -> list[int
 
 
 def _read(
-    connection: Connection, rows: Sequence[int], fields: int
+    connection: Connection, rows: Sequence[int], readers: Sequence[blobs.Read]
 ) -> list[tuple[int, StoredPoint]]:
-    """Read point versions with their first `fields` vectors, in order of `rows`."""
+    """Read point versions with the vectors that there are readers for, in order of `rows`."""
     found: dict[int, StoredPoint] = {}
     for part in _parts(rows):
         marks = _marks(part)
         vectors = [
             {
-                row: np.frombuffer(blob, dtype="<f4")
+                row: read(blob)
                 for row, blob in connection.execute(
                     f"SELECT row, vector FROM vectors_{field} WHERE row IN {marks}",  # noqa: S608
                     part,
                 )
             }
-            for field in range(fields)
+            for field, read in enumerate(readers)
         ]
         for row, key, attributes, text, expires_at in connection.execute(
             f"SELECT row, key, attributes, text, expires_at FROM points WHERE row IN {marks}",  # noqa: S608

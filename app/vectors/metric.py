@@ -21,14 +21,15 @@ def prepare(metric: Metric, vectors: F32) -> F32:
     """Bring vectors float32[…, d] into the form that is searched: unit length under cosine.
 
     Lengths are taken in float64, so that large and small float32 numbers neither overflow nor
-    vanish. The caller has refused zero vectors under cosine.
+    vanish. The caller has refused zero vectors under cosine, but for a pool of tokens that cancel
+    each other out, which stays zero.
     """
     if metric is not Metric.COSINE:
         # A copy of our own: compiled code is specialised for arrays that may be written.
         return np.array(vectors, dtype=np.float32, order="C")
     wide = vectors.astype(np.float64)
     if wide.ndim == 1:  # a query: `norm` alone would take longer than everything else here
-        wide /= math.sqrt(np.dot(wide, wide))
+        wide /= math.sqrt(np.dot(wide, wide)) or 1.0
     else:
         wide /= np.linalg.norm(wide, axis=-1, keepdims=True)
     return wide.astype(np.float32)

@@ -36,18 +36,58 @@ def exactly_one(*names: str) -> ConfigDict:
 
 _SCALAR = {"type": ["string", "integer", "number", "boolean", "null"]}
 
-Vector = Annotated[
+_DENSE: dict[str, JsonValue] = {
+    "description": "Numbers, or base64 of little-endian float32.",
+    "oneOf": [
+        {"type": "array", "items": {"type": "number"}},
+        {"type": "string", "format": "byte"},
+    ],
+}
+
+Vector = Annotated[Any, WithJsonSchema(_DENSE)]
+
+_BYTES: JsonValue = {"type": "string", "format": "byte"}
+
+VectorValue = Annotated[
     Any,
     WithJsonSchema(
         {
-            "description": "Numbers, or base64 of little-endian float32.",
-            "oneOf": [
-                {"type": "array", "items": {"type": "number"}},
-                {"type": "string", "format": "byte"},
+            "description": "By the kind of the field: a vector; a vector for each token, in base64 "
+            "with the shape; indices, ascending, and weights of a sparse vector.",
+            "anyOf": [
+                _DENSE,
+                {
+                    "type": "array",
+                    "items": {"type": "array", "items": {"type": "number"}},
+                    "minItems": 1,
+                },
+                {
+                    "type": "object",
+                    "properties": {
+                        "shape": {"type": "array", "items": {"type": "integer"}},
+                        "data": _BYTES,
+                    },
+                    "required": ["shape", "data"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {
+                        "indices": {
+                            "oneOf": [{"type": "array", "items": {"type": "integer"}}, _BYTES]
+                        },
+                        "values": {
+                            "oneOf": [{"type": "array", "items": {"type": "number"}}, _BYTES]
+                        },
+                    },
+                    "required": ["indices", "values"],
+                    "additionalProperties": False,
+                },
             ],
         }
     ),
 ]
+"""A vector of any kind: `app.service.vectors` says what is what."""
 
 Image = Annotated[
     Any,

@@ -16,11 +16,16 @@ from app.types import (
 from app.wire.base import Schema, SchemaChange, WireModel
 
 MetricName = Literal["cosine", "ip", "l2"]
+KindName = Literal["dense", "sparse", "tokens"]
 
 
 class VectorSpec(WireModel):
-    """One vector of a collection to be. With an encoder the dimension comes from it."""
+    """One vector of a collection to be. With an encoder the dimension comes from it.
 
+    A sparse one has none. Tokens compare by cosine, sparse vectors by inner product.
+    """
+
+    kind: KindName | None = None
     dimension: int | None = Field(None, ge=1, le=MAX_DIMENSION)
     metric: MetricName | None = None
     encoder: str | None = None
@@ -37,6 +42,7 @@ class CreateCollection(WireModel):
     """Named `vectors`, or the shorthand for one vector named "default" on the top level."""
 
     vectors: dict[str, VectorSpec] | None = None
+    kind: KindName | None = None
     dimension: int | None = Field(None, ge=1, le=MAX_DIMENSION)
     metric: MetricName | None = None
     encoder: str | None = None
@@ -53,9 +59,10 @@ class AlterCollection(WireModel):
 
 
 class VectorDescription(WireModel):
-    """One vector of a collection that exists."""
+    """One vector of a collection that exists; `dimension` is null if it is sparse."""
 
-    dimension: int
+    kind: KindName
+    dimension: int | None
     metric: MetricName
     encoder: str | None
 

@@ -16,7 +16,7 @@ from app.wire.base import (
     Named,
     Names,
     PointId,
-    Vector,
+    VectorValue,
     WireModel,
     exactly_one,
 )
@@ -37,8 +37,8 @@ class NewPoint(WireModel):
     image: Image = None
     record: Named = None
     encoder: str | None = None
-    vector: Vector = None
-    vectors: dict[str, Vector] | None = None
+    vector: VectorValue = None
+    vectors: dict[str, VectorValue] | None = None
     attributes: Attributes = None
     expires_at: ExpiresAt = None
 
@@ -111,7 +111,7 @@ class Record(WireModel):
     id: PointId
     attributes: Attributes
     text: str | None = None
-    vectors: dict[str, Vector] | None = None
+    vectors: dict[str, VectorValue] | None = None
     expires_at: ExpiresAt = None
 
 

@@ -46,13 +46,11 @@ from ._results import (
     Reranking,
     SegmentInfo,
     SnapshotInfo,
-    SparseVector,
-    TokenVectors,
     VectorInfo,
 )
 from ._retry import Retries
 from ._sync import Client, Collection
-from ._vectors import to_numpy
+from ._vectors import SparseVector, TokenVectors, to_numpy
 from ._version import __version__
 
 __all__ = [

@@ -44,6 +44,7 @@ from ._requests import (
     Response,
     TextLike,
     VectorDefinition,
+    VectorKind,
 )
 from ._results import (
     CollectionInfo,
@@ -61,11 +62,9 @@ from ._results import (
     Records,
     Reranking,
     SnapshotInfo,
-    SparseVector,
-    TokenVectors,
 )
 from ._retry import Retries
-from ._vectors import Vector
+from ._vectors import SparseVector, TokenVectors, Vector
 
 T = TypeVar("T")
 
@@ -275,6 +274,7 @@ class AsyncClient:
         name: str,
         *,
         vectors: Mapping[str, VectorDefinition] | None = None,
+        kind: VectorKind | None = None,
         dimension: int | None = None,
         metric: Metric | None = None,
         encoder: str | None = None,
@@ -285,6 +285,7 @@ class AsyncClient:
         """Create a collection, or find it: `client.create_collection("films", dimension=384)`.
 
         vectors            definitions by name. For one vector, give its parts instead:
+        kind               "dense", or "tokens" or "sparse"
         dimension, metric  for vectors that callers bring; the metric is "cosine" if left out
         encoder            for vectors made from texts. Nothing at all means the default encoder.
         schema             kinds of attribute fields; undeclared ones take anything
@@ -297,6 +298,7 @@ class AsyncClient:
             requests.create_collection(
                 name,
                 vectors=vectors,
+                kind=kind,
                 dimension=dimension,
                 metric=metric,
                 encoder=encoder,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._images import ImageLike, image_to_wire
 from ._json import to_json
-from ._vectors import Vector, vector_to_base64
+from ._vectors import AnyVector, vector_to_wire
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,8 +38,8 @@ class Point:
 
     id: PointId
     text: str | None = None
-    vector: Vector | None = None
-    vectors: Mapping[str, Vector] | None = None
+    vector: AnyVector | None = None
+    vectors: Mapping[str, AnyVector] | None = None
     attributes: Mapping[str, object] | None = None
     expires_at: datetime | str | None = None
     image: ImageLike | None = None
@@ -50,8 +50,8 @@ class Point:
 PointLike: TypeAlias = "Point | Mapping[str, Any]"
 """A `Point`, or a dict with the same keys."""
 
-Columns: TypeAlias = "Sequence[Vector] | NDArray[Any]"
-"""One vector a row: a matrix, or a sequence of vectors."""
+Columns: TypeAlias = "Sequence[AnyVector] | NDArray[Any]"
+"""One vector a row: a matrix, or a sequence of vectors of any kind."""
 
 
 def points_from_columns(
@@ -150,9 +150,9 @@ def point_to_wire(point: PointLike) -> dict[str, object]:
     if point.encoder is not None:
         wire["encoder"] = point.encoder
     if point.vector is not None:
-        wire["vector"] = vector_to_base64(point.vector)
+        wire["vector"] = vector_to_wire(point.vector)
     if point.vectors is not None:
-        wire["vectors"] = {name: vector_to_base64(v) for name, v in point.vectors.items()}
+        wire["vectors"] = {name: vector_to_wire(v) for name, v in point.vectors.items()}
     if point.attributes is not None:
         wire["attributes"] = point.attributes
     if point.expires_at is not None:

@@ -77,12 +77,18 @@ TextLike: TypeAlias = "str | Sequence[int] | Mapping[str, object] | os.PathLike[
 the path of its file; or `{"text": …}` or `{"image": …}`."""
 
 Metric = Literal["cosine", "ip", "l2"]
+VectorKind = Literal["dense", "tokens", "sparse"]
 Kind = Literal["keyword", "integer", "float", "bool", "datetime"]
 
 
 class VectorDefinition(TypedDict, total=False):
-    """One named vector: an encoder, or a dimension for vectors that callers bring."""
+    """One named vector: an encoder, or a dimension for vectors that callers bring.
 
+    kind   "dense" if left out; "tokens" for a vector for each token, "sparse" for weights of a
+           vocabulary, which have no dimension
+    """
+
+    kind: VectorKind
     dimension: int
     metric: Metric
     encoder: str
@@ -247,6 +253,7 @@ def create_collection(
     name: str,
     *,
     vectors: Mapping[str, VectorDefinition] | None,
+    kind: VectorKind | None,
     dimension: int | None,
     metric: Metric | None,
     encoder: str | None,
@@ -256,6 +263,7 @@ def create_collection(
 ) -> Call[CollectionInfo]:
     body = {
         "vectors": vectors,
+        "kind": kind,
         "dimension": dimension,
         "metric": metric,
         "encoder": encoder,

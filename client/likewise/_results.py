@@ -8,41 +8,30 @@ missing or of another kind: `_flows.exchange` turns those into one VersionError.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from ._listed import Listed
 from ._points import PointId
-from ._vectors import to_numpy, vector_from_base64
+from ._vectors import (
+    SparseVector,
+    StoredVector,
+    TokenVectors,
+    sparse_from_json,
+    stored_from_json,
+    to_numpy,
+    tokens_from_json,
+    vector_from_base64,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 Json = Mapping[str, Any]
-Item = TypeVar("Item", covariant=True)
 Output = TypeVar("Output", bound="TokenVectors | SparseVector | EveryOutput", covariant=True)
 OutputKind = Literal["dense", "tokens", "sparse", "all"]
-
-
-class _Listed(Sequence[Item], Generic[Item]):
-    """Makes an answer behave as the sequence of what it mainly holds, `_items`."""
-
-    __slots__ = ()
-
-    @property
-    def _items(self) -> tuple[Item, ...]:
-        raise NotImplementedError
-
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
-    def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
-        return self._items[index]
-
-    def __len__(self) -> int:
-        return len(self._items)
 
 
 # ── points ───────────────────────────────────────────────────────────────────────────────────
@@ -52,13 +41,14 @@ class _Listed(Sequence[Item], Generic[Item]):
 class Record:
     """A stored point. Vectors are float32 as they were given; None where not asked for.
 
+    vectors      `array("f")`, `TokenVectors` or `SparseVector`, by the kind of the field
     expires_at   when it ceases to exist, if ever: RFC 3339 in UTC
     """
 
     id: PointId
     attributes: dict[str, Any]
     text: str | None = None
-    vectors: dict[str, array[float]] | None = None
+    vectors: dict[str, StoredVector] | None = None
     expires_at: str | None = None
 
 
@@ -75,7 +65,7 @@ class Hit:
     score: float
     attributes: dict[str, Any]
     text: str | None = None
-    vectors: dict[str, array[float]] | None = None
+    vectors: dict[str, StoredVector] | None = None
     expires_at: str | None = None
     rerank_score: float | None = None
     scores: dict[str, float] | None = None
@@ -83,7 +73,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class QueryResult(_Listed[Hit]):
+class QueryResult(Listed[Hit]):
     """The hits of a query, best first; iterate or index it as a list.
 
     matches   points that passed the filter, counted exactly
@@ -106,7 +96,7 @@ class QueryResult(_Listed[Hit]):
 
 
 @dataclass(frozen=True, slots=True)
-class Records(_Listed[Record]):
+class Records(Listed[Record]):
     """The points found, in the order asked for; `missing` lists the ids that do not exist."""
 
     records: tuple[Record, ...]
@@ -178,11 +168,11 @@ def page_from_json(body: Json) -> Page:
     )
 
 
-def _vectors(body: Json) -> dict[str, array[float]] | None:
+def _vectors(body: Json) -> dict[str, StoredVector] | None:
     vectors = body.get("vectors")
     if vectors is None:
         return None
-    return {name: vector_from_base64(vector) for name, vector in vectors.items()}
+    return {name: stored_from_json(vector) for name, vector in vectors.items()}
 
 
 # ── collections ──────────────────────────────────────────────────────────────────────────────
@@ -190,11 +180,16 @@ def _vectors(body: Json) -> dict[str, array[float]] | None:
 
 @dataclass(frozen=True, slots=True)
 class VectorInfo:
-    """One named vector of a collection; `encoder` is None where callers bring vectors."""
+    """One named vector of a collection; `encoder` is None where callers bring vectors.
 
-    dimension: int
+    dimension   of a vector, or of each token's; None for sparse ones
+    kind        "dense", "tokens" or "sparse"
+    """
+
+    dimension: int | None
     metric: str
     encoder: str | None
+    kind: str = "dense"
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +247,7 @@ def collections_from_json(body: Json) -> list[CollectionInfo]:
 
 
 def _vector_info(body: Json) -> VectorInfo:
-    return VectorInfo(body["dimension"], body["metric"], body["encoder"])
+    return VectorInfo(body["dimension"], body["metric"], body["encoder"], body.get("kind", "dense"))
 
 
 def _segment_info(body: Json) -> SegmentInfo:
@@ -321,7 +316,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Embeddings(_Listed["array[float]"]):
+class Embeddings(Listed["array[float]"]):
     """The vectors of some texts, in their order; iterate or index it as a list.
 
     tokens   how many tokens the encoder read
@@ -341,29 +336,6 @@ class Embeddings(_Listed["array[float]"]):
 
 
 @dataclass(frozen=True, slots=True)
-class TokenVectors(_Listed["array[float]"]):
-    """One vector for each token of a text; iterate or index it as a list."""
-
-    vectors: tuple[array[float], ...]
-
-    @property
-    def _items(self) -> tuple[array[float], ...]:
-        return self.vectors
-
-    def to_numpy(self) -> NDArray[np.float32]:
-        """Return the vectors as float32 `[token, dim]`. Raises ImportError without numpy."""
-        return to_numpy(self.vectors)
-
-
-@dataclass(frozen=True, slots=True)
-class SparseVector:
-    """Weights of a vocabulary: the words' numbers, ascending, and what they weigh."""
-
-    indices: tuple[int, ...]
-    values: array[float]
-
-
-@dataclass(frozen=True, slots=True)
 class EveryOutput:
     """All that an encoder makes of one text; None for what it does not make."""
 
@@ -373,7 +345,7 @@ class EveryOutput:
 
 
 @dataclass(frozen=True, slots=True)
-class Encodings(_Listed[Output]):
+class Encodings(Listed[Output]):
     """What was made of some texts, in their order; iterate or index it as a list.
 
     tokens   how many tokens the encoder read
@@ -397,7 +369,7 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True)
-class Reranking(_Listed[Ranked]):
+class Reranking(Listed[Ranked]):
     """Documents in their new order, best first; iterate or index it as a list.
 
     tokens   how many tokens the reranker read
@@ -520,7 +492,7 @@ def embeddings_from_json(body: Json) -> Embeddings:
 
 
 def encodings_from_json(body: Json, kind: OutputKind) -> Encodings[Any]:
-    read = {"tokens": _tokens_from_json, "sparse": _sparse_from_json, "all": _all_from_json}[kind]
+    read = {"tokens": tokens_from_json, "sparse": sparse_from_json, "all": _all_from_json}[kind]
     in_order = sorted(body["data"], key=lambda entry: int(entry["index"]))
     return Encodings(
         outputs=tuple(read(entry["embedding"]) for entry in in_order),
@@ -529,25 +501,12 @@ def encodings_from_json(body: Json, kind: OutputKind) -> Encodings[Any]:
     )
 
 
-def _tokens_from_json(output: Json) -> TokenVectors:
-    count, dimension = output["shape"]
-    numbers = vector_from_base64(output["data"])
-    if len(numbers) != count * dimension:
-        raise ValueError(f"expected {count} × {dimension} numbers, received {len(numbers)}")
-    rows = range(0, len(numbers), dimension) if dimension else range(0)
-    return TokenVectors(tuple(numbers[start : start + dimension] for start in rows))
-
-
-def _sparse_from_json(output: Json) -> SparseVector:
-    return SparseVector(tuple(map(int, output["indices"])), array("f", output["values"]))
-
-
 def _all_from_json(output: Json) -> EveryOutput:
     dense, tokens, sparse = (output.get(kind) for kind in ("dense", "tokens", "sparse"))
     return EveryOutput(
         dense=None if dense is None else vector_from_base64(dense),
-        tokens=None if tokens is None else _tokens_from_json(tokens),
-        sparse=None if sparse is None else _sparse_from_json(sparse),
+        tokens=None if tokens is None else tokens_from_json(tokens),
+        sparse=None if sparse is None else sparse_from_json(sparse),
     )
 
 

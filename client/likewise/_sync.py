@@ -41,6 +41,7 @@ from ._requests import (
     Response,
     TextLike,
     VectorDefinition,
+    VectorKind,
 )
 from ._results import (
     CollectionInfo,
@@ -58,11 +59,9 @@ from ._results import (
     Records,
     Reranking,
     SnapshotInfo,
-    SparseVector,
-    TokenVectors,
 )
 from ._retry import Retries
-from ._vectors import Vector
+from ._vectors import SparseVector, TokenVectors, Vector
 
 T = TypeVar("T")
 
@@ -272,6 +271,7 @@ class Client:
         name: str,
         *,
         vectors: Mapping[str, VectorDefinition] | None = None,
+        kind: VectorKind | None = None,
         dimension: int | None = None,
         metric: Metric | None = None,
         encoder: str | None = None,
@@ -282,6 +282,7 @@ class Client:
         """Create a collection, or find it: `client.create_collection("films", dimension=384)`.
 
         vectors            definitions by name. For one vector, give its parts instead:
+        kind               "dense", or "tokens" or "sparse"
         dimension, metric  for vectors that callers bring; the metric is "cosine" if left out
         encoder            for vectors made from texts. Nothing at all means the default encoder.
         schema             kinds of attribute fields; undeclared ones take anything
@@ -294,6 +295,7 @@ class Client:
             requests.create_collection(
                 name,
                 vectors=vectors,
+                kind=kind,
                 dimension=dimension,
                 metric=metric,
                 encoder=encoder,

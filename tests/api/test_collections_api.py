@@ -10,7 +10,9 @@ def test_a_collection_is_created_once_and_confirmed_afterwards(api: InProcess) -
     second = api.put("/v1/collections/a", {"dimension": 3, "metric": "l2"})
     assert (first.status_code, second.status_code) == (201, 200)
     assert first.json() == second.json() == api.get("/v1/collections/a").json()
-    assert first.json()["vectors"] == {"default": {"dimension": 3, "metric": "l2", "encoder": None}}
+    assert first.json()["vectors"] == {
+        "default": {"kind": "dense", "dimension": 3, "metric": "l2", "encoder": None}
+    }
 
 
 def test_another_definition_of_the_same_name_is_a_conflict(api: InProcess) -> None:
@@ -23,7 +25,7 @@ def test_another_definition_of_the_same_name_is_a_conflict(api: InProcess) -> No
 def test_an_empty_definition_takes_the_default_encoder(api: InProcess) -> None:
     created = api.put("/v1/collections/a", {}).json()
     assert created["vectors"] == {
-        "default": {"dimension": 32, "metric": "cosine", "encoder": "tiny"}
+        "default": {"kind": "dense", "dimension": 32, "metric": "cosine", "encoder": "tiny"}
     }
 
 

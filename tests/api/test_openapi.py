@@ -98,7 +98,9 @@ def test_every_operation_declares_its_problems(document: Any) -> None:
 
 def test_the_leaves_that_the_service_reads_are_described(document: Any) -> None:
     point = document["components"]["schemas"]["NewPoint"]["properties"]
-    assert [kind["type"] for kind in point["vector"]["oneOf"]] == ["array", "string"]
+    dense, *others = point["vector"]["anyOf"]
+    assert [kind["type"] for kind in dense["oneOf"]] == ["array", "string"]
+    assert [kind["type"] for kind in others] == ["array", "object", "object"]
     assert [kind["type"] for kind in point["id"]["oneOf"]] == ["string", "integer"]
     assert document["components"]["schemas"]["NewPoint"]["required"] == ["id"]
     assert document["components"]["schemas"]["NewPoint"]["additionalProperties"] is False

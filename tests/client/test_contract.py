@@ -91,18 +91,28 @@ WHOLE_POINT = Point(
     "a",
     text="t",
     vector=[1.0],
-    vectors={"title": [1.0]},
+    vectors={
+        "title": [1.0],
+        "words": [[1.0, 2.0], [3.0, 4.0]],
+        "terms": {"indices": [1], "values": [1.0]},
+    },
     attributes={"a": 1, "b": ["x"]},
     expires_at="2030-01-01T00:00:00Z",
     image=b"an image",
     record={"brand": "acme"},
     encoder="tiny",
 )
-(WHOLE_BATCH,) = batches([WHOLE_POINT], most_points=1, most_bytes=1000)
-WHOLE_LINE = to_json(point_to_wire(WHOLE_POINT)) + b"\n"
+WHOLE_POINTS = [
+    WHOLE_POINT,
+    Point("b", vector=[[1.0, 2.0], [3.0, 4.0]]),
+    Point("c", vector={"indices": [1], "values": [1.0]}),
+]
+(WHOLE_BATCH,) = batches(WHOLE_POINTS, most_points=3, most_bytes=2000)
+WHOLE_LINES = [to_json(point_to_wire(point)) + b"\n" for point in WHOLE_POINTS]
 PROJECTION: dict[str, Any] = {"fields": ["year"], "with_text": True, "with_vectors": True}
 DEFINITION: dict[str, Any] = {
-    "vectors": {"title": {"dimension": 2, "metric": "ip", "encoder": "tiny"}},
+    "vectors": {"title": {"kind": "dense", "dimension": 2, "metric": "ip", "encoder": "tiny"}},
+    "kind": "tokens",
     "dimension": 2,
     "metric": "l2",
     "encoder": "tiny",
@@ -214,7 +224,7 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
         results.Page,
     ),
     "POST /v1/collections/{name}/points:import": (
-        [requests.import_lines("c", WHOLE_LINE, on_error="skip")],
+        [requests.import_lines("c", line, on_error="skip") for line in WHOLE_LINES],
         results.ImportReport,
     ),
     "POST /v1/collections/{name}/points:export": (

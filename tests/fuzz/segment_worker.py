@@ -176,9 +176,7 @@ def damage(folder: Path, random: random.Random) -> tuple[str, bool]:
 
 def use(folder: Path, covers: Path, on_disk: bool, random: random.Random) -> None:
     """Open both and search them in every way."""
-    segment = Segment.open(
-        folder, dimensions=[field.dimension for field in FIELDS], vectors_on_disk=on_disk
-    )
+    segment = Segment.open(folder, fields=FIELDS, vectors_on_disk=on_disk)
     segment.covers = Covers.open(covers, slots=segment.slots)
     live = bits.empty(segment.slots)
     bits.set_slots(live, np.arange(segment.slots, dtype=np.uint32))

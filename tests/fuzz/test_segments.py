@@ -50,7 +50,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (base / "whole").mkdir()
     folder.rename(base / "whole" / "segment")
     described(base / "whole" / "segment", lambda value: value | {"folder": "segment"})
-    segment = Segment.open(base / "whole" / "segment", dimensions=[f.dimension for f in FIELDS])
+    segment = Segment.open(base / "whole" / "segment", fields=FIELDS)
     write_covers(
         base / "whole" / "covers",
         segment,

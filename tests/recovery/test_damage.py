@@ -19,7 +19,7 @@ from app.planner.costs import Costs
 from app.segments.covers import Covers
 from app.segments.segment import Segment
 from app.storage.database import connect
-from app.types import Metric, Projection
+from app.types import Metric, Projection, VectorField
 from tests.builders import (
     definition,
     everything,
@@ -32,6 +32,7 @@ from tests.builders import (
 )
 
 COUNT = 400
+FIELD = VectorField("default", 4, Metric.COSINE)
 CHEAP = Costs(code_scan_fixed_ns=40, scan_fixed_ns=40, visits_fixed=1, visits_per_ef=0.5)
 QUERIES = np.random.default_rng(5).normal(size=(5, 4)).astype(np.float32)
 
@@ -114,7 +115,7 @@ def test_any_damage_to_any_derived_file_is_noticed(
     whole: tuple[Path, list[list[object]]], tmp_path: Path, damage: str
 ) -> None:
     opens: tuple[Callable[[Path], object], ...] = (
-        partial(Segment.open, dimensions=[4]),
+        partial(Segment.open, fields=[FIELD]),
         partial(Covers.open, slots=COUNT),
     )
     for folder, open_ in zip(derived(whole[0]), opens, strict=True):
@@ -147,7 +148,7 @@ def test_files_of_equal_kind_that_change_places_are_noticed(
         (copy / one).write_bytes((copy / other).read_bytes())
         (copy / other).write_bytes(kept)
         with pytest.raises(CorruptFile):
-            Segment.open(copy, dimensions=[4])
+            Segment.open(copy, fields=[FIELD])
         shutil.rmtree(copy)
 
 
@@ -158,7 +159,7 @@ def test_a_whole_folder_in_the_place_of_another_is_noticed(
     segment, _ = derived(whole[0])
     shutil.copytree(segment, tmp_path / "0123")
     with pytest.raises(CorruptFile, match="another folder's"):
-        Segment.open(tmp_path / "0123", dimensions=[4])
+        Segment.open(tmp_path / "0123", fields=[FIELD])
 
 
 @pytest.mark.parametrize("what", ["segment", "covers", "file for a folder"])

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from app.encoders.base import EncoderInfo
+from app.encoders.base import Encoded, EncoderInfo
 from app.errors import EncodingFailed, InvalidText
 from app.service.images import ImageInputs
 from app.service.readers import Readers
 from app.service.requests import NewPoint
 from app.service.writing import Draft, draft_points
-from app.types import Definition, Metric, VectorField
+from app.types import F32, Definition, Metric, VectorField
 
 TWO_ENCODERS = Definition(
     {
@@ -39,6 +39,10 @@ INSTALLED = {
 }
 
 
+def made(vectors: F32) -> Encoded:
+    return Encoded(vectors, [1] * len(vectors))
+
+
 def draft(*points: NewPoint) -> Draft:
     return draft_points(
         TWO_ENCODERS,
@@ -62,8 +66,8 @@ def test_a_text_is_encoded_once_by_each_encoder_that_has_a_vector_to_make() -> N
     assert found == {"one": [0, 2], "two": [0, 3]}
     assert drafted.given_for("one") == ["x", "y"]
     assert [gap.at for gap in drafted.missing["two"]] == ["/points/0/text", "/points/3/text"]
-    drafted.fill("one", np.array([[1, 2], [3, 4]], dtype=np.float32), encoder(2))
-    drafted.fill("two", np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32), encoder(3))
+    drafted.fill("one", made(np.array([[1, 2], [3, 4]], dtype=np.float32)), encoder(2))
+    drafted.fill("two", made(np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32)), encoder(3))
     points = drafted.points()
     assert [sorted(point.vectors) for point in points] == [
         ["a", "b", "c"],
@@ -79,15 +83,15 @@ def test_a_text_is_encoded_once_by_each_encoder_that_has_a_vector_to_make() -> N
 def test_an_encoder_of_another_dimension_is_a_fault_of_the_service() -> None:
     drafted = draft(NewPoint(1, text="x", vectors={"c": [1, 2, 3]}))
     with pytest.raises(EncodingFailed):
-        drafted.fill("one", np.zeros((1, 5), dtype=np.float32), encoder(5))
+        drafted.fill("one", made(np.zeros((1, 5), dtype=np.float32)), encoder(5))
 
 
 def test_a_field_may_be_shorter_than_its_encoder_where_the_encoder_allows_it() -> None:
     drafted = draft(NewPoint(1, text="x", vectors={"c": [1, 2, 3]}))
     encoded = np.array([[0.36, 0.48, 0.8, 0.0]], dtype=np.float32)
     with pytest.raises(EncodingFailed, match="now makes 3, 4 numbers"):
-        drafted.fill("one", encoded, encoder(4, (3,)))
-    drafted.fill("one", encoded, encoder(4, (2, 3)))
+        drafted.fill("one", made(encoded), encoder(4, (3,)))
+    drafted.fill("one", made(encoded), encoder(4, (2, 3)))
     (point,) = drafted.points()
     np.testing.assert_allclose(point.vectors["a"], [0.6, 0.8], rtol=1e-6)
     np.testing.assert_allclose(point.vectors["b"], [0.6, 0.8], rtol=1e-6)

@@ -12,6 +12,9 @@ from app.errors import IncompatibleFormat
 from app.storage import schema
 from app.storage.database import connect
 from app.storage.store import Store, StoredPoint, Writer
+from app.types import Metric, VectorField
+
+FIELD = VectorField("default", 1, Metric.L2)
 
 VERSION_0 = """
 CREATE TABLE points (
@@ -42,7 +45,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def test_a_store_of_the_first_version_opens_and_takes_points_that_expire(old: Path) -> None:
-    store = Store(old, fields=1, sync=False)
+    store = Store(old, fields=[FIELD], sync=False)
     assert store.next_expiry(-1) is None
     new = StoredPoint(b"new", b"{}", "text", (np.ones(1, dtype=np.float32),), 5000)
 
@@ -55,7 +58,7 @@ def test_a_store_of_the_first_version_opens_and_takes_points_that_expire(old: Pa
     assert store.expired(-1, 5000) == [8]
     assert store.by_keys([b"k"], vectors=False)[b"k"].expires_at is None
     store.close()
-    Store(old, fields=1, sync=False).close()
+    Store(old, fields=[FIELD], sync=False).close()
 
 
 def columns_of(path: Path) -> set[tuple[object, ...]]:
@@ -74,7 +77,7 @@ def test_an_upgraded_store_has_the_tables_of_a_new_one(old: Path, tmp_path: Path
     Store.create(new, fields=1)
     assert columns_of(old) != columns_of(new)
     for path in (old, new):
-        Store(path, fields=1, sync=False).close()
+        Store(path, fields=[FIELD], sync=False).close()
         connection = connect(path, "read")
         assert schema.version_of(connection, path) == schema.VERSION
         connection.close()
@@ -94,4 +97,4 @@ def test_a_store_of_a_newer_version_is_refused_and_left_alone(old: Path) -> None
     newer.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     newer.close()
     with pytest.raises(IncompatibleFormat, match="reads up to"):
-        Store(old, fields=1, sync=False)
+        Store(old, fields=[FIELD], sync=False)

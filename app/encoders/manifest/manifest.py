@@ -129,6 +129,14 @@ class Manifest:
         every = self.views is not None and self.views.pool == "store_all"
         return ("dense", "tokens") if every else ("dense",)
 
+    @property
+    def token_dimension(self) -> int:
+        """Numbers of the vector of each token; 0 if there are none, or the graph alone knows."""
+        if isinstance(self.spec, TextSpec) and self.spec.tokens is not None:
+            return self.spec.tokens.dimension
+        every = self.views is not None and self.views.pool == "store_all"
+        return self.dimension if every else 0
+
     def file(self, path: str) -> ModelFile:
         """The entry of a file that the manifest is known to list."""
         return next(file for file in self.files if file.path == path)
