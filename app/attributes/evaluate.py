@@ -40,6 +40,7 @@ from app.attributes.filter import (
     Or,
     Range,
     Values,
+    Within,
 )
 from app.attributes.ranges import intersected, united
 from app.kernels import bits as kernels
@@ -55,6 +56,10 @@ class AttributeReader(Protocol):
 
     def sets_in_range(self, range: Range) -> list[Found]:
         """Find the slots with an element of the range's field inside it: the union of the sets."""
+        ...
+
+    def sets_within(self, within: Within) -> list[Found]:
+        """Find the slots with a place of the field inside the area: the union of the sets."""
         ...
 
     def set_present(self, field: str) -> tuple[Found, bool]:
@@ -114,6 +119,8 @@ class _Evaluation:
             return self._union(self._index.sets_equal(filter.field, filter.values)), False
         if kind is Range:
             return self._union(self._index.sets_in_range(cast(Range, filter))), False
+        if kind is Within:
+            return self._union(self._index.sets_within(cast(Within, filter))), False
         if kind is And:
             return self._all(cast(And, filter).children, negate=False)
         if kind is Or:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from app.attributes.filter import Range
 from app.attributes.listed import Listed
-from app.types import I64, U8, U32, Bits
+from app.attributes.places import Area
+from app.types import F64, I64, U8, U32, Bits
 
 if TYPE_CHECKING:  # compiled code, which the process that builds indexes does without
     from app.attributes.prefixes import Prefixes
@@ -275,3 +276,45 @@ class TextFiling(Filing):
         more = [self._place(listed.text[start:end].tobytes(), low, high) for start, end in wrong]
         found = np.array([place for place in more if place is not None], np.int64)
         return self.of_places(np.concatenate((places[right], found)))
+
+
+class PlaceFiling(Filing):
+    """The filing of places: its keys are Morton codes, which latitudes and longitudes confirm."""
+
+    __slots__ = ("_lats", "_lons")
+
+    def __init__(
+        self,
+        codes: NDArray[Any],
+        groups: I64,
+        offsets: NDArray[Any],
+        slots: U32,
+        rows: int,
+        lats: F64,
+        lons: F64,
+    ) -> None:
+        for array in (codes, offsets, slots, lats, lons):
+            array.flags.writeable = False  # as mapped ones are: one layout is compiled
+        super().__init__(codes, groups, offsets, slots, rows)
+        self._lats = lats
+        self._lons = lons
+
+    def set_within(self, field: int, area: Area) -> Found:
+        """Give the slots of all places inside an area: any order, with repeats."""
+        from app.kernels import geo
+
+        first, last = self.group(field)
+        if first == last:
+            return NO_SLOTS
+        found: Found = geo.slots_within(
+            area.kind,
+            area.shape,
+            self._keys,
+            self._lats,
+            self._lons,
+            first,
+            last,
+            self._offsets,
+            self._slots,
+        )
+        return found

@@ -24,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.attributes.filing import NO_SLOTS, Found
-from app.attributes.filter import Range, Values
+from app.attributes.filter import Range, Values, Within
+from app.attributes.places import Area, place_from
 from app.attributes.values import INT64_MAX, INT64_MIN, elements, instant_us
 from app.kernels import bits as kernels
-from app.types import U32, Attributes, AttributeScalar
+from app.kernels import geo
+from app.types import U32, AttributeElement, Attributes
 
 
 class GrowingIndex:
@@ -78,6 +80,11 @@ class GrowingIndex:
             column.floats.inside(*_float_bounds(range)),
         ]
 
+    def sets_within(self, within: Within) -> list[Found]:
+        """Find the slots with a place inside the area: the union of the sets."""
+        column = self._columns.get(within.field)
+        return [] if column is None else [column.places.within(within.area)]
+
     def set_present(self, field: str) -> tuple[Found, bool]:
         """Find the slots that have `field`."""
         column = self._columns.get(field)
@@ -100,6 +107,7 @@ class _Column:
         "ints",
         "nulls",
         "numbers",
+        "places",
         "present",
         "strings",
     )
@@ -113,8 +121,9 @@ class _Column:
         self.ints = _Pairs(np.int64)
         self.floats = _Pairs(np.float64)
         self.instants = _Pairs(np.int64)
+        self.places = _Pairs(np.float64, 2)
 
-    def add(self, element: AttributeScalar, slot: int) -> None:
+    def add(self, element: AttributeElement, slot: int) -> None:
         if element is None:
             self.nulls.append(slot)
         elif isinstance(element, bool):
@@ -124,6 +133,8 @@ class _Column:
             instant = instant_us(element)
             if instant is not None:
                 self.instants.add(instant, slot)
+        elif isinstance(element, dict):
+            self.places.add(place_from(element), slot)
         else:
             # Equal numbers are one key of a dict, 1 and 1.0 too, and no rounding is involved.
             _append(self.numbers, element, slot)
@@ -146,23 +157,26 @@ def _append(postings: dict[_Key, array[int]], key: _Key, slot: int) -> None:
 
 
 class _Pairs:
-    """Values and their slots in two arrays that double when full.
+    """Values, of one number each or several, and their slots in two arrays that double when full.
 
     Readers take the count first: whichever arrays they then meet hold at least so many pairs.
     """
 
     __slots__ = ("_arrays", "_count")
 
-    def __init__(self, dtype: Any) -> None:
-        self._arrays: tuple[NDArray[Any], U32] = (np.empty(0, dtype), np.empty(0, np.uint32))
+    def __init__(self, dtype: Any, *width: int) -> None:
+        self._arrays: tuple[NDArray[Any], U32] = (
+            np.empty((0, *width), dtype),
+            np.empty(0, np.uint32),
+        )
         self._count = 0
 
-    def add(self, value: int | float, slot: int) -> None:
+    def add(self, value: int | float | tuple[float, float], slot: int) -> None:
         values, slots = self._arrays
         count = self._count
         if count == len(values):
             grown = (
-                np.empty(max(16, 2 * count), values.dtype),
+                np.empty((max(16, 2 * count), *values.shape[1:]), values.dtype),
                 np.empty(max(16, 2 * count), np.uint32),
             )
             grown[0][:count] = values
@@ -179,6 +193,13 @@ class _Pairs:
         if low > high:
             return NO_SLOTS
         found: U32 = kernels.slots_inside(values[:count], slots[:count], low, high)
+        return found
+
+    def within(self, area: Area) -> U32:
+        """Find the slots of the places inside an area."""
+        count = self._count
+        values, slots = self._arrays
+        found: U32 = geo.slots_inside(area.kind, area.shape, values[:count], slots[:count])
         return found
 
 

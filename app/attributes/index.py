@@ -8,6 +8,7 @@ Elements are filed by what they compare as, because that is how filters ask for 
     ints      distinct numbers that are integers of 64 bits (3.0 is filed as 3)
     floats    all other distinct numbers
     instants  microseconds of the strings that are RFC 3339 (which are under `strings` as well)
+    places    distinct places, in order of (Morton code, latitude, longitude); `app.kernels.geo`
     flags     five lists a field: present, missing, null, false, true
 
 Each of these is a *filing*: keys in groups, one group a field, ascending within the group, and the
@@ -55,12 +56,13 @@ from app.attributes.filing import (
     NO_SLOTS,
     Filing,
     Found,
+    PlaceFiling,
     TextFiling,
     all_different,
     made_wide,
     most_narrow,
 )
-from app.attributes.filter import AnyOf, Range, Values
+from app.attributes.filter import AnyOf, Range, Values, Within
 from app.types import I64, U32, Attributes, Bits
 
 FILE_NAME = "attributes.bin"
@@ -88,6 +90,9 @@ class AttributeIndex:
         self._ints = Filing(*_parts(arrays, "ints"), slots)
         self._floats = Filing(*_parts(arrays, "floats"), slots)
         self._instants = Filing(*_parts(arrays, "instants"), slots)
+        self._places = PlaceFiling(
+            *_parts(arrays, "places"), slots, arrays["places.lats"], arrays["places.lons"]
+        )
         self._most_narrow = most_narrow(slots)
         self._wide_flags: dict[int, Bits] = {}
         self._single: dict[tuple[int, str], bool] = {}
@@ -128,6 +133,11 @@ class AttributeIndex:
         if range.over == "instants":
             return [self._instants.set_of_range(f, range)]
         return [self._ints.set_of_range(f, range), self._floats.set_of_range(f, range)]
+
+    def sets_within(self, within: Within) -> list[Found]:
+        """Find the slots with a place inside the area: the union of the sets."""
+        f = self._fields.get(within.field)
+        return [] if f is None else [self._places.set_within(f, within.area)]
 
     def set_present(self, field: str) -> tuple[Found, bool]:
         """Find the slots that have `field`, or (if true is given with them) those without it."""

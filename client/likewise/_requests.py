@@ -77,7 +77,7 @@ TextLike: TypeAlias = "str | Sequence[int] | Mapping[str, object] | os.PathLike[
 the path of its file; or `{"text": …}` or `{"image": …}`."""
 
 Metric = Literal["cosine", "ip", "l2"]
-Kind = Literal["keyword", "integer", "float", "bool", "datetime"]
+Kind = Literal["keyword", "integer", "float", "bool", "datetime", "geo"]
 
 
 class VectorDefinition(TypedDict, total=False):
