@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.attributes.keyed import grouped
 from app.attributes.listed import put_runs_in_order
 from app.attributes.places import place_from
 from app.attributes.values import INT64_MIN, instant_us
@@ -97,14 +98,10 @@ class _Sorted:
 
     def add(self, keys: NDArray[Any], codes: NDArray[Any], owners: U32) -> None:
         """Add a field: element i is held by `owners[i]` (ascending) and equals `keys[codes[i]]`."""
-        order = np.argsort(codes, kind="stable")
-        codes, owners = codes[order], owners[order]
-        # A list may repeat an element: its slot then stands beside itself.
-        first = np.ones(codes.shape[0], np.bool_)
-        first[1:] = (codes[1:] != codes[:-1]) | (owners[1:] != owners[:-1])
+        sizes, slots = grouped(codes, owners, len(keys))
         self.keys.append(keys)
-        self.sizes.append(np.bincount(codes[first], minlength=len(keys)).astype(np.int64))
-        self.slots.append(owners[first])
+        self.sizes.append(sizes)
+        self.slots.append(slots)
 
 
 def _file_column(

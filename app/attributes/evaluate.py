@@ -42,9 +42,11 @@ from app.attributes.filter import (
     Values,
     Within,
 )
+from app.attributes.keyed import Keyed, KeyedKind
+from app.attributes.places import Place
 from app.attributes.ranges import intersected, united
 from app.kernels import bits as kernels
-from app.types import U32, Bits, PointId
+from app.types import F64, U32, Bits, PointId
 
 
 class AttributeReader(Protocol):
@@ -64,6 +66,18 @@ class AttributeReader(Protocol):
 
     def set_present(self, field: str) -> tuple[Found, bool]:
         """Find the slots that have `field`, or (if true is given with them) those without it."""
+        ...
+
+    def keyed(self, field: str, kind: KeyedKind) -> Keyed | None:
+        """List the values of one kind that a field has, and who holds each; None: none."""
+        ...
+
+    def nearest_places(self, field: str, centre: Place, bits: Bits, most: int) -> tuple[U32, F64]:
+        """List slots of a set, each once, by the metres from a place to their nearest one.
+
+        returns  the nearest `most` slots and perhaps more, nearest first, and their metres; all
+                 that have a place, if they are fewer
+        """
         ...
 
     def is_single(self, field: str, over: str) -> bool:

@@ -63,7 +63,9 @@ from app.attributes.filing import (
     most_narrow,
 )
 from app.attributes.filter import AnyOf, Range, Values, Within
-from app.types import I64, U32, Attributes, Bits
+from app.attributes.keyed import Keyed, KeyedKind, keyed_flags
+from app.attributes.places import Place
+from app.types import F64, I64, U32, Attributes, Bits
 
 FILE_NAME = "attributes.bin"
 
@@ -148,6 +150,29 @@ class AttributeIndex:
         if present.shape[0]:
             return present, False
         return self._flagged_set(f, MISSING), True
+
+    def keyed(self, field: str, kind: KeyedKind) -> Keyed | None:
+        """List the values of one kind that a field has, and who holds each; None: none."""
+        f = self._fields.get(field)
+        if f is None:
+            return None
+        if kind == "flags":
+            place = f * FLAGS + NULL  # null, false and true follow each other
+            return keyed_flags(self._arrays["flags.offsets"][place : place + 4], self._flag_slots)
+        filings = {
+            "strings": self._texts,
+            "ints": self._ints,
+            "floats": self._floats,
+            "instants": self._instants,
+        }
+        return filings[kind].keyed(f)
+
+    def nearest_places(self, field: str, centre: Place, bits: Bits, most: int) -> tuple[U32, F64]:
+        """List slots of a set by their nearest place; see `AttributeReader.nearest_places`."""
+        f = self._fields.get(field)
+        if f is None:
+            return NO_SLOTS, np.empty(0)
+        return self._places.nearest(f, centre, bits, most)
 
     def is_single(self, field: str, over: str) -> bool:
         """Tell whether no slot has two different elements of `field` that ranges `over` compare."""

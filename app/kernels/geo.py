@@ -134,7 +134,7 @@ _OFFSETS = [nb.types.Array(width, 1, "C", readonly=True) for width in (nb.uint32
 
 @nb.njit(
     [
-        nb.uint32[::1](
+        nb.types.Tuple((nb.uint32[::1], nb.float64[::1]))(
             nb.int64,
             nb.float64[::1],
             _CODES,
@@ -144,6 +144,7 @@ _OFFSETS = [nb.types.Array(width, 1, "C", readonly=True) for width in (nb.uint32
             nb.int64,
             offsets,
             _SLOTS,
+            nb.boolean,
         )
         for offsets in _OFFSETS
     ],
@@ -161,12 +162,16 @@ def slots_within(
     last: int,
     offsets: NDArray[np.uint64],
     slots: U32,
-) -> U32:
+    measured: bool,
+) -> tuple[U32, F64]:
     """List the slots of the places `first` … `last − 1` inside an area: any order, with repeats.
 
-    codes    of the places, ascending; the other arrays are those of a filing, all read-only
+    codes     of the places, ascending; the other arrays are those of a filing, all read-only
+    measured  also give the metres from the centre, of a radius, to each place
     """
-    out = np.empty(np.int64(offsets[last]) - np.int64(offsets[first]), np.uint32)
+    most = np.int64(offsets[last]) - np.int64(offsets[first])
+    out = np.empty(most, np.uint32)
+    metres = np.empty(most if measured else 0, np.float64)
     filled = 0
     # Of each level at most three cells wait while a fourth is looked into.
     low, high = np.empty(128, np.int64), np.empty(128, np.int64)
@@ -183,15 +188,20 @@ def slots_within(
         where = _where(kind, shape, level, y, x)
         if where == _OUTSIDE:
             continue
-        if where == _INSIDE:
+        if where == _INSIDE and not measured:
             for i in range(np.int64(offsets[start]), np.int64(offsets[end])):
                 out[filled] = slots[i]
                 filled += 1
-        elif end - start <= _FEW or level == 32:
+        elif where == _INSIDE or end - start <= _FEW or level == 32:
             for place in range(start, end):
-                if _holds(kind, shape, lats[place], lons[place]):
+                if where == _INSIDE or _holds(kind, shape, lats[place], lons[place]):
+                    far = 0.0
+                    if measured:
+                        far = _metres(_haversine(shape[0], shape[1], lats[place], lons[place]))
                     for i in range(np.int64(offsets[place]), np.int64(offsets[place + 1])):
                         out[filled] = slots[i]
+                        if measured:
+                            metres[filled] = far
                         filled += 1
         else:
             level += 1
@@ -206,7 +216,21 @@ def slots_within(
                 prefixes[waiting] = inner
                 waiting += 1
                 start = after
-    return out[:filled]
+    return out[:filled], metres[:filled] if measured else metres
+
+
+@nb.njit(
+    [nb.float64[::1](nb.float64, nb.float64, nb.float64[:, ::1])],
+    cache=True,
+    nogil=True,
+    boundscheck=False,
+)
+def metres_from(lat: float, lon: float, places: F64) -> F64:
+    """Measure the way from one place to each of float64[n, 2]: float64[n]."""
+    out = np.empty(places.shape[0], np.float64)
+    for i in range(places.shape[0]):
+        out[i] = _metres(_haversine(lat, lon, places[i, 0], places[i, 1]))
+    return out
 
 
 @nb.njit(
