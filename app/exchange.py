@@ -7,13 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
 from app.attributes.filter import Filter
+from app.attributes.places import Place
 from app.tally import Histogram
-from app.types import F32, F64, I64, Definition, Hit, PointId, Projection, Record, Sparse
+from app.types import (
+    F32,
+    F64,
+    I64,
+    AttributeScalar,
+    Definition,
+    Hit,
+    PointId,
+    Projection,
+    Record,
+    Sparse,
+)
 
 _WHOLE = Projection()
 
@@ -146,6 +158,63 @@ class Recalled(NamedTuple):
     plan: str
     exact: bool
     facts: dict[str, Any]
+
+
+class Facet(NamedTuple):
+    """The values of one attribute among some points.
+
+    values    the most frequent ones and how many points hold each; ties in the order null, false,
+              true, numbers, strings. Places are no values
+    distinct  how many different values there are
+    missing   points that hold none
+    """
+
+    values: list[tuple[AttributeScalar, int]]
+    distinct: int
+    missing: int
+
+
+class Numbers(NamedTuple):
+    """The different numbers of one attribute among some points, ascending, none in both arrays.
+
+    ints, floats              int64 and float64; instants are `ints`: microseconds since 1970 UTC
+    int_counts, float_counts  int64, how many points hold each
+    missing                   points that hold none
+    """
+
+    ints: I64
+    int_counts: I64
+    floats: F64
+    float_counts: I64
+    missing: int
+
+
+class Order(NamedTuple):
+    """An order of points by an attribute. Points without it come last, ties by id.
+
+    over        "values": numbers before strings, these by code point; "instants": strings that are
+                RFC 3339 by time; "distance": places by the metres from `origin`
+    descending  the other way round. Of several elements the one that comes first counts
+    """
+
+    field: str
+    over: Literal["values", "instants", "distance"] = "values"
+    descending: bool = False
+    origin: Place | None = None
+
+
+class Ordered(NamedTuple):
+    """Points in an order.
+
+    rows     int64[n], as in `Candidates`
+    keys     their ids, as there
+    values   what each was ordered by: instants as microseconds since 1970 UTC, distances as
+             metres, None where there is nothing
+    """
+
+    rows: I64
+    keys: list[bytes]
+    values: list[int | float | str | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,11 @@ MIN_LINKS, MAX_LINKS = 4, 128
 MIN_EF_CONSTRUCTION, MAX_EF_CONSTRUCTION = 8, 4_096
 
 AttributeScalar = str | int | float | bool | None
-AttributeValue = AttributeScalar | list[AttributeScalar]
+AttributePlace = dict[str, float]
+"""A place on the earth: exactly `lat` and `lon`, in degrees of WGS 84, −90 … 90 and −180 … 180."""
+
+AttributeElement = AttributeScalar | AttributePlace
+AttributeValue = AttributeElement | list[AttributeElement]
 Attributes = Mapping[str, AttributeValue]
 
 
@@ -131,7 +135,7 @@ class Definition:
     """What a collection is: its vectors, its declared attribute schema, its index settings.
 
     schema   field name → declared kind as the wire spells it ("keyword", "integer", "float",
-             "bool", "datetime"); undeclared fields take anything
+             "bool", "datetime", "geo"); undeclared fields take anything
     lexical  the full-text index; None if there is none
     mark     a backend's own, which tells a collection from the next one of the same name; kept
              when the definition is altered, and no part of what is compared

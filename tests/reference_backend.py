@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -20,14 +20,19 @@ from numpy.typing import NDArray
 
 from app.attributes.filter import Filter
 from app.attributes.matches import matches
+from app.attributes.places import distance_m, place_from
 from app.attributes.schema import check_conforms
-from app.attributes.values import check_grown
+from app.attributes.values import check_grown, elements, exact_number, instant_us
 from app.backends.base import (
     Answer,
     Candidates,
     CollectionInfo,
     CollectionStatistics,
+    Facet,
     Lifetime,
+    Numbers,
+    Order,
+    Ordered,
     Page,
     Recall,
     Recalled,
@@ -35,6 +40,7 @@ from app.backends.base import (
     Selection,
     Statistics,
     Storage,
+    Subset,
     View,
     Viewed,
     Words,
@@ -335,6 +341,10 @@ class ReferenceView:
         drawn: I64 = np.sort(np.random.default_rng(seed).choice(every, size=most, replace=False))
         return drawn
 
+    def subset(self, of: Filter | I64 | None) -> Subset:
+        rows = of.tolist() if isinstance(of, np.ndarray) else self._passing(of)
+        return ReferenceSubset([(row, self._points[row]) for row in sorted(rows)])
+
     def keys(self, rows: I64) -> list[bytes]:
         return [key_from_id(self._points[row].id) for row in rows.tolist()]
 
@@ -363,6 +373,105 @@ def _searched(field: VectorField, vector: VectorValue) -> F32:
         return vector
     mean = np.mean([row / math.hypot(*row) for row in vector.astype(np.float64)], axis=0)
     return (mean if math.hypot(*mean) >= 1e-6 else 0 * mean).astype(np.float32)
+
+
+class ReferenceSubset:
+    """A `Subset`, point by point: rows ascend as ids do."""
+
+    def __init__(self, found: list[tuple[int, Point]]) -> None:
+        self._found = found
+
+    @property
+    def points(self) -> int:
+        return len(self._found)
+
+    def _elements(self, field: str, point: Point) -> list[Any]:
+        return elements(point.attributes[field]) if field in point.attributes else []
+
+    def facet(self, field: str, most: int) -> Facet:
+        counts: dict[tuple[int, Any], int] = {}
+        missing = 0
+        for _, point in self._found:
+            values = {_facet_key(one) for one in self._elements(field, point)} - {None}
+            missing += not values
+            for value in values:
+                assert value is not None
+                counts[value] = counts.get(value, 0) + 1
+        ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        shown = [(None if key[0] == 0 else key[1], count) for key, count in ranked[:most]]
+        return Facet(shown, len(ranked), missing)
+
+    def numbers(self, field: str, over: Literal["numbers", "instants"]) -> Numbers:
+        counts: dict[int | float, int] = {}
+        missing = 0
+        for _, point in self._found:
+            values = {_number(one, over) for one in self._elements(field, point)} - {None}
+            missing += not values
+            for value in values:
+                assert value is not None
+                counts[value] = counts.get(value, 0) + 1
+        ints = sorted(value for value in counts if isinstance(value, int))
+        floats = sorted(value for value in counts if isinstance(value, float))
+        return Numbers(
+            np.array(ints, dtype=np.int64),
+            np.array([counts[value] for value in ints], dtype=np.int64),
+            np.array(floats, dtype=np.float64),
+            np.array([counts[value] for value in floats], dtype=np.int64),
+            missing,
+        )
+
+    def in_order(self, order: Order, most: int) -> Ordered:
+        found: list[tuple[Any, int, Point]] = []
+        missing: list[tuple[Any, int, Point]] = []
+        for row, point in self._found:
+            values = [_order_value(one, order) for one in self._elements(order.field, point)]
+            values = [value for value in values if value is not None]
+            choose = max if order.descending else min
+            if values:
+                found.append((choose(values, key=_mixed), row, point))
+            else:
+                missing.append((None, row, point))
+        found.sort(key=lambda one: _mixed(one[0]), reverse=order.descending)
+        page = (found + missing)[:most]
+        return Ordered(
+            np.array([row for _, row, _ in page], dtype=np.int64),
+            [key_from_id(point.id) for _, _, point in page],
+            [value for value, _, _ in page],
+        )
+
+
+def _facet_key(element: Any) -> tuple[int, Any] | None:
+    """Sort null, bools, numbers, strings, and tell them apart; None for a place."""
+    if isinstance(element, dict):
+        return None
+    if element is None:
+        return 0, 0
+    if isinstance(element, bool):
+        return 1, element
+    return (3, element) if isinstance(element, str) else (2, exact_number(element))
+
+
+def _number(element: Any, over: str) -> int | float | None:
+    if over == "instants":
+        return instant_us(element) if isinstance(element, str) else None
+    is_number = isinstance(element, int | float) and not isinstance(element, bool)
+    return exact_number(element) if is_number else None
+
+
+def _order_value(element: Any, order: Order) -> Any:
+    if order.over == "distance":
+        assert order.origin is not None
+        if not isinstance(element, dict):
+            return None
+        return distance_m(order.origin, place_from(element))
+    if order.over == "values" and isinstance(element, str):
+        return element
+    return _number(element, "numbers" if order.over == "values" else "instants")
+
+
+def _mixed(value: Any) -> tuple[bool, Any]:
+    """Numbers before strings."""
+    return isinstance(value, str), value
 
 
 def score(query: F32, stored: F32, metric: Metric) -> float:

@@ -10,15 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.attributes.keyed import grouped
 from app.attributes.listed import put_runs_in_order
+from app.attributes.places import place_from
 from app.attributes.values import INT64_MIN, instant_us
-from app.types import F64, I64, U32, Attributes, AttributeScalar
+from app.types import F64, I64, U32, U64, AttributeElement, Attributes
 
-FILINGS = ("strings", "ints", "floats", "instants")
+FILINGS = ("strings", "ints", "floats", "instants", "places")
 PRESENT, MISSING, NULL, FALSE, TRUE = range(5)
 FLAGS = 5
 
-_KEY_TYPES = {"strings": np.uint32, "ints": np.int64, "floats": np.float64, "instants": np.int64}
+_KEY_TYPES = {
+    "strings": np.uint32,
+    "ints": np.int64,
+    "floats": np.float64,
+    "instants": np.int64,
+    "places": np.uint64,
+}
 
 
 def build_arrays(
@@ -48,9 +56,10 @@ def build_arrays(
     filings = {name: _Sorted(_KEY_TYPES[name]) for name in FILINGS}
     flags = _Sorted(np.uint8)
     text: list[bytes] = []
+    degrees: list[F64] = [np.empty((0, 2))]
     for name in fields:
         # Columns are let go one by one: all of them and all arrays never coexist.
-        _file_column(columns.pop(name), slots, filings, flags, text)
+        _file_column(columns.pop(name), slots, filings, flags, text, degrees)
 
     arrays: dict[str, NDArray[Any]] = {}
     for name, filing in filings.items():
@@ -62,6 +71,7 @@ def build_arrays(
     arrays["flags.slots"] = np.concatenate(flags.slots)
     arrays["strings.bounds"] = _bounds([len(key) for key in text])
     arrays["strings.text"] = np.frombuffer(b"".join(text), np.uint8)
+    arrays["places.lats"], arrays["places.lons"] = np.concatenate(degrees).T.copy()
     return slots, fields, arrays
 
 
@@ -73,7 +83,7 @@ class _Column:
     def __init__(self) -> None:
         self.present = array("I")
         self.owners = array("I")
-        self.elements: list[AttributeScalar] = []
+        self.elements: list[AttributeElement] = []
 
 
 class _Sorted:
@@ -88,14 +98,10 @@ class _Sorted:
 
     def add(self, keys: NDArray[Any], codes: NDArray[Any], owners: U32) -> None:
         """Add a field: element i is held by `owners[i]` (ascending) and equals `keys[codes[i]]`."""
-        order = np.argsort(codes, kind="stable")
-        codes, owners = codes[order], owners[order]
-        # A list may repeat an element: its slot then stands beside itself.
-        first = np.ones(codes.shape[0], np.bool_)
-        first[1:] = (codes[1:] != codes[:-1]) | (owners[1:] != owners[:-1])
+        sizes, slots = grouped(codes, owners, len(keys))
         self.keys.append(keys)
-        self.sizes.append(np.bincount(codes[first], minlength=len(keys)).astype(np.int64))
-        self.slots.append(owners[first])
+        self.sizes.append(sizes)
+        self.slots.append(slots)
 
 
 def _file_column(
@@ -104,6 +110,7 @@ def _file_column(
     filings: dict[str, _Sorted],
     flags: _Sorted,
     text: list[bytes],
+    degrees: list[F64],
 ) -> None:
     owners = np.frombuffer(column.owners, np.uint32)
     kinds = np.fromiter(map(_KIND_CODES.__getitem__, map(type, column.elements)), np.uint8)
@@ -116,6 +123,9 @@ def _file_column(
 
     strings, string_owners = of_kind(str)
     _file_strings(strings, string_owners, filings, text)
+
+    places, place_owners = of_kind(dict)
+    degrees.append(_file_places(places, place_owners, filings))
 
     whole, whole_owners = of_kind(int)
     ints = np.array(whole, np.int64)
@@ -153,7 +163,46 @@ def _file_column(
     )
 
 
-_KIND_CODES: dict[type, int] = {type(None): 0, bool: 1, int: 2, float: 3, str: 4}
+_KIND_CODES: dict[type, int] = {type(None): 0, bool: 1, int: 2, float: 3, str: 4, dict: 5}
+
+
+def _file_places(places: list[dict[str, float]], owners: U32, filings: dict[str, _Sorted]) -> F64:
+    """File places by their Morton codes; return latitudes and longitudes in that order."""
+    degrees: F64 = np.array([place_from(place) for place in places]).reshape(-1, 2)
+    codes = morton_codes(degrees)
+    # Two places may share a code: keys are distinct places, sorted by their codes.
+    order = np.lexsort((degrees[:, 1], degrees[:, 0], codes))
+    ordered = degrees[order]
+    first = np.ones(order.shape[0], np.bool_)
+    first[1:] = np.any(ordered[1:] != ordered[:-1], axis=1)
+    numbers = np.empty_like(order)
+    numbers[order] = np.cumsum(first) - 1
+    filings["places"].add(codes[order][first], numbers, owners)
+    return ordered[first]
+
+
+def morton_codes(degrees: F64) -> U64:
+    """Interleave the bits of latitude and longitude, each as a share of its range in 32 bits.
+
+    degrees   float64[n, 2]: latitude and longitude, which has the lower bits
+    returns   uint64[n]. A step is 4.2e-8 degrees of latitude, 5 mm, and 9 mm of the equator.
+    """
+    steps = np.array([2.0**32 / 180.0, 2.0**32 / 360.0])
+    shares = np.floor((degrees + np.array([90.0, 180.0])) * steps)
+    spread = np.clip(shares, 0, 2**32 - 1).astype(np.uint64)
+    for shift, mask in _SPREADING:
+        spread = (spread | (spread << np.uint64(shift))) & np.uint64(mask)
+    codes: U64 = (spread[:, 0] << np.uint64(1)) | spread[:, 1]
+    return codes
+
+
+_SPREADING = (  # the bits of a half, then quarter, … of the word step apart until each stands alone
+    (16, 0x0000FFFF0000FFFF),
+    (8, 0x00FF00FF00FF00FF),
+    (4, 0x0F0F0F0F0F0F0F0F),
+    (2, 0x3333333333333333),
+    (1, 0x5555555555555555),
+)
 
 
 def _file_strings(

@@ -40,10 +40,13 @@ from app.attributes.filter import (
     Or,
     Range,
     Values,
+    Within,
 )
+from app.attributes.keyed import Keyed, KeyedKind
+from app.attributes.places import Place
 from app.attributes.ranges import intersected, united
 from app.kernels import bits as kernels
-from app.types import U32, Bits, PointId
+from app.types import F64, U32, Bits, PointId
 
 
 class AttributeReader(Protocol):
@@ -57,8 +60,24 @@ class AttributeReader(Protocol):
         """Find the slots with an element of the range's field inside it: the union of the sets."""
         ...
 
+    def sets_within(self, within: Within) -> list[Found]:
+        """Find the slots with a place of the field inside the area: the union of the sets."""
+        ...
+
     def set_present(self, field: str) -> tuple[Found, bool]:
         """Find the slots that have `field`, or (if true is given with them) those without it."""
+        ...
+
+    def keyed(self, field: str, kind: KeyedKind) -> Keyed | None:
+        """List the values of one kind that a field has, and who holds each; None: none."""
+        ...
+
+    def nearest_places(self, field: str, centre: Place, bits: Bits, most: int) -> tuple[U32, F64]:
+        """List slots of a set, each once, by the metres from a place to their nearest one.
+
+        returns  the nearest `most` slots and perhaps more, nearest first, and their metres; all
+                 that have a place, if they are fewer
+        """
         ...
 
     def is_single(self, field: str, over: str) -> bool:
@@ -114,6 +133,8 @@ class _Evaluation:
             return self._union(self._index.sets_equal(filter.field, filter.values)), False
         if kind is Range:
             return self._union(self._index.sets_in_range(cast(Range, filter))), False
+        if kind is Within:
+            return self._union(self._index.sets_within(cast(Within, filter))), False
         if kind is And:
             return self._all(cast(And, filter).children, negate=False)
         if kind is Or:

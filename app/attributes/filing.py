@@ -11,6 +11,7 @@ postings. Two threads may make the same at once: the last one stays, and both ar
 
 from __future__ import annotations
 
+import math
 import zlib
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.attributes.filter import Range
+from app.attributes.keyed import Keyed, frozen, keyed_numbers
 from app.attributes.listed import Listed
-from app.types import I64, U8, U32, Bits
+from app.attributes.places import EARTH_RADIUS_M, Area, Place, Radius
+from app.types import F64, I64, U8, U32, Bits
 
 if TYPE_CHECKING:  # compiled code, which the process that builds indexes does without
     from app.attributes.prefixes import Prefixes
@@ -161,6 +164,11 @@ class Filing:
             last = search(self._key_view, range.high, first, last)
         return self._offset_view[first], self._offset_view[last]
 
+    def keyed(self, field: int) -> Keyed:
+        """Give the keys of a field, ascending, and the slots of each."""
+        low, high = self.group(field)
+        return keyed_numbers(self._offsets[low : high + 1], self._slots, self._keys[low:high])
+
     def counts(self, field: int) -> tuple[NDArray[Any], I64]:
         """Give the keys of a field, ascending, and how many slots hold each: int64[keys]."""
         low, high = self.group(field)
@@ -209,7 +217,7 @@ def all_different(slots: U32, rows: int) -> bool:
 class TextFiling(Filing):
     """The filing of strings: its keys are CRC-32s, which the bytes confirm."""
 
-    __slots__ = ("_bounds", "_bytes", "_bytes_view")
+    __slots__ = ("_bounds", "_bytes", "_bytes_view", "_orders")
 
     def __init__(
         self,
@@ -222,6 +230,7 @@ class TextFiling(Filing):
         bounds: NDArray[Any],
     ) -> None:
         super().__init__(hashes, groups, offsets, slots, rows)
+        self._orders: dict[int, I64] = {}  # by field
         self._bytes = text
         self._bytes_view = text.data
         self._bounds = bounds
@@ -243,6 +252,26 @@ class TextFiling(Filing):
             if place == last:
                 return None
         return place if self._text(place) == text else None
+
+    def keyed(self, field: int) -> Keyed:
+        """Give the strings of a field, in the order of their hashes, and the slots of each."""
+        low, high = self.group(field)
+        return Keyed(
+            frozen(self._offsets[low : high + 1]),
+            frozen(self._slots),
+            lambda number: self.text(low + number),
+            order=lambda: self._order(field),
+        )
+
+    def _order(self, field: int) -> I64:
+        """Sort the strings of a field by text: once, about a microsecond each, and kept."""
+        order = self._orders.get(field)
+        if order is None:
+            low, high = self.group(field)
+            texts = list(map(self._text, range(low, high)))
+            order = np.array(sorted(range(high - low), key=texts.__getitem__), np.int64)
+            self._orders[field] = order
+        return order
 
     def text(self, place: int) -> str:
         """Give a key as a string."""
@@ -275,3 +304,90 @@ class TextFiling(Filing):
         more = [self._place(listed.text[start:end].tobytes(), low, high) for start, end in wrong]
         found = np.array([place for place in more if place is not None], np.int64)
         return self.of_places(np.concatenate((places[right], found)))
+
+
+_FIRST_RADIUS_M = 100.0
+_HALF_WAY_ROUND_M = math.pi * EARTH_RADIUS_M
+
+
+def of_set(bits: Bits, slots: U32, metres: F64) -> tuple[U32, F64]:
+    """Keep the slots that are in a set, each once with its least distance, nearest first."""
+    words = slots >> 6
+    known = words < bits.shape[0]  # a growing index may know newer slots than the set
+    slots, metres, words = slots[known], metres[known], words[known]
+    held = (bits[words] >> (slots & 63).astype(np.uint64) & np.uint64(1)).astype(np.bool_)
+    slots, metres = slots[held], metres[held]
+    order = np.argsort(metres, kind="stable")
+    first = np.sort(np.unique(slots[order], return_index=True)[1])
+    return slots[order][first], metres[order][first]
+
+
+class PlaceFiling(Filing):
+    """The filing of places: its keys are Morton codes, which latitudes and longitudes confirm."""
+
+    __slots__ = ("_lats", "_lons")
+
+    def __init__(
+        self,
+        codes: NDArray[Any],
+        groups: I64,
+        offsets: NDArray[Any],
+        slots: U32,
+        rows: int,
+        lats: F64,
+        lons: F64,
+    ) -> None:
+        for array in (codes, offsets, slots, lats, lons):
+            array.flags.writeable = False  # as mapped ones are: one layout is compiled
+        super().__init__(codes, groups, offsets, slots, rows)
+        self._lats = lats
+        self._lons = lons
+
+    def set_within(self, field: int, area: Area) -> Found:
+        """Give the slots of all places inside an area: any order, with repeats."""
+        from app.kernels import geo
+
+        first, last = self.group(field)
+        if first == last:
+            return NO_SLOTS
+        found: Found = geo.slots_within(
+            area.kind,
+            area.shape,
+            self._keys,
+            self._lats,
+            self._lons,
+            first,
+            last,
+            self._offsets,
+            self._slots,
+            False,
+        )[0]
+        return found
+
+    def nearest(self, field: int, centre: Place, bits: Bits, most: int) -> tuple[U32, F64]:
+        """Give slots of a set by their nearest place; see `AttributeReader.nearest_places`."""
+        radius_m = _FIRST_RADIUS_M
+        while True:
+            slots, metres = of_set(bits, *self._measured(field, Radius(centre, radius_m)))
+            if slots.shape[0] >= most or radius_m > _HALF_WAY_ROUND_M:
+                return slots, metres
+            radius_m *= 3
+
+    def _measured(self, field: int, area: Radius) -> tuple[U32, F64]:
+        """Give the slots of all places in a radius, with repeats, and the metres to each place."""
+        from app.kernels import geo
+
+        first, last = self.group(field)
+        found: tuple[U32, F64] = geo.slots_within(
+            area.kind,
+            area.shape,
+            self._keys,
+            self._lats,
+            self._lons,
+            first,
+            last,
+            self._offsets,
+            self._slots,
+            True,
+        )
+        return found

@@ -7,6 +7,7 @@ The language has more operators than the tree has nodes; the rest is spelled wit
     $containsAll xs          And of AnyOf, or Exists    $not           Not
     $gt $gte $lt $lte        one Range for all of them  {}             Everything
     $exists                  Exists, or Not(Exists)     $id            Ids, or Not(Ids)
+    $geoRadius $geoBox $geoPolygon  Within
 
 A filter is read without the collection's schema, so it means the same with and without one.
 Nesting is bounded while reading, which lets everything that walks a tree recurse.
@@ -24,6 +25,7 @@ from typing import Any, Literal, NoReturn, TypeAlias, TypeVar
 import orjson
 
 from app.attributes.listed import MANY, Listed
+from app.attributes.places import Area, Problem, read_box, read_polygon, read_radius
 from app.attributes.values import (
     INT64_MAX,
     INT64_MIN,
@@ -136,6 +138,14 @@ class Range(_Remembering):
 
 
 @dataclass(frozen=True, slots=True)
+class Within(_Remembering):
+    """Points with an element of `field` that is a place inside an area."""
+
+    field: str
+    area: Area
+
+
+@dataclass(frozen=True, slots=True)
 class Exists(_Remembering):
     """Points that have `field` at all: null and the empty list count."""
 
@@ -149,7 +159,7 @@ class Ids(_Remembering):
     ids: frozenset[PointId]
 
 
-Filter: TypeAlias = Everything | And | Or | Not | AnyOf | Range | Exists | Ids
+Filter: TypeAlias = Everything | And | Or | Not | AnyOf | Range | Within | Exists | Ids
 
 
 def parse_filter(raw: object, *, max_nodes: int = 1000, pointer: str = "/filter") -> Filter:
@@ -227,6 +237,9 @@ def _leaf(filter: Filter) -> bytes:
         if filter.high is not None:
             bounds["$lt" if filter.high_open else "$lte"] = filter.high
         return orjson.dumps({filter.field: bounds})
+    if isinstance(filter, Within):
+        shape = filter.area.shape.tolist()
+        return orjson.dumps({filter.field: {"$within": [filter.area.kind, *shape]}})
     if isinstance(filter, Everything):
         return b"{}"
     if isinstance(filter, Exists):
@@ -489,7 +502,21 @@ def _exists(parser: _Parser, field: str, operand: object, place: _Place) -> Filt
     return Exists(field) if operand else Not(Exists(field))
 
 
-_OPERATORS: dict[str, Callable[[_Parser, str, object, _Place], Filter]] = {
+def _reading(read: Callable[[object], Area | Problem]) -> _Reader:
+    def within(parser: _Parser, field: str, operand: object, place: _Place) -> Filter:
+        found = read(operand)
+        if isinstance(found, Problem):
+            for name in found.path:
+                place = (place, name)
+            raise _refusal(found.detail, place)
+        return Within(field, found)
+
+    return within
+
+
+_Reader: TypeAlias = Callable[[_Parser, str, object, _Place], Filter]
+
+_OPERATORS: dict[str, _Reader] = {
     "$eq": _equal,
     "$ne": _not_equal,
     "$in": _in,
@@ -498,6 +525,9 @@ _OPERATORS: dict[str, Callable[[_Parser, str, object, _Place], Filter]] = {
     "$contains": _equal,
     "$containsAny": _in,
     "$containsAll": _contains_all,
+    "$geoRadius": _reading(read_radius),
+    "$geoBox": _reading(read_box),
+    "$geoPolygon": _reading(read_polygon),
 }
 
 

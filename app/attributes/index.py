@@ -8,6 +8,7 @@ Elements are filed by what they compare as, because that is how filters ask for 
     ints      distinct numbers that are integers of 64 bits (3.0 is filed as 3)
     floats    all other distinct numbers
     instants  microseconds of the strings that are RFC 3339 (which are under `strings` as well)
+    places    distinct places, in order of (Morton code, latitude, longitude); `app.kernels.geo`
     flags     five lists a field: present, missing, null, false, true
 
 Each of these is a *filing*: keys in groups, one group a field, ascending within the group, and the
@@ -55,13 +56,16 @@ from app.attributes.filing import (
     NO_SLOTS,
     Filing,
     Found,
+    PlaceFiling,
     TextFiling,
     all_different,
     made_wide,
     most_narrow,
 )
-from app.attributes.filter import AnyOf, Range, Values
-from app.types import I64, U32, Attributes, Bits
+from app.attributes.filter import AnyOf, Range, Values, Within
+from app.attributes.keyed import Keyed, KeyedKind, keyed_flags
+from app.attributes.places import Place
+from app.types import F64, I64, U32, Attributes, Bits
 
 FILE_NAME = "attributes.bin"
 
@@ -88,6 +92,9 @@ class AttributeIndex:
         self._ints = Filing(*_parts(arrays, "ints"), slots)
         self._floats = Filing(*_parts(arrays, "floats"), slots)
         self._instants = Filing(*_parts(arrays, "instants"), slots)
+        self._places = PlaceFiling(
+            *_parts(arrays, "places"), slots, arrays["places.lats"], arrays["places.lons"]
+        )
         self._most_narrow = most_narrow(slots)
         self._wide_flags: dict[int, Bits] = {}
         self._single: dict[tuple[int, str], bool] = {}
@@ -129,6 +136,11 @@ class AttributeIndex:
             return [self._instants.set_of_range(f, range)]
         return [self._ints.set_of_range(f, range), self._floats.set_of_range(f, range)]
 
+    def sets_within(self, within: Within) -> list[Found]:
+        """Find the slots with a place inside the area: the union of the sets."""
+        f = self._fields.get(within.field)
+        return [] if f is None else [self._places.set_within(f, within.area)]
+
     def set_present(self, field: str) -> tuple[Found, bool]:
         """Find the slots that have `field`, or (if true is given with them) those without it."""
         f = self._fields.get(field)
@@ -138,6 +150,29 @@ class AttributeIndex:
         if present.shape[0]:
             return present, False
         return self._flagged_set(f, MISSING), True
+
+    def keyed(self, field: str, kind: KeyedKind) -> Keyed | None:
+        """List the values of one kind that a field has, and who holds each; None: none."""
+        f = self._fields.get(field)
+        if f is None:
+            return None
+        if kind == "flags":
+            place = f * FLAGS + NULL  # null, false and true follow each other
+            return keyed_flags(self._arrays["flags.offsets"][place : place + 4], self._flag_slots)
+        filings = {
+            "strings": self._texts,
+            "ints": self._ints,
+            "floats": self._floats,
+            "instants": self._instants,
+        }
+        return filings[kind].keyed(f)
+
+    def nearest_places(self, field: str, centre: Place, bits: Bits, most: int) -> tuple[U32, F64]:
+        """List slots of a set by their nearest place; see `AttributeReader.nearest_places`."""
+        f = self._fields.get(field)
+        if f is None:
+            return NO_SLOTS, np.empty(0)
+        return self._places.nearest(f, centre, bits, most)
 
     def is_single(self, field: str, over: str) -> bool:
         """Tell whether no slot has two different elements of `field` that ranges `over` compare."""

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from app.attributes.building import FILINGS, FLAGS
 from app.errors import CorruptFile, IncompatibleFormat
 
-FORMAT = 1
+FORMAT = 2
 
 _MAGIC = b"LIKEATTR"
 _PREFIX = struct.Struct("<8sIII")
@@ -41,6 +41,9 @@ _DTYPES = {
     "ints.keys": ("<i8",),
     "floats.keys": ("<f8",),
     "instants.keys": ("<i8",),
+    "places.keys": ("<u8",),
+    "places.lats": ("<f8",),
+    "places.lons": ("<f8",),
     "flags.offsets": ("<u4", "<u8"),
     "flags.slots": ("<u4",),
     **{f"{name}.groups": ("<i8",) for name in FILINGS},
@@ -132,6 +135,10 @@ def _problem(name: str, slots: int, fields: int, arrays: Mapping[str, NDArray[An
         text = arrays["strings.text"]
         if not _are_bounds(arrays["strings.bounds"], keys, text.shape[0]):
             return "has strings whose bounds do not cover the text"
+    if name == "places":
+        degrees = (arrays["places.lats"].shape[0], arrays["places.lons"].shape[0])
+        if degrees != (keys, keys):
+            return "has places without coordinates"
     return None
 
 

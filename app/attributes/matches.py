@@ -17,9 +17,11 @@ from app.attributes.filter import (
     Or,
     Range,
     Values,
+    Within,
 )
+from app.attributes.places import place_from
 from app.attributes.values import elements, instant_us
-from app.types import Attributes, AttributeScalar, PointId
+from app.types import AttributeElement, Attributes, PointId
 
 
 def matches(filter: Filter, id: PointId, attributes: Attributes) -> bool:
@@ -41,21 +43,26 @@ def matches(filter: Filter, id: PointId, attributes: Attributes) -> bool:
     found = elements(attributes[filter.field])
     if isinstance(filter, AnyOf):
         return any(_is_among(element, filter.values) for element in found)
+    if isinstance(filter, Within):
+        places = [place_from(element) for element in found if isinstance(element, dict)]
+        return any(filter.area.holds(place) for place in places)
     return any(_is_inside(element, filter) for element in found)
 
 
-def _is_among(element: AttributeScalar, values: Values) -> bool:
+def _is_among(element: AttributeElement, values: Values) -> bool:
     if element is None:
         return values.null
     if isinstance(element, bool):
         return element in values.bools
     if isinstance(element, str):
         return element in values.strings
+    if isinstance(element, dict):
+        return False  # places are met by areas only
     # Python compares an int with a float exactly, and hashes equal numbers alike.
     return element in values.numbers
 
 
-def _is_inside(element: AttributeScalar, range: Range) -> bool:
+def _is_inside(element: AttributeElement, range: Range) -> bool:
     value: int | float | None = None
     if range.over == "instants":
         value = instant_us(element) if isinstance(element, str) else None

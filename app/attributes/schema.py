@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 from app.attributes.values import elements, instant_us, json_type, name_problem, pointer_to
 from app.errors import InvalidDefinition, SchemaViolation
-from app.types import Attributes, AttributeScalar
+from app.types import AttributeElement, Attributes
 
-_CHECKS: dict[str, tuple[str, Callable[[AttributeScalar], bool]]] = {
+_CHECKS: dict[str, tuple[str, Callable[[AttributeElement], bool]]] = {
     "keyword": ("strings", lambda element: isinstance(element, str)),
     # 3.0 is refused: a writer that sends it holds floats, and will send 3.5 one day.
     "integer": ("integers", lambda element: type(element) is int),
@@ -19,6 +19,7 @@ _CHECKS: dict[str, tuple[str, Callable[[AttributeScalar], bool]]] = {
         "RFC 3339 date-times with an offset, or dates",
         lambda element: isinstance(element, str) and instant_us(element) is not None,
     ),
+    "geo": ("places", lambda element: isinstance(element, dict)),
 }
 
 KINDS = tuple(_CHECKS)
@@ -94,7 +95,9 @@ def _kind(raw: object, pointer: str) -> str:
     raise InvalidDefinition(f"expected one of {', '.join(KINDS)}{hint}", pointer=pointer)
 
 
-def _described(element: AttributeScalar) -> str:
+def _described(element: AttributeElement) -> str:
     if isinstance(element, float):
         return "a number with a fraction or an exponent"
+    if isinstance(element, dict):
+        return "a place"
     return "another string" if isinstance(element, str) else json_type(element)

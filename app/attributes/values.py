@@ -12,8 +12,9 @@ from datetime import date
 
 import orjson
 
+from app.attributes.places import Problem, place_problem
 from app.errors import InvalidAttributes
-from app.types import AttributeScalar, AttributeValue
+from app.types import AttributeElement, AttributeValue
 
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
@@ -46,19 +47,36 @@ def check_attributes(
                     pointer=pointer_to(pointer, name),
                 )
             for i, element in enumerate(value):
-                problem = scalar_problem(element)
-                if problem is not None:
-                    raise InvalidAttributes(problem, pointer=f"{pointer_to(pointer, name)}/{i}")
+                wrong = _element_problem(element)
+                if wrong is not None:
+                    raise _refused(wrong, f"{pointer_to(pointer, name)}/{i}")
         else:
-            problem = scalar_problem(value, "a string, number, bool, null or a list of these")
-            if problem is not None:
-                raise InvalidAttributes(problem, pointer=pointer_to(pointer, name))
+            wrong = _element_problem(
+                value, "a string, number, bool, null, place or a list of these"
+            )
+            if wrong is not None:
+                raise _refused(wrong, pointer_to(pointer, name))
     size = len(orjson.dumps(attributes))
     if size > max_bytes:
         raise InvalidAttributes(
             f"expected at most {max_bytes} bytes of attributes, received {size}", pointer=pointer
         )
     return attributes
+
+
+def _element_problem(
+    value: object, expected: str = "a string, number, bool, null or place"
+) -> Problem | None:
+    if type(value) is dict:
+        return place_problem(value)
+    detail = scalar_problem(value, expected)
+    return None if detail is None else Problem(detail)
+
+
+def _refused(problem: Problem, pointer: str) -> InvalidAttributes:
+    for name in problem.path:
+        pointer = pointer_to(pointer, name)
+    return InvalidAttributes(problem.detail, pointer=pointer)
 
 
 def check_grown(before: int, after: int, max_bytes: int | None, pointer: str = "/set") -> None:
@@ -212,6 +230,6 @@ def _starts_a_month(seconds: int) -> bool:
     return date.fromordinal(ordinal).day == 1
 
 
-def elements(value: AttributeValue) -> list[AttributeScalar]:
-    """See a value as the list it stands for: a scalar is a list of one."""
+def elements(value: AttributeValue) -> list[AttributeElement]:
+    """See a value as the list it stands for: a single one is a list of one."""
     return value if isinstance(value, list) else [value]

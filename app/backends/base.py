@@ -17,7 +17,7 @@ Guarantees that every backend gives and `tests/contract` checks:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any, Protocol, TypeVar
+from typing import IO, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,11 @@ from app.exchange import (
     Candidates,
     CollectionInfo,
     CollectionStatistics,
+    Facet,
     Lifetime,
+    Numbers,
+    Order,
+    Ordered,
     Page,
     Recall,
     Recalled,
@@ -57,8 +61,12 @@ __all__ = [
     "Candidates",
     "CollectionInfo",
     "CollectionStatistics",
+    "Facet",
     "Incoming",
     "Lifetime",
+    "Numbers",
+    "Order",
+    "Ordered",
     "Page",
     "Recall",
     "Recalled",
@@ -68,6 +76,7 @@ __all__ = [
     "Snapshots",
     "Statistics",
     "Storage",
+    "Subset",
     "View",
     "Viewed",
     "Words",
@@ -141,6 +150,27 @@ class Snapshots(Protocol):
         ...
 
 
+class Subset(Protocol):
+    """Some points of a view, counted and ordered by their attributes without reading them."""
+
+    @property
+    def points(self) -> int:
+        """How many there are."""
+        ...
+
+    def facet(self, field: str, most: int) -> Facet:
+        """Count the values of an attribute; give the `most` most frequent ones."""
+        ...
+
+    def numbers(self, field: str, over: Literal["numbers", "instants"]) -> Numbers:
+        """Count the different numbers of an attribute, or its instants."""
+        ...
+
+    def in_order(self, order: Order, most: int) -> Ordered:
+        """Give the first `most` points in an order."""
+        ...
+
+
 class View(Protocol):
     """One consistent state of a collection, for the stages of a query plan.
 
@@ -178,6 +208,10 @@ class View(Protocol):
     def sample(self, using: str, filter: Filter | None, most: int, seed: int) -> I64:
         """Rows of at most `most` points that pass and have such a vector, drawn without
         repetition, the same ones for the same state and seed."""
+        ...
+
+    def subset(self, of: Filter | I64 | None) -> Subset:
+        """The points that pass a filter, those of some rows, or all."""
         ...
 
     def keys(self, rows: I64) -> list[bytes]:

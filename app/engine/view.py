@@ -12,6 +12,7 @@ from app.attributes.filter import Filter
 from app.engine.fitting import check_fits
 from app.engine.search import matching, run
 from app.engine.snapshot import LivePart, Snapshot
+from app.engine.subset import SnapshotSubset
 from app.errors import InvalidQuery, UnknownVector
 from app.exchange import Candidates, Recall, Recalled, Search, Words
 from app.kernels import bits as bitset
@@ -138,6 +139,20 @@ class SnapshotView:
             return every
         drawn = np.random.default_rng(seed).choice(every.size, size=most, replace=False)
         return every[np.sort(drawn)]
+
+    def subset(self, of: Filter | I64 | None) -> SnapshotSubset:
+        """Take some points together; see `View.subset`."""
+        if isinstance(of, np.ndarray):
+            parts = []
+            for live, _, slots in self.located(of):
+                bits = bitset.empty(live.part.slots)
+                bitset.set_slots(bits, slots)
+                parts.append((live, bits))
+            return SnapshotSubset(parts)
+        every = self._snapshot.parts
+        return SnapshotSubset(
+            [(live, live.live if of is None else matching(of, live)) for live in every]
+        )
 
     def keys(self, rows: I64) -> list[bytes]:
         """Tell the ids' keys; see `View.keys`."""

@@ -31,7 +31,7 @@ numba.config.CACHE_DIR = str(_cache_folder())
 
 def warm() -> None:
     """Compile or load every kernel by running each once on a few numbers (seconds, or instants)."""
-    from app.kernels import bits, build, graph, ranking, scan, texts  # noqa: F401  # importing compiles some
+    from app.kernels import bits, build, geo, graph, groups, ranking, scan, texts  # noqa: F401  # importing compiles some
 
     vectors = _frozen(np.eye(2, 8, dtype=np.float32))
     floats = _frozen(np.ones(8, dtype=np.float32))

@@ -34,7 +34,17 @@ def exactly_one(*names: str) -> ConfigDict:
     return ConfigDict(json_schema_extra={"oneOf": given})
 
 
-_SCALAR = {"type": ["string", "integer", "number", "boolean", "null"]}
+_PLACE = {
+    "description": "A place on the earth, in degrees of WGS 84.",
+    "type": "object",
+    "properties": {
+        "lat": {"type": "number", "minimum": -90, "maximum": 90},
+        "lon": {"type": "number", "minimum": -180, "maximum": 180},
+    },
+    "required": ["lat", "lon"],
+    "additionalProperties": False,
+}
+_ELEMENT = {"anyOf": [{"type": ["string", "integer", "number", "boolean", "null"]}, _PLACE]}
 
 _DENSE: dict[str, JsonValue] = {
     "description": "Numbers, or base64 of little-endian float32.",
@@ -125,9 +135,9 @@ Attributes = Annotated[
     Any,
     WithJsonSchema(
         {
-            "description": "Scalars or flat lists of scalars, by field name.",
+            "description": "Scalars, places or flat lists of these, by field name.",
             "type": "object",
-            "additionalProperties": {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]},
+            "additionalProperties": {"anyOf": [_ELEMENT, {"type": "array", "items": _ELEMENT}]},
         }
     ),
 ]
@@ -155,7 +165,7 @@ Filter = Annotated[
     ),
 ]
 
-_KINDS = ["keyword", "integer", "float", "bool", "datetime"]
+_KINDS = ["keyword", "integer", "float", "bool", "datetime", "geo"]
 
 Schema = Annotated[
     Any,

@@ -115,6 +115,20 @@ class F:
         """Keep points whose list has every one of `values`."""
         return self._where("$containsAll", _members(values))
 
+    def within_radius(self, lat: float, lon: float, radius: float) -> Filter:
+        """Keep points with a place at most `radius` metres from this one, on a great circle."""
+        return self._where("$geoRadius", {"lat": lat, "lon": lon, "radius": radius})
+
+    def within_box(self, south: float, west: float, north: float, east: float) -> Filter:
+        """Keep points with a place in a box of degrees; a `west` above `east` crosses ±180."""
+        corners = {"min": {"lat": south, "lon": west}, "max": {"lat": north, "lon": east}}
+        return self._where("$geoBox", corners)
+
+    def within_polygon(self, corners: Iterable[tuple[float, float]]) -> Filter:
+        """Keep points with a place inside a ring of corners, each `(lat, lon)`."""
+        ring = [{"lat": lat, "lon": lon} for lat, lon in corners]
+        return self._where("$geoPolygon", ring)
+
     def exists(self, wanted: bool = True) -> Filter:
         """Keep points that have the field, or with False those that do not."""
         return self._where("$exists", wanted)

@@ -78,7 +78,7 @@ the path of its file; or `{"text": …}` or `{"image": …}`."""
 
 Metric = Literal["cosine", "ip", "l2"]
 VectorKind = Literal["dense", "tokens", "sparse"]
-Kind = Literal["keyword", "integer", "float", "bool", "datetime"]
+Kind = Literal["keyword", "integer", "float", "bool", "datetime", "geo"]
 
 
 class VectorDefinition(TypedDict, total=False):

@@ -22,7 +22,17 @@ TWINS = ("plumless", "buckeroo")
 
 numbers = st.sampled_from(INTS + FLOATS) | st.integers(-4, 4)
 scalars = st.sampled_from((*STRINGS, *TWINS)) | numbers | st.booleans() | st.none()
-values = scalars | st.lists(scalars, max_size=4)
+LATS = (-90, -89.999, -45, 0, -0.0, 45, 45.000001, 52.5, 90)
+LONS = (-180, 180, 179.999, -179.999, 0, 13.4, 13.400001, 90, -90)
+# Few coordinates, so that places meet; and any, so that areas meet their edges.
+places = st.fixed_dictionaries(
+    {
+        "lat": st.sampled_from(LATS) | st.floats(-90, 90),
+        "lon": st.sampled_from(LONS) | st.floats(-180, 180),
+    }
+)
+elements = scalars | places
+values = elements | st.lists(elements, max_size=4)
 attributes = st.dictionaries(st.sampled_from(FIELDS), values, max_size=4)
 ids = st.sampled_from((0, 1, 2, 3, 2**64 - 1, "0", "1", "2", "é"))
 
@@ -51,7 +61,35 @@ _operators = st.fixed_dictionaries(
     },
 ).filter(len)
 ranges = _ranges(numbers) | _ranges(st.sampled_from(INSTANTS))
+radii = st.builds(
+    lambda place, radius: {**place, "radius": radius},
+    places,
+    st.sampled_from((0, 0.01, 1000, 1_000_000, 10_007_557, 20_015_115, 3e7)) | st.floats(0, 2.1e7),
+)
+boxes = st.builds(
+    lambda one, other: {
+        "min": {**one, "lat": min(one["lat"], other["lat"])},
+        "max": {**other, "lat": max(one["lat"], other["lat"])},
+    },
+    places,
+    places,
+)
+# Corners of a third of the map: no ring of them goes around a pole.
+polygons = st.builds(
+    lambda corners, west: [
+        {"lat": corner["lat"], "lon": (corner["lon"] / 3 + west + 180) % 360 - 180}
+        for corner in corners
+    ],
+    st.lists(places, min_size=3, max_size=6),
+    st.sampled_from((0, 180, -100)),
+)
+areas = st.one_of(
+    radii.map(lambda operand: {"$geoRadius": operand}),
+    boxes.map(lambda operand: {"$geoBox": operand}),
+    polygons.map(lambda operand: {"$geoPolygon": operand}),
+)
 _conditions = st.one_of(
+    areas,
     scalars,
     scalars.map(lambda operand: {"$ne": operand}),
     _lists.map(lambda operand: {"$in": operand}),

@@ -110,7 +110,7 @@ def test_another_format_is_refused_by_number(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(IncompatibleFormat) as refused:
         AttributeIndex.open(tmp_path)
-    assert (refused.value.context["found"], refused.value.context["expected"]) == (2, 1)
+    assert (refused.value.context["found"], refused.value.context["expected"]) == (3, 2)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,7 @@ def test_another_format_is_refused_by_number(tmp_path: Path) -> None:
         ("floats.groups", -1, 0),
         ("strings.bounds", -1, 5),
         ("instants.offsets", 0, 1),
+        ("places.offsets", -1, 1),
     ],
 )
 def test_arrays_that_would_lead_outside_memory_are_refused(
@@ -144,6 +145,15 @@ def test_an_array_of_another_dtype_is_refused(tmp_path: Path) -> None:
     path.unlink()
     write(path, slots, fields, {**arrays, "ints.keys": arrays["ints.keys"].astype(np.int32)})
     with pytest.raises(CorruptFile, match=r"ints\.keys"):
+        AttributeIndex.open(tmp_path)
+
+
+def test_places_without_coordinates_are_refused(tmp_path: Path) -> None:
+    [path] = AttributeIndex.build([{"at": {"lat": 1, "lon": 2}}]).save(tmp_path)
+    slots, fields, arrays = read(path)
+    path.unlink()
+    write(path, slots, fields, {**arrays, "places.lons": arrays["places.lons"][:0]})
+    with pytest.raises(CorruptFile, match="coordinates"):
         AttributeIndex.open(tmp_path)
 
 

@@ -15,9 +15,10 @@ FITTING: dict[str, list[Any]] = {
     "float": [0, 0.5, 3.0],
     "bool": [True, False],
     "datetime": ["2024-05-01", "2024-05-01T12:00:00Z"],
+    "geo": [{"lat": 52.5, "lon": 13.4}, {"lat": -90, "lon": 180}],
 }
 ELEMENTS: list[Any] = ["", "x", 0, -(2**63), 0.5, 3.0, True, False, "2024-05-01",
-                       "2024-05-01T12:00:00Z"]  # fmt: skip
+                       "2024-05-01T12:00:00Z", {"lat": 52.5, "lon": 13.4}]  # fmt: skip
 
 
 def fits(kind: str, element: Any) -> bool:

@@ -35,6 +35,19 @@ MEMBERSHIPS: dict[str, Callable[[F, Any], Filter]] = {
 Pair = tuple[Filter, dict[str, Any]]
 
 
+def test_areas_are_their_operators() -> None:
+    at = F("at")
+    assert at.within_radius(52.5, 13.4, 1000).to_dict() == {
+        "at": {"$geoRadius": {"lat": 52.5, "lon": 13.4, "radius": 1000}}
+    }
+    assert at.within_box(-9, 170, 9, -170).to_dict() == {
+        "at": {"$geoBox": {"min": {"lat": -9, "lon": 170}, "max": {"lat": 9, "lon": -170}}}
+    }
+    assert at.within_polygon([(0, 0), (0, 9), (9, 0)]).to_dict() == {
+        "at": {"$geoPolygon": [{"lat": 0, "lon": 0}, {"lat": 0, "lon": 9}, {"lat": 9, "lon": 0}]}
+    }
+
+
 @st.composite
 def conditions(draw: st.DrawFn) -> Pair:
     name = draw(names)

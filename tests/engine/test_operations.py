@@ -11,13 +11,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from app.attributes.filter import parse_filter
-from app.backends.base import Lifetime, Selection
+from app.backends.base import Lifetime, Order, Selection, View
 from app.backends.local import LocalBackend
 from app.planner.costs import Costs
 from app.types import Metric, Point, Projection
@@ -26,12 +27,14 @@ from tests.reference_backend import ReferenceBackend
 
 ids = st.one_of(st.integers(0, 25), st.sampled_from(["a", "b", "1", "é"]))
 vectors = st.tuples(*[st.integers(-3, 3)] * 3)
+degrees = st.sampled_from([178, 179, 180, -180, -179, 0])
 attributes = st.fixed_dictionaries(
     {},
     optional={
         "color": st.sampled_from(["red", "green", "blue"]),
         "n": st.one_of(st.integers(-2, 2), st.floats(-2, 2, width=16), st.none()),
         "tags": st.lists(st.sampled_from(["x", "y", 1, True]), max_size=3),
+        "at": st.builds(lambda lat, lon: {"lat": lat, "lon": lon}, st.integers(-2, 2), degrees),
     },
 )
 lives = st.sampled_from([None, None, -1, 0, 0.001, 3, 5, 50])  # seconds that a point lasts
@@ -47,6 +50,8 @@ filters = st.sampled_from(
         {"$or": [{"color": "blue"}, {"n": None}]},
         {"$not": {"tags": {"$in": ["y", 1]}}},
         {"$id": {"$in": [1, 2, 3, "a", "nobody"]}},
+        {"at": {"$geoRadius": {"lat": 0, "lon": 179.5, "radius": 120_000}}},
+        {"at": {"$geoBox": {"min": {"lat": -1, "lon": 179}, "max": {"lat": 0, "lon": -179}}}},
     ]
 )
 
@@ -142,6 +147,21 @@ class Operations(RuleBasedStateMachine):
         assert ours.exact or self.costs != Costs(), "so few points are always scanned"
         assert [hit.record for hit in ours.hits] == [hit.record for hit in theirs.hits]
         assert [hit.score for hit in ours.hits] == pytest.approx([h.score for h in theirs.hits])
+
+    @rule(
+        filter=filters,
+        field=st.sampled_from(["color", "n", "tags"]),
+        most=st.integers(1, 6),
+        descending=st.booleans(),
+    )
+    def summarise(self, filter: Any, field: str, most: int, descending: bool) -> None:
+        def told(view: View) -> Any:
+            subset = view.subset(parse_filter(filter))
+            ordered = subset.in_order(Order(field, descending=descending), most)
+            numbers = [np.asarray(part).tolist() for part in subset.numbers(field, "numbers")]
+            return subset.points, subset.facet(field, most), numbers, ordered.keys, ordered.values
+
+        self.both(lambda backend: backend.view("c", told))
 
     @rule()
     def restart(self) -> None:

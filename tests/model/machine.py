@@ -32,6 +32,12 @@ snapshots = st.sampled_from(["s1", "s2"])
 ids = st.one_of(st.integers(0, 30), st.sampled_from(["a", "b", "1", "2", "é", 2**64 - 1]))
 filters = st.sampled_from(FILTERS)
 vectors = st.tuples(*[st.integers(-3, 3)] * 3)
+# Whole degrees about the place where the equator meets the meridian 180.
+places = st.builds(
+    lambda lat, lon: {"lat": lat, "lon": lon},
+    st.integers(-2, 2),
+    st.sampled_from([178, 179, 180, -180, -179, -178, 0]),
+)
 attributes = st.fixed_dictionaries(
     {},
     optional={
@@ -39,6 +45,7 @@ attributes = st.fixed_dictionaries(
         "n": st.sampled_from([-2, -1, 0, 1, 2, 0.5, -0.5, None]),
         "tags": st.lists(st.sampled_from(["x", "y", 1, True]), max_size=3),
         "other": st.sampled_from([1, "one", None]),
+        "at": st.lists(places, max_size=2) | places,
     },
 )
 lacking = st.sampled_from([(), (), (), ("v",), ("w", "body")])

@@ -61,6 +61,10 @@ FILTERS = [
           and FILTERS[4].holds(i, a)),
     Given({"$id": {"$in": [*_LISTED, "nobody"]}}, lambda i, _: i in _LISTED),
     Given({"color": "never"}, lambda *_: False),
+    Given({"at": {"$geoRadius": {"lat": 0, "lon": 179.5, "radius": 120_000}}},
+          _some("at", lambda p: math.hypot(p["lat"], (p["lon"] + 0.5) % 360 - 180) <= 1.05)),
+    Given({"at": {"$geoBox": {"min": {"lat": -1, "lon": 179}, "max": {"lat": 0, "lon": -179}}}},
+          _some("at", lambda p: -1 <= p["lat"] <= 0 and (p["lon"] >= 179 or p["lon"] <= -179))),
 ]  # fmt: skip
 
 KINDS: dict[str, Callable[[Any], bool]] = {
