@@ -31,7 +31,18 @@ numba.config.CACHE_DIR = str(_cache_folder())
 
 def warm() -> None:
     """Compile or load every kernel by running each once on a few numbers (seconds, or instants)."""
-    from app.kernels import bits, build, geo, graph, groups, ranking, scan, texts  # noqa: F401  # importing compiles some
+    from app.kernels import (  # noqa: F401  # importing compiles some
+        bits,
+        build,
+        geo,
+        graph,
+        groups,
+        postings,
+        ranking,
+        scan,
+        term_table,
+        texts,
+    )
 
     vectors = _frozen(np.eye(2, 8, dtype=np.float32))
     floats = _frozen(np.ones(8, dtype=np.float32))
@@ -53,6 +64,19 @@ def warm() -> None:
         np.empty((0, 3), np.uint32), np.zeros(0, np.int32), np.zeros(2, np.int64), 0, 2, 2, 2,
     )  # fmt: skip
     ranking.rank_rows(0, query, vectors, none.copy(), 1)
+    for dtype in (np.float32, np.uint16):
+        run = np.zeros(1, np.int64), np.ones(1, np.int64), none, _frozen(np.ones((0, 1), dtype))
+        ones = np.ones(1), _frozen(np.ones(1)), floats[:0]
+        postings.rank(*ones, run[0], run[0], *run[2:], allowed, 1)
+        postings.score(*ones, run[0], run[0], *run[2:], none.copy())
+        postings.holding(ones[1], run[0], run[0], *run[2:], allowed)
+        pool = np.zeros(2, np.uint32), np.ones((2, 1), dtype)
+        table = np.zeros(2, np.uint32), np.zeros(1, np.uint64), np.zeros((1, 3), np.int64)
+        arrays = *table, np.zeros(2, np.int64), *pool
+        term_table.append(*arrays, 0, np.ones(1, np.uint64), np.ones((1, 1), dtype), 0)
+        term_table.find(*arrays, np.ones(1, np.uint64), 1)
+    term_table.fill(*table[:2], 0)
+    postings.measure(_frozen(np.ones((2, 1), np.uint32)), ones[1], allowed)
     bits.count(bits.full(2))
     bits.slots_of(bits.full(2))
 

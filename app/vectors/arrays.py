@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import tokenize
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import CorruptFile
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 # What numpy raises at headers that are no headers, which it reads as Python literals.
 _UNREADABLE = (
@@ -69,3 +71,10 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def doubled(array: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    """Copy an array to twice its rows, the new ones zero."""
+    grown = np.zeros((2 * array.shape[0], *array.shape[1:]), dtype=array.dtype)
+    grown[: array.shape[0]] = array
+    return grown

@@ -29,11 +29,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "vectors": BASE | {"kernels"},
     "attributes": BASE | {"kernels"},
     "storage": BASE,
-    "segments": BASE | ATTRIBUTES | {"kernels", "vectors", "storage"},
+    "postings": BASE | {"kernels", "vectors"},
+    "segments": BASE | ATTRIBUTES | {"kernels", "vectors", "postings", "storage"},
     "planner": BASE,
     "engine": BASE
     | ATTRIBUTES
-    | {"exchange", "tally", "kernels", "vectors", "storage", "segments", "planner"},
+    | {"exchange", "tally", "kernels", "vectors", "postings", "storage", "segments", "planner"},
     "backends": BASE | ATTRIBUTES | {"exchange", "engine"},
     "evaluation": BASE,
     "ranking": BASE | {"kernels", "vectors"},

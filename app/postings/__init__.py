@@ -1,0 +1,1 @@
+"""The inverted index: which slots hold a term, and with what weight."""
