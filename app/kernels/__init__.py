@@ -31,7 +31,7 @@ numba.config.CACHE_DIR = str(_cache_folder())
 
 def warm() -> None:
     """Compile or load every kernel by running each once on a few numbers (seconds, or instants)."""
-    from app.kernels import bits, build, graph, ranking, scan, texts  # noqa: F401  # importing compiles some
+    from app.kernels import bits, build, graph, ranking, scan, segments, texts  # noqa: F401  # importing compiles some
 
     vectors = _frozen(np.eye(2, 8, dtype=np.float32))
     floats = _frozen(np.ones(8, dtype=np.float32))
@@ -53,6 +53,7 @@ def warm() -> None:
         np.empty((0, 3), np.uint32), np.zeros(0, np.int32), np.zeros(2, np.int64), 0, 2, 2, 2,
     )  # fmt: skip
     ranking.rank_rows(0, query, vectors, none.copy(), 1)
+    segments.align(np.eye(2), 0.5, 0.5, 2, 2, 0, 0)
     bits.count(bits.full(2))
     bits.slots_of(bits.full(2))
 

@@ -14,6 +14,8 @@ from app.errors import InvalidQuery
 from app.ranking.tokens.aggregation import Aggregation
 from app.ranking.tokens.matching import KINDS, Matching
 
+ISA_TAU = 0.01  # UCoFiA's: a softmax of a softmax at .05 is nearly a mean
+
 Reader: TypeAlias = Callable[[object, str], Any]
 
 
@@ -23,6 +25,8 @@ def aggregation_from(raw: object, pointer: str) -> Aggregation:
     Raises InvalidQuery, pointing at the exact place, and nothing else for anything JSON can hold.
     """
     kind, given = _split(raw, pointer, tuple(_AGGREGATIONS), "aggregation")
+    if kind == "isa":
+        given = {"tau": ISA_TAU} | given
     return Aggregation(kind, **_parameters(given, pointer, kind, _AGGREGATIONS[kind]))
 
 

@@ -11,6 +11,7 @@ from app.types import F64, I64
 NEIGHBOURS = 8  # of a pair, which make 28 triangles with it
 ROUNDS = 3  # of leaving out the doubtful: wrong neighbours make right pairs look wrong
 DOUBTFUL = 0.75  # a wrong pair preserves about half of its triangles, a right one nearly all
+SLIVER = 0.05  # of a pair's largest triangle: three nearly in a line turn over by bending alone
 HOME = 1.5  # spacings of the query's tokens: a direct or a diagonal neighbour is still home
 
 
@@ -100,7 +101,7 @@ def _preserved(near: F64, far: F64, kept: NDArray[np.bool_]) -> F64:
         turn = _cross(before[:, one], before[:, other])
         turned = _cross(after[:, one], after[:, other])
     sizes = np.abs(turn).max(axis=1, keepdims=True, initial=0.0)
-    usable &= np.abs(turn) > 1e-6 * sizes  # three in a line have no orientation to lose
+    usable &= np.abs(turn) > SLIVER * sizes
     same = (np.sign(turn) == np.sign(turned)) & usable
     counted = usable.sum(axis=1)
     shares: F64 = np.divide(same.sum(axis=1), counted, out=np.zeros(len(near)), where=counted > 0)
