@@ -40,6 +40,7 @@ def warm() -> None:
         postings,
         ranking,
         scan,
+        segments,
         term_table,
         texts,
     )
@@ -77,6 +78,7 @@ def warm() -> None:
         term_table.find(*arrays, np.ones(1, np.uint64), 1)
     term_table.fill(*table[:2], 0)
     postings.measure(_frozen(np.ones((2, 1), np.uint32)), ones[1], allowed)
+    segments.align(np.eye(2), 0.5, 0.5, 2, 2, 0, 0)
     bits.count(bits.full(2))
     bits.slots_of(bits.full(2))
 
