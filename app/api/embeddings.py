@@ -46,7 +46,7 @@ def _tokens(made: Sequence[F32], numbers: NumberFormat) -> Any:
     if numbers == "float":
         return [np.ascontiguousarray(one) for one in made]
     if numbers == "base64":
-        return [{"shape": list(one.shape), "data": json_from_vector(one, "base64")} for one in made]
+        return [json_from_vector(one, "base64") for one in made]
     return [quantise(one, numbers) for one in made]
 
 
