@@ -226,6 +226,8 @@ def _json_from_hit(hit: Hit, encoding: EncodingFormat) -> Json:
     record["score"] = hit.score
     if hit.rerank_score is not None:
         record["rerank_score"] = hit.rerank_score
+    if hit.group is not None:
+        record["group"] = hit.group
     if hit.scores is not None:
         record["scores"] = hit.scores
     if hit.notes is not None:

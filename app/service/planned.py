@@ -82,14 +82,23 @@ class PlannedQuery:
         records = view.records(pool.rows, self.projection)
         scores = pool.scores.tolist()
         if not self.plan.explain:
-            return [Hit(score, record) for score, record in zip(scores, records, strict=True)]
+            hits = [Hit(score, record) for score, record in zip(scores, records, strict=True)]
+            return _grouped(hits, pool)
         hits = []
         for number, (score, record) in enumerate(zip(scores, records, strict=True)):
             parts = {name: float(part[number]) for name, part in pool.parts.items()}
             seen = {name: value for name, value in parts.items() if value == value}  # no NaN
             notes = pool.notes.get(int(pool.rows[number]))
             hits.append(Hit(score, record, scores=seen, notes=notes))
+        return _grouped(hits, pool)
+
+
+def _grouped(hits: list[Hit], pool: Pool) -> list[Hit]:
+    """Show hits group after group, if there are groups."""
+    if pool.groups is None:
         return hits
+    by_row = dict(zip(pool.rows.tolist(), hits, strict=True))
+    return [by_row[row]._replace(group=group.value) for group in pool.groups for row in group.rows]
 
 
 class Encode(Protocol):
@@ -126,6 +135,11 @@ class Planning:
         """
         reader = PlanReader(self.max_k, self.max_filter_nodes, _asked(query, order))
         plan = reader.plan()
+        if order is not None and plan.grouping is not None:
+            raise InvalidQuery(
+                "a reranker orders hits, not groups: leave rerank or group_by out",
+                pointer=place(query.at, "group_by"),
+            )
         projection = query.projection
         if order is not None:
             projection = order.text.widened(projection)

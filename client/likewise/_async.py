@@ -682,6 +682,8 @@ class AsyncCollection:
         normalise: str | None = None,
         hybrid: bool | Mapping[str, Any] | None = None,
         rescore: Mapping[str, Any] | None = None,
+        order_by: str | Mapping[str, Any] | None = None,
+        group_by: str | Mapping[str, Any] | None = None,
     ) -> QueryResult:
         """Find the nearest points that pass a filter: `films.query("a shark", k=3)[0].id`.
 
@@ -715,6 +717,8 @@ class AsyncCollection:
                     normalise=normalise,
                     hybrid=hybrid,
                     rescore=rescore,
+                    order_by=order_by,
+                    group_by=group_by,
                 ),
             )
         )

@@ -58,6 +58,7 @@ class Hit:
 
     expires_at     as in `Record`
     rerank_score   by the reranker, where one was asked for and had something to read
+    group          the value that its group shares, where hits are grouped
     scores, notes  what each stage of a plan made of it, where it was explained
     """
 
@@ -68,6 +69,7 @@ class Hit:
     vectors: dict[str, StoredVector] | None = None
     expires_at: str | None = None
     rerank_score: float | None = None
+    group: str | int | float | bool | None = None
     scores: dict[str, float] | None = None
     notes: dict[str, Any] | None = None
 
@@ -134,6 +136,7 @@ def hit_from_json(body: Json) -> Hit:
         _vectors(body),
         body.get("expires_at"),
         body.get("rerank_score"),
+        body.get("group"),
         body.get("scores"),
         body.get("notes"),
     )
