@@ -32,7 +32,7 @@ from app.service.reranking import Order
 from app.service.structured import record_of
 from app.service.vectors import check_value
 from app.service.writing import OUTPUTS, fitted, fitted_other, known_field
-from app.types import Definition, Hit, Projection, VectorField, VectorKind
+from app.types import I64, Definition, Hit, Projection, VectorField, VectorKind
 
 _KINDS: Mapping[str, VectorKind] = {
     "vector": VectorKind.DENSE,
@@ -64,6 +64,11 @@ class PlannedQuery:
     fields: dict[str, VectorField | None] = field(default_factory=dict)
     leaves: dict[tuple[str, str], Any] = field(default_factory=dict)
     unread: list[Unread] = field(default_factory=list)
+
+    def found(self, view: View) -> I64:
+        """Run the plan for the rows of its page alone."""
+        running = Running(view, self.fields, self.leaves, self.plan.filter)
+        return self.plan.run(running).rows
 
     def answer(self, view: View) -> Answer:
         """Run the plan. Raises InvalidQuery and PointNotFound with their place."""

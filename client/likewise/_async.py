@@ -51,6 +51,7 @@ from ._results import (
     Embeddings,
     Encodings,
     EveryOutput,
+    Facets,
     ImportReport,
     Info,
     Limits,
@@ -622,6 +623,22 @@ class AsyncCollection:
     async def count(self, filter: FilterLike | None = None) -> int:
         """Count the points that pass a filter, exactly: `films.count(F("year") >= 2000)`."""
         return await self._client._call(requests.count(self.name, filter))
+
+    async def facets(
+        self,
+        facets: Mapping[str, Mapping[str, Any]],
+        *,
+        filter: FilterLike | None = None,
+        query: QueryLike | None = None,
+    ) -> Facets:
+        """Summarise points by their attributes: `films.facets({"years": {"field": "year"}})`.
+
+        facets   by name: {"field", "of": "values" (n), "numbers" (quantiles), "histogram" (edges or
+                 buckets) or "dates" (interval)}
+        filter   of the points that pass it
+        query    of the points that it finds: its first k
+        """
+        return await self._client._call(requests.facets(self.name, facets, filter, query))
 
     async def scroll(
         self,

@@ -48,6 +48,7 @@ from ._results import (
     Embeddings,
     Encodings,
     EveryOutput,
+    Facets,
     ImportReport,
     Info,
     Limits,
@@ -618,6 +619,22 @@ class Collection:
     def count(self, filter: FilterLike | None = None) -> int:
         """Count the points that pass a filter, exactly: `films.count(F("year") >= 2000)`."""
         return self._client._call(requests.count(self.name, filter))
+
+    def facets(
+        self,
+        facets: Mapping[str, Mapping[str, Any]],
+        *,
+        filter: FilterLike | None = None,
+        query: QueryLike | None = None,
+    ) -> Facets:
+        """Summarise points by their attributes: `films.facets({"years": {"field": "year"}})`.
+
+        facets   by name: {"field", "of": "values" (n), "numbers" (quantiles), "histogram" (edges or
+                 buckets) or "dates" (interval)}
+        filter   of the points that pass it
+        query    of the points that it finds: its first k
+        """
+        return self._client._call(requests.facets(self.name, facets, filter, query))
 
     def scroll(
         self,

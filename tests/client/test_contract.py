@@ -224,6 +224,13 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
         int,
     ),
     "POST /v1/collections/{name}/points/count": ([requests.count("c", F("a") == 1)], int),
+    "POST /v1/collections/{name}/points/facets": (
+        [
+            requests.facets("c", {"years": {"field": "year"}}, F("a") == 1, query)
+            for query in EVERY_QUERY
+        ],
+        results.Facets,
+    ),
     "POST /v1/collections/{name}/points/scroll": (
         [requests.scroll("c", filter=F("a") == 1, page_size=5, cursor="x", **PROJECTION)],
         results.Page,
