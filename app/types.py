@@ -197,6 +197,7 @@ class Hit(NamedTuple):
     """One result of a query.
 
     rerank_score   what a reranker made of it, and what reranked answers are ordered by
+    group          the value that its group shares, where points are grouped
     scores         what each stage of a plan made of it, by the stage's name
     notes          more that a stage has to tell: matched pairs, contributions, …
     """
@@ -204,5 +205,6 @@ class Hit(NamedTuple):
     score: float
     record: Record
     rerank_score: float | None = None
+    group: AttributeScalar = None
     scores: Mapping[str, float] | None = None
     notes: Mapping[str, Any] | None = None

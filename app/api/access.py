@@ -54,6 +54,7 @@ NEEDS: dict[str, Need] = {
     "POST /v1/collections/{name}/points/get": _READ,
     "POST /v1/collections/{name}/points/count": _READ,
     "POST /v1/collections/{name}/points/scroll": _READ,
+    "POST /v1/collections/{name}/points/facets": _READ,
     "POST /v1/collections/{name}/points/delete": _WRITE,
     "POST /v1/collections/{name}/points:import": _WRITE,
     "POST /v1/collections/{name}/points:export": _READ,

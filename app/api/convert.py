@@ -23,10 +23,12 @@ from app.service.requests import (
     NewVector,
     Query,
     Rerank,
+    ToCount,
 )
 from app.types import Hit, Projection, Record, Sparse, VectorValue
 from app.wire.base import EncodingFormat
 from app.wire.collections import CreateCollection, IndexSpec, VectorSpec
+from app.wire.facets import CountFacets
 from app.wire.points import GetPoints, PatchPoints, ScrollPoints, UpsertPoints
 from app.wire.points import NewPoint as WirePoint
 from app.wire.queries import Query as WireQuery
@@ -104,6 +106,13 @@ def query_from_wire(query: WireQuery, at: str, vector: object) -> Query:
         encoder=query.encoder,
         members=_members(query),
     )
+
+
+def facets_from_wire(body: CountFacets) -> ToCount:
+    """Facets to count."""
+    query = body.query
+    found = None if query is None else query_from_wire(query, "/query", query.vector)
+    return ToCount(body.facets, body.filter, found)
 
 
 def _members(query: WireQuery) -> dict[str, object] | None:
@@ -226,6 +235,8 @@ def _json_from_hit(hit: Hit, encoding: EncodingFormat) -> Json:
     record["score"] = hit.score
     if hit.rerank_score is not None:
         record["rerank_score"] = hit.rerank_score
+    if hit.group is not None:
+        record["group"] = hit.group
     if hit.scores is not None:
         record["scores"] = hit.scores
     if hit.notes is not None:

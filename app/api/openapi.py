@@ -20,6 +20,7 @@ from app.wire.base import WireModel
 from app.wire.cohere import CohereEmbed
 from app.wire.collections import AlterCollection, CreateCollection
 from app.wire.embeddings import CreateEmbeddings
+from app.wire.facets import CountFacets
 from app.wire.points import (
     CountPoints,
     DeletePoints,
@@ -43,6 +44,7 @@ REQUESTS: tuple[type[WireModel], ...] = (
     GetPoints,
     DeletePoints,
     CountPoints,
+    CountFacets,
     ScrollPoints,
     ExportPoints,
     Query,

@@ -17,3 +17,15 @@ MOST_PROBES = 16
 
 CANDIDATES = 100
 """Candidates of a recall whose list is worked on, unless the query says more."""
+
+MOST_FACETS = 32
+"""Facets of one request."""
+
+MOST_VALUES = 1000
+"""Values that one facet lists."""
+
+MOST_BUCKETS = 1000
+"""Buckets of one histogram."""
+
+MOST_QUANTILES = 100
+"""Quantiles of one facet."""

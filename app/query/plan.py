@@ -230,12 +230,21 @@ class Joined:
         return union([source.run(running) for source in self.sources])[0]
 
 
+class Grouping(Protocol):
+    """Makes groups of what a plan ranks; it may have it rank more."""
+
+    def run(self, plan: Plan, running: Running) -> Pool:
+        """Give the page: the points of groups (`Pool.groups`)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A query, ready to be run.
 
     source      None where nothing is searched for: then points are only ordered and grouped
     stages      in the order in which they run
+    grouping    takes the place of the cut by k and offset
     """
 
     at: str
@@ -246,6 +255,7 @@ class Plan:
     filter: Filter | None = None
     threshold: float | None = None
     explain: bool = False
+    grouping: Grouping | None = None
 
     def lookups(self) -> Iterator[Lookup]:
         """Give every lookup whose leaves and field are to be resolved."""
@@ -255,15 +265,22 @@ class Plan:
             yield from stage.lookups()
 
     def run(self, running: Running) -> Pool:
-        """Give the page: at most k candidates, past the first `offset`."""
+        """Give the page: at most k candidates, past the first `offset`, or groups."""
+        if self.grouping is not None:
+            return self.grouping.run(self, running)
+        pool = self.ranked(running)
+        return pool.taken(
+            np.arange(self.offset, max(self.offset, min(len(pool), self.offset + self.k)))
+        )
+
+    def ranked(self, running: Running) -> Pool:
+        """Give all candidates, as every stage left them."""
         pool = EMPTY if self.source is None else self.source.run(running)
         for stage in self.stages:
             pool = stage.run(pool, running)
         if self.threshold is not None:
             pool = pool.taken(np.flatnonzero(pool.scores >= self.threshold))
-        return pool.taken(
-            np.arange(self.offset, max(self.offset, min(len(pool), self.offset + self.k)))
-        )
+        return pool
 
 
 def both(outer: Filter | None, inner: Filter | None) -> Filter | None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.backends.base import Candidates
-from app.types import F64, I64
+from app.types import F64, I64, AttributeScalar
+
+
+class Group(NamedTuple):
+    """Points that share a value: rows, best first."""
+
+    value: AttributeScalar
+    rows: list[int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +29,7 @@ class Pool:
     scores   float64[n], higher for better
     parts    what earlier stages made of each: name → float64[n], NaN where a stage did not see it
     notes    facts of single candidates, by row: matched pairs, contributions, …
+    groups   what is to be shown, where points are grouped; a row may stand in several
     """
 
     rows: I64
@@ -29,6 +37,7 @@ class Pool:
     scores: F64
     parts: dict[str, F64] = field(default_factory=dict)
     notes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    groups: tuple[Group, ...] | None = None
 
     @classmethod
     def of(cls, candidates: Candidates, name: str) -> Pool:
@@ -64,6 +73,24 @@ class Pool:
         for row, facts in notes.items():
             merged[row] = {**merged.get(row, {}), **facts}
         return replace(self, notes=merged)
+
+    def joined(self, other: Pool) -> Pool:
+        """Append the candidates of another pool that this one lacks, whatever their scores."""
+        known = set(self.rows.tolist())
+        new = [place for place, row in enumerate(other.rows.tolist()) if row not in known]
+        more = other.taken(new)
+        nothing = np.full(len(new), np.nan)
+        return replace(
+            self,
+            rows=np.concatenate([self.rows, more.rows]),
+            keys=self.keys + more.keys,
+            scores=np.concatenate([self.scores, more.scores]),
+            parts={
+                name: np.concatenate([part, more.parts.get(name, nothing)])
+                for name, part in self.parts.items()
+            },
+            notes={**more.notes, **self.notes},
+        )
 
     def first(self, count: int) -> Pool:
         """Keep the best `count`."""

@@ -18,9 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from app.attributes.filter import Filter, parse_filter
+from app.attributes.values import name_problem
 from app.errors import InvalidQuery, LimitExceeded
 from app.query.expression import ENCODED, LEAVES, Expression, Leaf, Reading
+from app.query.grouping import GroupBy
 from app.query.limits import CANDIDATES, MOST_DEPTH, MOST_SOURCES
+from app.query.ordering import OrderedSource, OrderStage, read_order
 from app.query.plan import Fused, Joined, Lookup, Plan, Source, Stage, both
 from app.query.reading import Members, items, number, refused
 from app.query.rescore import Rescore
@@ -33,6 +36,8 @@ MEMBERS = (
     "normalise",
     "hybrid",
     "rescore",
+    "order_by",
+    "group_by",
 )
 """Members of a query that are read here; whoever adds a stage adds its name."""
 
@@ -86,8 +91,11 @@ class PlanReader:
         self.filter = self.parsed(asked.filter, f"{at}/filter")
         self.expression = self._asked_expression()
         stages = self._stages()
+        grouping = self._grouping()
         page = asked.k + asked.offset
-        deep = stages or {"prefetch", "hybrid"} & asked.members.keys()
+        if grouping is not None:
+            page = min((asked.offset + grouping.groups) * grouping.size, self.max_k)
+        deep = stages or grouping or {"prefetch", "hybrid"} & asked.members.keys()
         wants = max([page, *(stage.wants for stage in stages)])
         self.wanted = min(max(wants, CANDIDATES), self.max_k) if deep else page
         source, more = self._source()
@@ -100,6 +108,7 @@ class PlanReader:
             self.filter,
             asked.threshold,
             asked.explain,
+            grouping,
         )
 
     def parsed(self, raw: object, at: str) -> Filter | None:
@@ -139,6 +148,8 @@ class PlanReader:
                 raise refused("expected either hybrid or prefetch, received both", asked.at)
             return self._hybrid(members["hybrid"]), []
         own = None if self.expression is None else self._own_lookup(self.expression)
+        if prefetch is None and own is None and members.get("order_by") is not None:
+            return self._ordered(members["order_by"]), []
         if prefetch is None:
             if members.get("fuse") is not None:
                 raise refused("there is nothing to fuse without prefetch", f"{asked.at}/fuse")
@@ -180,6 +191,12 @@ class PlanReader:
                 pointer=at,
                 limit=MOST_SOURCES,
             )
+
+    def _ordered(self, raw: object) -> Source:
+        """Read `order_by` where nothing is searched for: it orders all that pass."""
+        order, members = read_order(raw, f"{self.asked.at}/order_by")
+        members.end()
+        return OrderedSource(members.at, order, self.filter, self.wanted)
 
     def _hybrid(self, raw: object) -> Source:
         """Read `hybrid`: the text by vector and by words."""
@@ -307,6 +324,30 @@ class PlanReader:
         members.end()
         return fusion
 
+    # ── groups ───────────────────────────────────────────────────────────────────────────────
+
+    def _grouping(self) -> GroupBy | None:
+        asked = self.asked
+        raw = asked.members.get("group_by")
+        if raw is None:
+            return None
+        at = f"{asked.at}/group_by"
+        if self.expression is None and not {"prefetch", "order_by"} & asked.members.keys():
+            raise refused("groups are of something: give a query, a prefetch or order_by", at)
+        members = Members({"field": raw} if isinstance(raw, str) else raw, at, "group_by")
+        field = members.required("field")
+        problem = name_problem(field)
+        if problem is not None:
+            raise refused(problem, at if isinstance(raw, str) else members.place("field"))
+        groups = members.integer("groups", asked.k, low=1, high=self.max_k)
+        size = members.integer("size", 3, low=1, high=self.max_k)
+        members.end()
+        if (asked.offset + groups) * size > self.max_k:
+            raise LimitExceeded(
+                f"(offset + groups) × size is at most {self.max_k}", pointer=at, limit=self.max_k
+            )
+        return GroupBy(at, field, groups, size, self.max_k)
+
     # ── stages ───────────────────────────────────────────────────────────────────────────────
 
     def _stages(self) -> list[Stage]:
@@ -342,5 +383,15 @@ def _rescores(reader: PlanReader, raw: Any, at: str) -> list[Stage]:
     return [stage]
 
 
-STAGES: dict[str, ReadStages] = {"rescore": _rescores}
+def _orders(reader: PlanReader, raw: Any, at: str) -> list[Stage]:
+    searched = reader.expression is not None or reader.asked.members.get("prefetch") is not None
+    if not searched:
+        return []  # it is the source then
+    order, members = read_order(raw, at)
+    stage = OrderStage(at, order, reader.candidates(members))
+    members.end()
+    return [stage]
+
+
+STAGES: dict[str, ReadStages] = {"rescore": _rescores, "order_by": _orders}
 """Members that are stages, in the order in which the stages run."""

@@ -32,7 +32,7 @@ from app.service.reranking import Order
 from app.service.structured import record_of
 from app.service.vectors import check_value
 from app.service.writing import OUTPUTS, fitted, fitted_other, known_field
-from app.types import Definition, Hit, Projection, VectorField, VectorKind
+from app.types import I64, Definition, Hit, Projection, VectorField, VectorKind
 
 _KINDS: Mapping[str, VectorKind] = {
     "vector": VectorKind.DENSE,
@@ -65,6 +65,11 @@ class PlannedQuery:
     leaves: dict[tuple[str, str], Any] = field(default_factory=dict)
     unread: list[Unread] = field(default_factory=list)
 
+    def found(self, view: View) -> I64:
+        """Run the plan for the rows of its page alone."""
+        running = Running(view, self.fields, self.leaves, self.plan.filter)
+        return self.plan.run(running).rows
+
     def answer(self, view: View) -> Answer:
         """Run the plan. Raises InvalidQuery and PointNotFound with their place."""
         running = Running(view, self.fields, self.leaves, self.plan.filter, self.plan.explain)
@@ -82,14 +87,23 @@ class PlannedQuery:
         records = view.records(pool.rows, self.projection)
         scores = pool.scores.tolist()
         if not self.plan.explain:
-            return [Hit(score, record) for score, record in zip(scores, records, strict=True)]
+            hits = [Hit(score, record) for score, record in zip(scores, records, strict=True)]
+            return _grouped(hits, pool)
         hits = []
         for number, (score, record) in enumerate(zip(scores, records, strict=True)):
             parts = {name: float(part[number]) for name, part in pool.parts.items()}
             seen = {name: value for name, value in parts.items() if value == value}  # no NaN
             notes = pool.notes.get(int(pool.rows[number]))
             hits.append(Hit(score, record, scores=seen, notes=notes))
+        return _grouped(hits, pool)
+
+
+def _grouped(hits: list[Hit], pool: Pool) -> list[Hit]:
+    """Show hits group after group, if there are groups."""
+    if pool.groups is None:
         return hits
+    by_row = dict(zip(pool.rows.tolist(), hits, strict=True))
+    return [by_row[row]._replace(group=group.value) for group in pool.groups for row in group.rows]
 
 
 class Encode(Protocol):
@@ -126,6 +140,11 @@ class Planning:
         """
         reader = PlanReader(self.max_k, self.max_filter_nodes, _asked(query, order))
         plan = reader.plan()
+        if order is not None and plan.grouping is not None:
+            raise InvalidQuery(
+                "a reranker orders hits, not groups: leave rerank or group_by out",
+                pointer=place(query.at, "group_by"),
+            )
         projection = query.projection
         if order is not None:
             projection = order.text.widened(projection)

@@ -88,6 +88,14 @@ class Rerank(NamedTuple):
     candidates: int | None = None
 
 
+class ToCount(NamedTuple):
+    """Facets to count, raw, of what passes a filter or what a query (at "/query") finds."""
+
+    facets: object
+    filter: object = None
+    query: Query | None = None
+
+
 class Query(NamedTuple):
     """One nearest-neighbour question: exactly one of `text`, `image`, `record`, `vector`, `id` is
     to be set.

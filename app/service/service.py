@@ -63,6 +63,7 @@ from app.errors import (
     ShuttingDown,
 )
 from app.metrics.accounts import CacheAccount, Work
+from app.query.facets import FacetPart, read_facets
 from app.service import embedding, importing
 from app.service.checks import check_batch, check_ids, check_name, placed_input
 from app.service.cursor import cursor_after, id_from_cursor
@@ -93,6 +94,7 @@ from app.service.requests import (
     NewLifetime,
     NewPoint,
     Query,
+    ToCount,
 )
 from app.service.reranking import Order, Reranked, Reranking, ToRerank
 from app.service.searching import Question, ask, checked_filter, placed
@@ -484,6 +486,47 @@ class Service:
             return self._backend.count(name, self._filter(filter))
 
         return await self._search.run(work)
+
+    async def facets(self, name: str, wanted: ToCount) -> tuple[int, dict[str, dict[str, Any]]]:
+        """Summarise points by their attributes, on one state: how many, and each facet by name."""
+
+        def prepare() -> tuple[str, dict[str, FacetPart], Filter | None, PlannedQuery | None]:
+            definition = self._definition(name)
+            parts = read_facets(wanted.facets, "/facets")
+            filter = self._filter(wanted.filter)
+            if wanted.query is None:
+                return definition.mark, parts, filter, None
+            return definition.mark, parts, filter, self._to_be_counted(definition, wanted)
+
+        mark, parts, filter, planned = await self._search.run(prepare)
+        if planned is not None:
+            await encode_all([planned], self._encoded_from, self._encoding.describe)
+
+        def run(view: View) -> tuple[int, dict[str, dict[str, Any]]]:
+            subset = view.subset(filter if planned is None else planned.found(view))
+            return subset.points, {name: part.run(subset) for name, part in parts.items()}
+
+        return await self._search.run(partial(self._backend.view, name, run, mark))
+
+    def _to_be_counted(self, definition: Definition, wanted: ToCount) -> PlannedQuery:
+        """Read the query whose points are counted."""
+        query = wanted.query
+        assert query is not None
+        if wanted.filter is not None:
+            raise InvalidQuery("a query has its own filter: put it there", pointer="/filter")
+        for member in ("rerank", "group_by"):
+            given = query.rerank if member == "rerank" else (query.members or {}).get(member)
+            if given is not None:
+                raise InvalidQuery(
+                    "which points are counted does not depend on it: leave it out",
+                    pointer=f"{query.at}/{member}",
+                )
+        planned = self._planning.planned(definition, query, None)
+        if planned.plan.source is None:
+            raise InvalidQuery("there is nothing to search for", pointer=query.at)
+        for encoder in {unread.encoder for unread in planned.unread}:
+            self._encoding.usable(encoder)
+        return planned
 
     async def mark(self, name: str) -> str:
         """Tell the collection that a name means now from others that it meant or will mean."""

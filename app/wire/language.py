@@ -59,3 +59,22 @@ Rescore = Annotated[
         "Score candidates by another vector or query: {using, query, candidates, weight}.", "object"
     ),
 ]
+
+OrderBy = Annotated[
+    Any,
+    part(
+        "The attribute that orders all points that pass, or the candidates of a query: a name, or "
+        "{field, direction: asc or desc, as: value or datetime, near: a place, candidates}.",
+        "string",
+        "object",
+    ),
+]
+
+GroupBy = Annotated[
+    Any,
+    part(
+        "The attribute whose values make groups: a name, or {field, groups, size}.",
+        "string",
+        "object",
+    ),
+]

@@ -17,7 +17,16 @@ from app.wire.base import (
     Vector,
     WireModel,
 )
-from app.wire.language import Expression, Fuse, Hybrid, Prefetch, Rescore, Using
+from app.wire.language import (
+    Expression,
+    Fuse,
+    GroupBy,
+    Hybrid,
+    OrderBy,
+    Prefetch,
+    Rescore,
+    Using,
+)
 from app.wire.points import Record
 
 
@@ -67,6 +76,8 @@ class Query(WireModel):
     normalise: str | None = None
     hybrid: Hybrid = None
     rescore: Rescore = None
+    order_by: OrderBy = None
+    group_by: GroupBy = None
     k: int = Field(10, ge=1)
     offset: int = Field(0, ge=0)
     score_threshold: float | None = None
@@ -90,12 +101,14 @@ class ScoredRecord(Record):
 
     rerank_score  orders the answer where a reranker was asked for; missing if there was nothing to
                   read, and such points come last
+    group         the value that its group shares, where points are grouped
     scores        what each stage made of it; only where a plan is explained
     notes         what else stages have to tell of it; likewise
     """
 
     score: float
     rerank_score: float | None = None
+    group: str | int | float | bool | None = None
     scores: dict[str, float] | None = None
     notes: dict[str, Any] | None = None
 

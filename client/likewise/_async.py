@@ -51,6 +51,7 @@ from ._results import (
     Embeddings,
     Encodings,
     EveryOutput,
+    Facets,
     ImportReport,
     Info,
     Limits,
@@ -623,6 +624,22 @@ class AsyncCollection:
         """Count the points that pass a filter, exactly: `films.count(F("year") >= 2000)`."""
         return await self._client._call(requests.count(self.name, filter))
 
+    async def facets(
+        self,
+        facets: Mapping[str, Mapping[str, Any]],
+        *,
+        filter: FilterLike | None = None,
+        query: QueryLike | None = None,
+    ) -> Facets:
+        """Summarise points by their attributes: `films.facets({"years": {"field": "year"}})`.
+
+        facets   by name: {"field", "of": "values" (n), "numbers" (quantiles), "histogram" (edges or
+                 buckets) or "dates" (interval)}
+        filter   of the points that pass it
+        query    of the points that it finds: its first k
+        """
+        return await self._client._call(requests.facets(self.name, facets, filter, query))
+
     async def scroll(
         self,
         filter: FilterLike | None = None,
@@ -682,6 +699,8 @@ class AsyncCollection:
         normalise: str | None = None,
         hybrid: bool | Mapping[str, Any] | None = None,
         rescore: Mapping[str, Any] | None = None,
+        order_by: str | Mapping[str, Any] | None = None,
+        group_by: str | Mapping[str, Any] | None = None,
     ) -> QueryResult:
         """Find the nearest points that pass a filter: `films.query("a shark", k=3)[0].id`.
 
@@ -715,6 +734,8 @@ class AsyncCollection:
                     normalise=normalise,
                     hybrid=hybrid,
                     rescore=rescore,
+                    order_by=order_by,
+                    group_by=group_by,
                 ),
             )
         )

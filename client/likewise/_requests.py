@@ -36,6 +36,7 @@ from ._results import (
     CollectionInfo,
     Embeddings,
     Encodings,
+    Facets,
     ImportReport,
     Info,
     Json,
@@ -52,6 +53,7 @@ from ._results import (
     collections_from_json,
     embeddings_from_json,
     encodings_from_json,
+    facets_from_json,
     import_report_from_json,
     info_from_json,
     limits_from_json,
@@ -416,6 +418,17 @@ def delete(
 def count(collection: str, filter: FilterLike | None) -> Call[int]:
     request = _post(_points_path(collection, "/count"), {"filter": filter})
     return Call(request, _body(lambda body: int(body["count"])))
+
+
+def facets(
+    collection: str,
+    facets: Mapping[str, Mapping[str, Any]],
+    filter: FilterLike | None,
+    query: QueryLike | None,
+) -> Call[Facets]:
+    asked = None if query is None else query_to_wire(query)
+    body = {"facets": facets, "filter": filter, "query": asked}
+    return Call(_post(_points_path(collection, "/facets"), body), _body(facets_from_json))
 
 
 def scroll(

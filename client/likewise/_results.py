@@ -8,7 +8,7 @@ missing or of another kind: `_flows.exchange` turns those into one VersionError.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -58,6 +58,7 @@ class Hit:
 
     expires_at     as in `Record`
     rerank_score   by the reranker, where one was asked for and had something to read
+    group          the value that its group shares, where hits are grouped
     scores, notes  what each stage of a plan made of it, where it was explained
     """
 
@@ -68,6 +69,7 @@ class Hit:
     vectors: dict[str, StoredVector] | None = None
     expires_at: str | None = None
     rerank_score: float | None = None
+    group: str | int | float | bool | None = None
     scores: dict[str, float] | None = None
     notes: dict[str, Any] | None = None
 
@@ -108,6 +110,29 @@ class Records(Listed[Record]):
 
 
 @dataclass(frozen=True, slots=True)
+class Facets(Mapping[str, dict[str, Any]]):
+    """What was counted, by the names that were given: `facets["years"]["values"]`.
+
+    points    how many points were looked at
+    facets    of each name what its kind tells: docs/api.md, `POST …/points/facets`
+    took_ms   milliseconds inside the service
+    """
+
+    points: int
+    facets: dict[str, dict[str, Any]]
+    took_ms: float
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        return self.facets[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.facets)
+
+    def __len__(self) -> int:
+        return len(self.facets)
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of a scroll; `next_cursor` continues it, None ends it."""
 
@@ -125,6 +150,11 @@ def record_from_json(body: Json) -> Record:
     )
 
 
+def facets_from_json(body: Json) -> Facets:
+    found = {name: dict(one) for name, one in body["facets"].items()}
+    return Facets(body["points"], found, body["took_ms"])
+
+
 def hit_from_json(body: Json) -> Hit:
     return Hit(
         body["id"],
@@ -134,6 +164,7 @@ def hit_from_json(body: Json) -> Hit:
         _vectors(body),
         body.get("expires_at"),
         body.get("rerank_score"),
+        body.get("group"),
         body.get("scores"),
         body.get("notes"),
     )

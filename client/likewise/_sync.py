@@ -48,6 +48,7 @@ from ._results import (
     Embeddings,
     Encodings,
     EveryOutput,
+    Facets,
     ImportReport,
     Info,
     Limits,
@@ -619,6 +620,22 @@ class Collection:
         """Count the points that pass a filter, exactly: `films.count(F("year") >= 2000)`."""
         return self._client._call(requests.count(self.name, filter))
 
+    def facets(
+        self,
+        facets: Mapping[str, Mapping[str, Any]],
+        *,
+        filter: FilterLike | None = None,
+        query: QueryLike | None = None,
+    ) -> Facets:
+        """Summarise points by their attributes: `films.facets({"years": {"field": "year"}})`.
+
+        facets   by name: {"field", "of": "values" (n), "numbers" (quantiles), "histogram" (edges or
+                 buckets) or "dates" (interval)}
+        filter   of the points that pass it
+        query    of the points that it finds: its first k
+        """
+        return self._client._call(requests.facets(self.name, facets, filter, query))
+
     def scroll(
         self,
         filter: FilterLike | None = None,
@@ -677,6 +694,8 @@ class Collection:
         normalise: str | None = None,
         hybrid: bool | Mapping[str, Any] | None = None,
         rescore: Mapping[str, Any] | None = None,
+        order_by: str | Mapping[str, Any] | None = None,
+        group_by: str | Mapping[str, Any] | None = None,
     ) -> QueryResult:
         """Find the nearest points that pass a filter: `films.query("a shark", k=3)[0].id`.
 
@@ -710,6 +729,8 @@ class Collection:
                     normalise=normalise,
                     hybrid=hybrid,
                     rescore=rescore,
+                    order_by=order_by,
+                    group_by=group_by,
                 ),
             )
         )

@@ -127,6 +127,7 @@ def test_an_unknown_collection_is_not_found_by_any_endpoint(api: InProcess) -> N
         ("POST", "/points/get", {"ids": [1]}),
         ("POST", "/points/delete", {"ids": [1]}),
         ("POST", "/points/count", {}),
+        ("POST", "/points/facets", {"facets": {"a": {"field": "a"}}}),
         ("POST", "/points/scroll", {}),
         ("POST", "/query", {"vector": [1]}),
         ("POST", "/query:batch", {"queries": [{"vector": [1]}]}),

@@ -46,6 +46,7 @@ OPERATIONS = {
     "get_points": "POST /v1/collections/{name}/points/get",
     "delete_points": "POST /v1/collections/{name}/points/delete",
     "count_points": "POST /v1/collections/{name}/points/count",
+    "count_facets": "POST /v1/collections/{name}/points/facets",
     "scroll_points": "POST /v1/collections/{name}/points/scroll",
     "import_points": "POST /v1/collections/{name}/points:import",
     "export_points": "POST /v1/collections/{name}/points:export",

@@ -78,6 +78,8 @@ EVERY_QUERY_OPTION: dict[str, Any] = {
     "normalise": "minmax",
     "hybrid": True,
     "rescore": {"using": "title"},
+    "order_by": "year",
+    "group_by": {"field": "year", "size": 2},
 }
 EVERY_QUERY = [
     Query("text", **EVERY_QUERY_OPTION),
@@ -87,6 +89,7 @@ EVERY_QUERY = [
     Query(id="a", **EVERY_QUERY_OPTION),
     Query(query={"vector": array("f", [1.0])}, **EVERY_QUERY_OPTION),
 ]
+PLACE = {"lat": 52.5, "lon": 13.4}
 WHOLE_POINT = Point(
     "a",
     text="t",
@@ -96,7 +99,7 @@ WHOLE_POINT = Point(
         "words": [[1.0, 2.0], [3.0, 4.0]],
         "terms": {"indices": [1], "values": [1.0]},
     },
-    attributes={"a": 1, "b": ["x"]},
+    attributes={"a": 1, "b": ["x", PLACE], "c": PLACE},
     expires_at="2030-01-01T00:00:00Z",
     image=b"an image",
     record={"brand": "acme"},
@@ -198,7 +201,9 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
     "PUT /v1/collections/{name}/points": ([requests.upsert("c", WHOLE_BATCH)], int),
     "PATCH /v1/collections/{name}/points": (
         [
-            requests.patch("c", ids=[1, "a"], filter=None, set={"a": 1}, unset=["b"]),
+            requests.patch(
+                "c", ids=[1, "a"], filter=None, set={"a": PLACE, "c": [PLACE]}, unset=["b"]
+            ),
             requests.patch("c", ids=None, filter=F("a") == 1, set={"a": 1}, unset=["b"]),
             requests.patch(
                 "c", ids=[1], filter=None, set=None, unset=None, expires_at="2030-01-01T00:00:00Z"
@@ -219,6 +224,13 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
         int,
     ),
     "POST /v1/collections/{name}/points/count": ([requests.count("c", F("a") == 1)], int),
+    "POST /v1/collections/{name}/points/facets": (
+        [
+            requests.facets("c", {"years": {"field": "year"}}, F("a") == 1, query)
+            for query in EVERY_QUERY
+        ],
+        results.Facets,
+    ),
     "POST /v1/collections/{name}/points/scroll": (
         [requests.scroll("c", filter=F("a") == 1, page_size=5, cursor="x", **PROJECTION)],
         results.Page,

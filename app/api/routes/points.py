@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from fastapi import APIRouter, Request, Response
 
 from app.api.answers import answer, long_answer
 from app.api.body import read, read_as
 from app.api.convert import (
+    facets_from_wire,
     json_from_records,
     lifetime_from_wire,
     points_from_wire,
@@ -15,6 +18,7 @@ from app.api.convert import (
 from app.api.openapi import body_of
 from app.api.service import service_of
 from app.service.requests import Chosen
+from app.wire.facets import CountFacets, FacetAnswer
 from app.wire.points import (
     Count,
     CountPoints,
@@ -75,6 +79,16 @@ async def count_points(name: str, request: Request) -> Response:
     """Count the points that pass a filter, or all of them."""
     body = await read(request, CountPoints)
     return answer({"count": await service_of(request).count(name, body.filter)})
+
+
+@router.post("/facets", response_model=FacetAnswer, openapi_extra=body_of(CountFacets))
+async def count_facets(name: str, request: Request) -> Response:
+    """Summarise points by their attributes: counted values, numbers, histograms, dates."""
+    started = time.perf_counter()
+    wanted = await read_as(request, CountFacets, facets_from_wire)
+    points, facets = await service_of(request).facets(name, wanted)
+    took_ms = round((time.perf_counter() - started) * 1e3, 3)
+    return answer({"points": points, "facets": facets, "took_ms": took_ms})
 
 
 @router.post("/scroll", response_model=Page, openapi_extra=body_of(ScrollPoints))
