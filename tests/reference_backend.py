@@ -326,6 +326,22 @@ class ReferenceView:
                 found[place], has[place] = wide / (length or 1.0), True
         return found, has
 
+    def tokens(self, using: str, rows: I64) -> tuple[F32, I64]:
+        if using not in self.definition.vectors:
+            raise UnknownVector(f"there is no vector named {using!r}")
+        field = self.definition.vectors[using]
+        if field.kind is not VectorKind.TOKENS:
+            raise InvalidQuery("no tokens there")
+        found: list[F32] = []
+        begins = [0]
+        for row in rows.tolist():
+            tokens = self._points[row].vectors.get(using, ())
+            assert not isinstance(tokens, Sparse)
+            found += [(token / math.hypot(*token)).astype(np.float32) for token in tokens]
+            begins.append(len(found))
+        every = np.array(found, dtype=np.float32).reshape(-1, field.dimension)
+        return every, np.array(begins, dtype=np.int64)
+
     def _searched(self, field: VectorField, row: int) -> F32:
         return _searched(field, self._points[row].vectors[field.name])
 

@@ -183,7 +183,8 @@ class View(Protocol):
 
     def recall(self, wanted: Recall) -> Recalled:
         """Find candidates: `min(k, matching)` of them, what is excluded neither found nor counted,
-        unless the index is approximate and says so.
+        unless the index is approximate and says so. Tokens are found by their pooled vectors, and
+        scored by the cosine of these.
 
         Raises DimensionMismatch or InvalidQuery where query and field do not go together.
         """
@@ -194,15 +195,25 @@ class View(Protocol):
         ...
 
     def vectors(self, using: str, rows: I64) -> tuple[F32, NDArray[np.bool_]]:
-        """Vectors of a dense field as they are searched (unit length under cosine).
+        """Vectors of a dense field as they are searched (unit length under cosine), or the pooled
+        ones of a field of tokens: the mean of a point's unit tokens, at unit length.
 
         returns  float32[rows, dimension], zeros where there is none; bool[rows], who has one
         """
         ...
 
+    def tokens(self, using: str, rows: I64) -> tuple[F32, I64]:
+        """Vectors of a field of tokens at unit length, in the order of `rows`. Numbers may be kept
+        in half precision: each off by 5e-4 of itself at most.
+
+        returns  float32[total, dimension]; int64[rows + 1], where those of each row begin: nothing
+                 for one that has none
+        """
+        ...
+
     def mean(self, using: str, filter: Filter | None) -> tuple[F32, int]:
-        """Mean of a dense field's searched vectors over what passes: float32[dimension], and of
-        how many; zeros of none."""
+        """Mean of what `vectors` gives, over what passes: float32[dimension], and of how many;
+        zeros of none."""
         ...
 
     def sample(self, using: str, filter: Filter | None, most: int, seed: int) -> I64:

@@ -96,6 +96,9 @@ _log = logging.getLogger(__name__)
 MAX_PATCHED = 100_000
 """Most points of one patch: each is a new version with its vectors, about 10 KB until committed."""
 
+MAX_PATCHED_TOKENS = 10_000
+"""The same where a point has a vector for each token: about 100 KB."""
+
 _ROUNDS = 4  # of a read overtaken by writes before it takes the write lock
 
 _Read = TypeVar("_Read")
@@ -133,6 +136,8 @@ class Collection:
         self._folder_bytes: dict[Path, int] = {}
         self._fields = list(definition.vectors.values())
         self._numbers = {f.name: number for number, f in enumerate(self._fields)}
+        several = any(field.kind is VectorKind.TOKENS for field in self._fields)
+        self._most_patched = MAX_PATCHED_TOKENS if several else MAX_PATCHED
         self._gate = Gate(name)
         self._write_lock = threading.Lock()
         self._store = Store(folder / "store.sqlite", fields=self._fields, sync=sync)
@@ -247,12 +252,12 @@ class Collection:
         def operation(writer: Writer) -> Effect:
             check_conforms(set_, self.definition.schema, "/set")
             rows = sorted(self._selected(writer, selection))
-            if len(rows) > MAX_PATCHED:
+            if len(rows) > self._most_patched:
                 raise LimitExceeded(
                     f"the filter selects {len(rows)} points; one request patches at most "
-                    f"{MAX_PATCHED}",
+                    f"{self._most_patched}",
                     pointer="/filter",
-                    limit=MAX_PATCHED,
+                    limit=self._most_patched,
                 )
             points: list[StoredPoint] = []
             attributes: list[Attributes] = []

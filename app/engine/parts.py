@@ -20,7 +20,7 @@ from app.segments.segment import Segment
 from app.storage.store import StoredPoint
 from app.types import I64, Attributes, Sparse, VectorField, VectorKind, VectorValue
 from app.vectors.metric import prepare
-from app.vectors.tokens import pooled
+from app.vectors.tokens import token_set
 
 Prepared = tuple[Searched | None, ...]
 """A point's vectors as they are searched, by field; None where it has none."""
@@ -54,7 +54,7 @@ def _searched(field_: VectorField, vectors: Sequence[VectorValue]) -> Iterable[S
         return [vector for vector in vectors if isinstance(vector, Sparse)]
     arrays = [vector for vector in vectors if not isinstance(vector, Sparse)]
     if field_.kind is VectorKind.TOKENS:
-        return [pooled(tokens) for tokens in arrays]
+        return [token_set(tokens) for tokens in arrays]
     return prepare(field_.metric, np.stack(arrays))
 
 

@@ -27,8 +27,6 @@ from app.types import I64, VectorField
 
 _log = logging.getLogger(__name__)
 
-_LOADED = 2000  # points put into the head at a time
-
 
 class Recovered(NamedTuple):
     """What readers are to see, and the segments that were too damaged for it."""
@@ -82,8 +80,8 @@ def load_head(
     parts: Parts, store: StoreReader, fields: Sequence[VectorField], rows: Sequence[int]
 ) -> None:
     """Append stored rows, ascending, to the head."""
-    for start in range(0, len(rows), _LOADED):
-        scanned = list(store.scan(rows[start : start + _LOADED], vectors=True))
+    for start in range(0, len(rows), store.read_ahead):
+        scanned = list(store.scan(rows[start : start + store.read_ahead], vectors=True))
         points = [point for _, point in scanned]
         effect = Effect(
             rows=[row for row, _ in scanned],

@@ -30,6 +30,7 @@ from app.types import (
     VectorField,
     VectorKind,
 )
+from app.vectors.token_column import begins_of
 from app.vectors.tokens import pooled
 
 _GATHERED = 65_536  # vectors held at once while a mean is taken
@@ -84,15 +85,16 @@ class SnapshotView:
             explain=wanted.explain,
         )
         outcome = run(search, query, self._snapshot, field, number, self._costs)
+        facts = outcome.explanation or {}
+        if field.kind is VectorKind.TOKENS:
+            facts = {"by": "pooled tokens", **facts}
         page = outcome.page
         rows = np.array([found.row for found in page], dtype=np.int64)
         keys = [found.key for found in page]
         candidates = Candidates(
             rows, keys, np.array([found.score for found in page], dtype=np.float64)
         )
-        return Recalled(
-            candidates, outcome.matches, outcome.plan, outcome.exact, outcome.explanation or {}
-        )
+        return Recalled(candidates, outcome.matches, outcome.plan, outcome.exact, facts)
 
     def find(self, ids: Sequence[PointId]) -> I64:
         """Find rows by id; see `View.find`."""
@@ -113,6 +115,29 @@ class SnapshotView:
             gathered[places] = live.part.column(number).rows(slots)
             has[places] = True
         return gathered, has
+
+    def tokens(self, using: str, rows: I64) -> tuple[F32, I64]:
+        """Read vectors of tokens; see `View.tokens`."""
+        number, field = self._field(using)
+        if field.kind is not VectorKind.TOKENS:
+            raise InvalidQuery(f"vector {using!r} is of kind {field.kind.value}: it has no tokens")
+        counts = np.zeros(rows.size, dtype=np.int64)
+        found: list[tuple[I64, F32, I64]] = []
+        for live, places, slots in self.located(rows):
+            column = live.part.tokens(number)
+            assert column is not None
+            order = np.argsort(places)
+            read, own = column.rows(slots[order])
+            if places.size == rows.size:  # the rows of one part: they are in order already
+                return read, own
+            counts[places[order]] = np.diff(own)
+            found.append((places[order], read, own))
+        begins = begins_of(counts)
+        every = np.empty((int(begins[-1]), field.dimension), dtype=np.float32)
+        for places, read, own in found:
+            at = np.arange(own[-1]) + np.repeat(begins[places] - own[:-1], np.diff(own))
+            every[at] = read
+        return every, begins
 
     def mean(self, using: str, filter: Filter | None) -> tuple[F32, int]:
         """Average what passes; see `View.mean`."""

@@ -14,7 +14,7 @@ searchable until the segment built from it replaces it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -25,10 +25,12 @@ from app.attributes.growing import GrowingIndex
 from app.kernels import bits as bitset
 from app.keys import key_from_id
 from app.segments.part import Searched, find_in_rows
-from app.types import F32, I64, U32, Attributes, Bits, PointId, Sparse, VectorField
+from app.types import F32, I64, U32, Attributes, Bits, PointId, VectorField, VectorKind
 from app.vectors.arrays import read_only
 from app.vectors.column import Column
 from app.vectors.graph import Graph
+from app.vectors.token_column import GrowingTokens, TokenColumn
+from app.vectors.tokens import TokenSet
 
 _FIRST_CAPACITY = 256
 
@@ -46,6 +48,11 @@ class Head:
         self._vectors: list[F32] = [
             np.zeros((_FIRST_CAPACITY, field.dimension), dtype=np.float32) for field in fields
         ]
+        self._tokens = {
+            number: GrowingTokens(field.dimension)
+            for number, field in enumerate(fields)
+            if field.kind is VectorKind.TOKENS
+        }
         self._absent: list[list[int]] = [[] for _ in fields]
         self._attributes = GrowingIndex()
 
@@ -66,8 +73,13 @@ class Head:
         for field, vector in enumerate(vectors):
             if vector is None:
                 self._absent[field].append(slot)
-            elif not isinstance(vector, Sparse):
+            elif isinstance(vector, np.ndarray):
                 self._vectors[field][slot] = vector
+            elif isinstance(vector, TokenSet):
+                self._vectors[field][slot] = vector.pooled
+        for field, tokens in self._tokens.items():
+            own = vectors[field]
+            tokens.append(own.tokens if isinstance(own, TokenSet) else None)
         self._attributes.append(attributes)
         self._keys.append(key)
         self._slots_by_key.setdefault(key, []).append(slot)
@@ -81,6 +93,7 @@ class Head:
             self._keys,
             self._slots_by_key,
             self._vectors,
+            {field: tokens.view() for field, tokens in self._tokens.items()},
             self._absent,
             self._attributes,
         )
@@ -96,6 +109,7 @@ class HeadView:
         keys: list[bytes],
         slots_by_key: dict[bytes, list[int]],
         vectors: list[F32],
+        tokens: Mapping[int, TokenColumn],
         absent: list[list[int]],
         attributes: GrowingIndex,
     ) -> None:
@@ -104,6 +118,7 @@ class HeadView:
         self._keys = keys
         self._slots_by_key = slots_by_key
         self._columns = [Column(read_only(array[:slots])) for array in vectors]
+        self._tokens = tokens
         self._present = [_all_but(lacking, slots) for lacking in absent]
         self._attributes = attributes
         self._sorted: U32 | None = None
@@ -116,6 +131,10 @@ class HeadView:
     def column(self, field: int) -> Column:
         """Give the vectors of a field, without codes."""
         return self._columns[field]
+
+    def tokens(self, field: int) -> TokenColumn | None:
+        """Give the tokens of a field of tokens."""
+        return self._tokens.get(field)
 
     def present(self, field: int) -> Bits | None:
         """Mark the slots that have a vector of this field; None means all."""

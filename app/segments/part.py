@@ -10,14 +10,16 @@ import numpy as np
 from app.types import F32, I64, U32, Bits, PointId, Sparse
 from app.vectors.column import Column
 from app.vectors.graph import Graph
+from app.vectors.token_column import TokenColumn
+from app.vectors.tokens import TokenSet
 
 if TYPE_CHECKING:  # the build process opens segments too, and does without compiled code
     from app.attributes.evaluate import AttributeReader
 
 
-Searched = F32 | Sparse
-"""A vector as it is searched: of a dense field prepared for its metric, of a field of tokens their
-pooled one, a sparse one as it is."""
+Searched = F32 | TokenSet | Sparse
+"""A vector as it is searched: of a dense field prepared for its metric, tokens at unit length with
+their pooled vector, a sparse one as it is."""
 
 
 class Part(Protocol):
@@ -38,7 +40,12 @@ class Part(Protocol):
     def attributes(self) -> AttributeReader: ...
 
     def column(self, field: int) -> Column:
-        """The vectors of a field, as they are searched; of no numbers if it is sparse."""
+        """The vectors of a field, as they are searched: pooled ones of tokens; of no numbers if it
+        is sparse."""
+        ...
+
+    def tokens(self, field: int) -> TokenColumn | None:
+        """The vectors of all tokens of a field of tokens; None of other fields."""
         ...
 
     def present(self, field: int) -> Bits | None:

@@ -14,6 +14,8 @@ ever changes; deletes and updates are bits beside it (`app.engine.snapshot`).
                             pooled vectors if it is of tokens; none if it is sparse
     v<n>.{codes,frame,norms,bounds}.npy   their codes (`app.vectors.codes`), unless eight bits are
                             too few for them
+    v<n>.tokens.npy         float16[tokens, d] of a field of tokens, at unit length, slot by slot;
+    v<n>.offsets.npy        int64[slots + 1], where those of each slot begin
     v<n>.present.npy        uint64 bits; only if some slot has no such vector
     v<n>.graph.*.npy        the graph; only if some slot has one
 
@@ -37,6 +39,7 @@ from app.errors import CorruptFile
 from app.keys import key_from_id
 from app.segments.folder import read_folder, well_described
 from app.segments.keys import KeyColumn
+from app.segments.packing import unpacked
 from app.segments.part import find_in_rows
 from app.types import I64, U32, Bits, PointId, VectorField, VectorKind
 from app.vectors.arrays import map_array
@@ -44,6 +47,7 @@ from app.vectors.codes import Codes
 from app.vectors.column import Column
 from app.vectors.graph import Graph
 from app.vectors.row_file import RowFile
+from app.vectors.token_column import TokenColumn
 
 if TYPE_CHECKING:  # the build process opens segments too, and does without compiled code
     from app.attributes.evaluate import AttributeReader
@@ -65,6 +69,7 @@ class Segment:
         keys: KeyColumn,
         attributes: AttributeIndex,
         columns: list[Column],
+        tokens: list[TokenColumn | None],
         present: list[Bits | None],
         graphs: list[Graph | None],
     ) -> None:
@@ -76,6 +81,7 @@ class Segment:
         self._keys = keys
         self._attributes = attributes
         self._columns = columns
+        self._tokens = tokens
         self._present = present
         self._graphs = graphs
         self.covers: Covers | None = None
@@ -105,10 +111,16 @@ class Segment:
             keys = KeyColumn.open(folder)
             attributes = AttributeIndex.open(folder / "attributes")
             columns: list[Column] = []
+            tokens: list[TokenColumn | None] = []
             present: list[Bits | None] = []
             graphs: list[Graph | None] = []
             for number, (field, own) in enumerate(zip(fields, described, strict=True)):
                 present.append(_open_present(folder, number, slots) if own["partial"] else None)
+                tokens.append(
+                    _open_tokens(folder, number, slots, field.dimension, present[-1])
+                    if field.kind is VectorKind.TOKENS
+                    else None
+                )
                 if field.kind is VectorKind.SPARSE:
                     columns.append(Column(np.zeros((slots, 0), dtype=np.float32)))
                     graphs.append(None)
@@ -133,7 +145,7 @@ class Segment:
                 or attributes.slots != slots
             ):
                 raise ValueError("arrays of different lengths")
-        return cls(folder, rows, keys, attributes, columns, present, graphs)
+        return cls(folder, rows, keys, attributes, columns, tokens, present, graphs)
 
     @property
     def name(self) -> str:
@@ -153,6 +165,10 @@ class Segment:
     def column(self, field: int) -> Column:
         """Give the vectors of a field and their codes, mapped."""
         return self._columns[field]
+
+    def tokens(self, field: int) -> TokenColumn | None:
+        """Give the tokens of a field of tokens, mapped."""
+        return self._tokens[field]
 
     def present(self, field: int) -> Bits | None:
         """Mark the slots that have a vector of this field; None means all."""
@@ -226,6 +242,18 @@ def _open_present(folder: Path, number: int, slots: int) -> Bits:
     if bits.shape != ((slots + 63) // 64,) or (past and int(bits[-1]) >> past):
         raise CorruptFile(f"{path.name} holds bits of other slots", path=str(path))
     return bits
+
+
+def _open_tokens(
+    folder: Path, number: int, slots: int, dimension: int, present: Bits | None
+) -> TokenColumn:
+    """Map tokens. Raises CorruptFile if others have some than those that have a vector."""
+    column = TokenColumn.open(folder, f"v{number}", slots=slots, dimension=dimension)
+    has = True if present is None else unpacked(present, slots)
+    if ((np.diff(column.offsets) > 0) != has).any():
+        path = folder / f"v{number}.offsets.npy"
+        raise CorruptFile(f"{path.name} gives other slots tokens", path=str(path))
+    return column
 
 
 def _open_column(folder: Path, number: int, coded: bool, on_disk: bool) -> Column:

@@ -6,7 +6,8 @@ drift from the truth by being merged again and again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +35,8 @@ from app.vectors.builder import build_graph
 from app.vectors.codes import Codes
 from app.vectors.graph import Graph
 from app.vectors.metric import prepare
-from app.vectors.tokens import pooled
+from app.vectors.token_column import TokenFile
+from app.vectors.tokens import token_set
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, done, in all)."""
@@ -70,9 +72,17 @@ def write_segment(
               gone keep their slots (dead), since a graph cannot lose a node
     """
     kept = base.rows if base is not None else np.empty(0, dtype=np.int64)
-    gathered = _gather(store, np.concatenate([kept, rows]), fields, base, progress)
     described = []
     with finished_folder(folder) as (work, files):
+        with ExitStack() as stack:
+            tokens = {
+                number: stack.enter_context(TokenFile(work, f"v{number}", field.dimension))
+                for number, field in enumerate(fields)
+                if field.kind is VectorKind.TOKENS
+            }
+            every = np.concatenate([kept, rows])
+            gathered = _gather(store, every, fields, tokens, base, progress)
+        files += [path for file in tokens.values() for path in file.paths]
         files += gathered.save(work)
         for number, (field, column) in enumerate(zip(fields, gathered.columns, strict=True)):
             prefix = f"v{number}"
@@ -126,10 +136,14 @@ def _gather(
     store: StoreReader,
     wanted: I64,
     fields: Sequence[VectorField],
+    tokens: Mapping[int, TokenFile],
     base: Segment | None,
     progress: Progress,
 ) -> _Gathered:
-    """Read rows from the store into slots: the base's slots as they are, then those that exist."""
+    """Read rows from the store into slots: the base's slots as they are, then those that exist.
+
+    tokens   the files that tokens go into at once, by number of the field
+    """
     fixed = base.slots if base is not None else 0
     upto = wanted.shape[0]
     rows = np.empty(upto, dtype=np.int64)
@@ -145,6 +159,9 @@ def _gather(
             column.vectors[:fixed] = base.column(number).vectors
             present = base.present(number)
             column.has[:fixed] = True if present is None else unpacked(present, fixed)
+            held = base.tokens(number)
+            if held is not None:
+                tokens[number].copy(held)
         slot_of = {row: slot for slot, row in enumerate(base.rows.tolist())}
         for row, point in store.scan(list(slot_of), vectors=False):
             attributes[slot_of[row]] = attributes_from_json(point.attributes)
@@ -153,14 +170,17 @@ def _gather(
         rows[slots] = row
         keys.append(point.key)
         attributes.append(attributes_from_json(point.attributes))
-        for column, field, vector in zip(columns, fields, point.vectors, strict=True):
-            if vector is None:
-                continue
-            column.has[slots] = True
-            if isinstance(vector, Sparse):
-                continue
-            tokens = field.kind is VectorKind.TOKENS
-            column.vectors[slots] = pooled(vector) if tokens else prepare(field.metric, vector)
+        for number, vector in enumerate(point.vectors):
+            column = columns[number]
+            column.has[slots] = vector is not None
+            if number in tokens:
+                assert not isinstance(vector, Sparse)
+                own = None if vector is None else token_set(vector)
+                tokens[number].append(None if own is None else own.tokens)
+                if own is not None:
+                    column.vectors[slots] = own.pooled
+            elif vector is not None and not isinstance(vector, Sparse):
+                column.vectors[slots] = prepare(fields[number].metric, vector)
         slots += 1
         if slots % 5000 == 0:
             progress("reading", slots, upto)

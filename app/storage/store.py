@@ -30,9 +30,10 @@ from app.storage.database import (
 )
 from app.storage.files import file_bytes
 from app.storage.write_points import WritePoint, reached
-from app.types import I64, VectorField, VectorValue
+from app.types import I64, VectorField, VectorKind, VectorValue
 
 _SCANNED = 2000  # points read ahead by a scan: some megabytes with their vectors
+_SCANNED_TOKENS = 100  # the same where a point has a vector for each token
 _PACKED = 64  # rows taken out and put back at a time: 100 KB at 384-d
 _INCREMENTAL = 2  # of PRAGMA auto_vacuum
 _CHUNK = 500  # parameters of one IN (…): below SQLite's oldest default limit of 999
@@ -140,6 +141,9 @@ class StoreReader:
         self.damage: StoredDataError | None = None
         """What a read or a write has found broken in the file; writes are refused from then on."""
         self._vectors = [blobs.reader_of(field) for field in fields]
+        several = any(field.kind is VectorKind.TOKENS for field in fields)
+        self.read_ahead = _SCANNED_TOKENS if several else _SCANNED
+        """Points that may be held with their vectors by who reads many."""
         self._readers = ReadPool(path, self._found_damage)
 
     def _found_damage(self, damage: StoredDataError) -> None:
@@ -236,9 +240,10 @@ class StoreReader:
         return {point.key: point for _, point in points}
 
     def scan(self, rows: Sequence[int], *, vectors: bool) -> Iterator[tuple[int, StoredPoint]]:
-        """Read point versions in order, a few thousand in memory at a time, skipping rows gone."""
-        for start in range(0, len(rows), _SCANNED):
-            some = rows[start : start + _SCANNED]
+        """Read point versions in order, `read_ahead` in memory at a time, skipping rows gone."""
+        step = self.read_ahead if vectors else _SCANNED
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
             found = self.points(some, vectors=vectors)
             yield from ((row, found[row]) for row in some if row in found)
 
