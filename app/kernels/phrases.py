@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +11,11 @@ from numpy.typing import NDArray
 from app.types import I64, U32
 
 
-@nb.njit(cache=True, nogil=True, boundscheck=False)
-def _begins(
-    stream: NDArray[np.unsignedinteger], start: int, end: int, before: NDArray, last: NDArray
+@nb.njit(nogil=True, boundscheck=False)
+def _stands(
+    stream: NDArray[Any], start: int, end: int, before: NDArray[Any], last: NDArray[Any]
 ) -> bool:
+    """Tell whether a phrase stands in one text."""
     words = before.shape[0]
     for at in range(start, end - words):
         word = 0
@@ -33,15 +36,28 @@ def _begins(
     return False
 
 
-@nb.njit(cache=True, nogil=True, boundscheck=False)
+_STREAMS = [nb.types.Array(kind, 1, "C", readonly=True) for kind in (nb.uint32, nb.uint64)]
+_PLACES = nb.types.Array(nb.int64, 1, "C", readonly=True)
+_SLOTS = nb.types.Array(nb.uint32, 1, "C", readonly=True)
+
+
+@nb.njit(
+    [
+        nb.uint32[::1](stream, _PLACES, _PLACES, nb.int64, _SLOTS, stream, stream)
+        for stream in _STREAMS
+    ],
+    cache=True,
+    nogil=True,
+    boundscheck=False,
+)
 def with_phrase(
-    stream: NDArray[np.unsignedinteger],
+    stream: NDArray[Any],
     ends: I64,
     fields: I64,
     width: int,
     slots: U32,
-    before: NDArray[np.unsignedinteger],
-    last: NDArray[np.unsignedinteger],
+    before: NDArray[Any],
+    last: NDArray[Any],
 ) -> U32:
     """Keep the slots in which a phrase stands.
 
@@ -59,7 +75,7 @@ def with_phrase(
         first = np.int64(slots[number]) * width
         for place in range(fields.shape[0]):
             at = first + fields[place]
-            if _begins(stream, ends[at], ends[at + 1], before, last):
+            if _stands(stream, ends[at], ends[at + 1], before, last):
                 kept[count] = slots[number]
                 count += 1
                 break

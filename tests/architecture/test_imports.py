@@ -27,10 +27,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exchange": BASE | ATTRIBUTES | {"tally"},
     "kernels": {"types"},
     "vectors": BASE | {"kernels"},
-    "attributes": BASE | {"kernels"},
+    "attributes": BASE | {"text", "kernels"},
     "storage": BASE,
-    "postings": BASE | {"kernels", "vectors"},
-    "segments": BASE | ATTRIBUTES | {"kernels", "vectors", "postings", "storage"},
+    "text": {"types"},
+    "postings": BASE | ATTRIBUTES | {"text", "kernels", "vectors"},
+    "segments": BASE | ATTRIBUTES | {"text", "kernels", "vectors", "postings", "storage"},
     "planner": BASE,
     "engine": BASE
     | ATTRIBUTES
