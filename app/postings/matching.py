@@ -9,6 +9,7 @@ import numpy as np
 from app.attributes.filter import Match
 from app.kernels import bits as bitset
 from app.kernels.phrases import with_phrase
+from app.postings.postings import Lists
 from app.postings.words import WordReader
 from app.text.analysis import Analyzer
 from app.text.clauses import Clause
@@ -44,6 +45,28 @@ def matching_words(
     return found
 
 
+def holding(words: WordReader, lists: Lists, fields: I64, *, every: bool = False) -> Bits:
+    """Mark the slots that hold any of some terms, or every one, in one of the fields.
+
+    lists     of the terms, in these words
+    fields    int64[any], numbers of the text fields that count
+    returns   bits over the slots of `words`, the caller's to keep
+    """
+    bits = bitset.empty(words.slots)
+    everywhere = fields.size == words.fields
+    for number, (start, end) in enumerate(
+        zip(lists.starts.tolist(), lists.ends.tolist(), strict=True)
+    ):
+        slots: U32 = lists.slots[start:end]
+        if not everywhere:
+            slots = read_only(slots[lists.weights[start:end, fields].any(axis=1)])
+        own = bitset.empty(words.slots) if every and number else bits
+        bitset.set_slots(own, slots)
+        if own is not bits:
+            bits &= own
+    return bits
+
+
 class _Search:
     """One look into one part."""
 
@@ -65,15 +88,7 @@ class _Search:
 
     def _holding(self, terms: U64) -> Bits:
         """Mark the slots that hold any of some terms in one of the fields."""
-        lists = self._words.lists(terms)
-        bits = bitset.empty(self._words.slots)
-        everywhere = self._fields.size == self._words.fields
-        for start, end in zip(lists.starts.tolist(), lists.ends.tolist(), strict=True):
-            slots: U32 = lists.slots[start:end]
-            if not everywhere:
-                slots = slots[lists.weights[start:end, self._fields].any(axis=1)]
-            bitset.set_slots(bits, read_only(np.ascontiguousarray(slots)))
-        return bits
+        return holding(self._words, self._words.lists(terms), self._fields)
 
     def _side_by_side(self, candidates: Bits, before: list[int], ending: U64) -> Bits:
         wanted = np.array(before, dtype=np.uint64)

@@ -35,7 +35,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planner": BASE,
     "engine": BASE
     | ATTRIBUTES
-    | {"exchange", "tally", "kernels", "vectors", "postings", "storage", "segments", "planner"},
+    | {
+        "exchange",
+        "tally",
+        "text",
+        "kernels",
+        "vectors",
+        "postings",
+        "storage",
+        "segments",
+        "planner",
+    },
     "backends": BASE | ATTRIBUTES | {"exchange", "engine"},
     "evaluation": BASE,
     "ranking": BASE | {"kernels", "vectors"},
