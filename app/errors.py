@@ -18,8 +18,8 @@ The first fork is whose move it is, the second whether the same request may succ
     ├─ Conflict                    true, but not now
     │    DefinitionDiffers  SchemaConflict  CollectionExists  SnapshotExists
     ├─ Unavailable                 try later, perhaps after `retry_after_s`
-    │    Overloaded  TooManyConnections  DeadlineExceeded  EncoderUnavailable  StorageFull
-    │    StorageReadOnly  ShuttingDown
+    │    Overloaded  TooManyConnections  DeadlineExceeded  EncoderUnavailable
+    │    LexicalUnavailable  StorageFull  StorageReadOnly  ShuttingDown
     └─ ServerFault                 ours to mend
          EncodingFailed  StoredDataError (CorruptFile  IncompatibleFormat  DirectoryInUse)
 
@@ -445,6 +445,14 @@ class EncoderUnavailable(Unavailable):
     code = "encoder-unavailable"
     title = "Encoder unavailable"
     retry_after_s = 30
+
+
+class LexicalUnavailable(Unavailable):
+    """The words that a query asks for are being indexed."""
+
+    code = "lexical-unavailable"
+    title = "Lexical index unavailable"
+    retry_after_s = 2
 
 
 class StorageFull(Unavailable):

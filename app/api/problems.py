@@ -73,6 +73,7 @@ STATUS: dict[type[LikewiseError], int] = {
     errors.TooManyConnections: 503,
     errors.DeadlineExceeded: 503,
     errors.EncoderUnavailable: 503,
+    errors.LexicalUnavailable: 503,
     errors.StorageFull: 507,
     errors.StorageReadOnly: 503,
     errors.ShuttingDown: 503,

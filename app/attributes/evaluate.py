@@ -36,6 +36,7 @@ from app.attributes.filter import (
     Exists,
     Filter,
     Ids,
+    Match,
     Not,
     Or,
     Range,
@@ -93,14 +94,16 @@ def evaluate(
     index: AttributeReader,
     slots: int,
     find_ids: Callable[[Sequence[PointId]], U32],
+    match: Callable[[Match], Bits] | None = None,
 ) -> Bits:
     """Find the slots that pass the filter; the answer agrees with `matches`, slot by slot.
 
     index     covers the slots 0 … slots − 1; one that grows may know newer ones
     find_ids  maps ids to slots (uint32, unknown ids left out, any order)
+    match     answers `$match`, with bits of its own; needed where the filter has such a condition
     returns   a fresh `uint64[ceil(slots / 64)]`, the caller's to keep and change
     """
-    evaluation = _Evaluation(index, slots, find_ids)
+    evaluation = _Evaluation(index, slots, find_ids, match)
     found, negated = evaluation.set_of(filter)
     bits = evaluation.owned(found)
     if negated:
@@ -115,11 +118,16 @@ _Set: TypeAlias = tuple[Found, bool]  # the slots, and whether the set is negate
 class _Evaluation:
     """One walk over one filter."""
 
-    __slots__ = ("_find_ids", "_index", "_most_narrow", "_scratch", "_slots")
+    __slots__ = ("_find_ids", "_index", "_match", "_most_narrow", "_scratch", "_slots")
 
     def __init__(
-        self, index: AttributeReader, slots: int, find_ids: Callable[[Sequence[PointId]], U32]
+        self,
+        index: AttributeReader,
+        slots: int,
+        find_ids: Callable[[Sequence[PointId]], U32],
+        match: Callable[[Match], Bits] | None,
     ) -> None:
+        self._match = match
         self._index = index
         self._slots = slots
         self._find_ids = find_ids
@@ -148,6 +156,9 @@ class _Evaluation:
             return self._union([found]), negated
         if kind is Ids:
             return self._union([self._find_ids(tuple(cast(Ids, filter).ids))]), False
+        if kind is Match:
+            assert self._match is not None
+            return self._match(cast(Match, filter)), False
         assert kind is Everything, kind
         return NO_SLOTS, True
 

@@ -8,6 +8,7 @@ The language has more operators than the tree has nodes; the rest is spelled wit
     $gt $gte $lt $lte        one Range for all of them  {}             Everything
     $exists                  Exists, or Not(Exists)     $id            Ids, or Not(Ids)
     $geoRadius $geoBox $geoPolygon  Within
+    $match                   Match
 
 A filter is read without the collection's schema, so it means the same with and without one.
 Nesting is bounded while reading, which lets everything that walks a tree recurse.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal, NoReturn, TypeAlias, TypeVar
 
@@ -39,7 +40,8 @@ from app.attributes.values import (
 )
 from app.errors import InvalidFilter, InvalidId
 from app.keys import key_from_id
-from app.types import PointId
+from app.text.clauses import Clause, read_clauses
+from app.types import TEXT_FIELD, PointId
 
 MAX_DEPTH = 32  # levels of $and, $or, $not; far above what people write, far below the stack
 
@@ -159,7 +161,22 @@ class Ids(_Remembering):
     ids: frozenset[PointId]
 
 
-Filter: TypeAlias = Everything | And | Or | Not | AnyOf | Range | Within | Exists | Ids
+@dataclass(frozen=True, slots=True)
+class Match(_Remembering):
+    """Points whose words meet the clauses: none that is excluded, and all others, or any of them.
+
+    field     one of the lexical index; None takes them all, each clause in any of them
+    every     whether all clauses must be met
+    pointer   where it stood in the request: only the collection knows its lexical index
+    """
+
+    field: str | None
+    clauses: tuple[Clause, ...]
+    every: bool = True
+    pointer: str = field(default="", compare=False)
+
+
+Filter: TypeAlias = Everything | And | Or | Not | AnyOf | Range | Within | Exists | Ids | Match
 
 
 def parse_filter(raw: object, *, max_nodes: int = 1000, pointer: str = "/filter") -> Filter:
@@ -181,6 +198,18 @@ def canonical(filter: Filter) -> str:
     instants appear as microseconds, and many values as a digest of 256 bits.
     """
     return _written(_normal(filter)).decode()
+
+
+def matches_in(filter: Filter) -> tuple[Match, ...]:
+    """List the `$match` conditions of a filter. """
+    kind = type(filter)
+    if kind is AnyOf or kind is Range:
+        return ()
+    if isinstance(filter, And | Or):
+        return tuple(found for child in filter.children for found in matches_in(child))
+    if isinstance(filter, Not):
+        return matches_in(filter.child)
+    return (filter,) if isinstance(filter, Match) else ()
 
 
 def digest(filter: Filter) -> bytes:
@@ -244,6 +273,12 @@ def _leaf(filter: Filter) -> bytes:
         return b"{}"
     if isinstance(filter, Exists):
         return orjson.dumps({filter.field: {"$exists": True}})
+    if isinstance(filter, Match):
+        asked = {
+            "$match": sorted([list(words), *how] for words, *how in set(filter.clauses)),
+            "$every": filter.every,
+        }
+        return orjson.dumps(asked if filter.field is None else {filter.field: asked})
     assert isinstance(filter, Ids)
     integers = sorted(i for i in filter.ids if isinstance(i, int))
     return orjson.dumps({"$id": [*integers, *sorted(i for i in filter.ids if isinstance(i, str))]})
@@ -262,7 +297,7 @@ def _listing(values: Values) -> list[object]:
 
 
 _RANGES = ("$gt", "$gte", "$lt", "$lte")
-_GROUPS = ("$and", "$or", "$not", "$id")
+_GROUPS = ("$and", "$or", "$not", "$id", "$match", TEXT_FIELD)
 _ID_OPERATORS = ("$eq", "$ne", "$in", "$nin")
 _RANGE_OPERAND = (
     "a number, or an RFC 3339 date-time with an offset such as "
@@ -326,6 +361,15 @@ class _Parser:
             return Not(self.filter(raw, place, depth + 1))
         if key == "$id":
             return self._id(raw, place)
+        if key == "$match":
+            return self.match(None, raw, place)
+        if key == TEXT_FIELD:
+            if not isinstance(raw, dict) or list(raw) != ["$match"]:
+                raise _refusal(
+                    f'a text is looked into by its words: {{"{TEXT_FIELD}": {{"$match": …}}}}',
+                    place,
+                )
+            return self.match(TEXT_FIELD, raw["$match"], (place, "$match"))
         if key in _OPERATORS or key in _RANGES:
             raise _refusal(f'{key} belongs inside a field: {{"field": {{"{key}": …}}}}', place)
         _refuse_operator(key, _GROUPS, place)
@@ -373,6 +417,30 @@ class _Parser:
             self._count((place, i))
             found.append(_one(value, (place, i)))
         return found
+
+    def match(self, field: str | None, raw: object, place: _Place) -> Match:
+        """Read what the words of a field must be: each clause is a node."""
+        operator: object = "and"
+        query, at = raw, place
+        if isinstance(raw, dict):
+            if "query" not in raw or set(raw) - {"query", "operator"}:
+                raise _refusal("expected an object of query and, perhaps, operator", place)
+            query, at = raw["query"], (place, "query")
+            operator = raw.get("operator", "and")
+        if not isinstance(query, str):
+            raise _refusal(f"expected the words to look for, received {json_type(query)}", at)
+        if operator not in ("and", "or"):
+            raise _refusal('expected "and" or "or"', (place, "operator"))
+        problem = text_problem(query)
+        if problem is not None:
+            raise _refusal(problem, at)
+        try:
+            clauses = read_clauses(query)
+        except ValueError as exc:
+            raise _refusal(str(exc), at) from None
+        for _ in clauses:
+            self._count(at)
+        return Match(field, clauses, operator == "and", _pointer(place))
 
     def _id(self, raw: object, place: _Place) -> Filter:
         if isinstance(raw, list):
@@ -502,6 +570,10 @@ def _exists(parser: _Parser, field: str, operand: object, place: _Place) -> Filt
     return Exists(field) if operand else Not(Exists(field))
 
 
+def _match(parser: _Parser, field: str, operand: object, place: _Place) -> Filter:
+    return parser.match(field, operand, place)
+
+
 def _reading(read: Callable[[object], Area | Problem]) -> _Reader:
     def within(parser: _Parser, field: str, operand: object, place: _Place) -> Filter:
         found = read(operand)
@@ -528,6 +600,7 @@ _OPERATORS: dict[str, _Reader] = {
     "$geoRadius": _reading(read_radius),
     "$geoBox": _reading(read_box),
     "$geoPolygon": _reading(read_polygon),
+    "$match": _match,
 }
 
 

@@ -49,6 +49,7 @@ from app.types import (
     AttributeValue,
     Definition,
     IndexSettings,
+    Lexical,
     Point,
     PointId,
     Projection,
@@ -186,7 +187,9 @@ class View(Protocol):
         unless the index is approximate and says so. Tokens are found by their pooled vectors, and
         scored by the cosine of these.
 
-        Raises DimensionMismatch or InvalidQuery where query and field do not go together.
+        Raises DimensionMismatch or InvalidQuery where query and field do not go together. As is
+        every read whose filter has a `$match`, one by words is refused with LexicalUnavailable
+        while the words are indexed.
         """
         ...
 
@@ -269,11 +272,15 @@ class Backend(Protocol):
         *,
         schema: Mapping[str, str | None] | None,
         index: Callable[[IndexSettings], IndexSettings] | None,
+        lexical: Callable[[Lexical | None], Lexical | None] | None = None,
     ) -> CollectionInfo:
-        """Declare (or with None undeclare) schema fields, change settings of later builds.
+        """Declare (or with None undeclare) schema fields, change settings of later builds, or the
+        lexical index.
 
-        index   makes the new settings of the present ones, so that of two calls at the same time
-                neither undoes what the other did
+        index     makes the new settings of the present ones, so that of two calls at the same time
+                  neither undoes what the other did
+        lexical   the same for the lexical index; until its words are there, reads that look for
+                  words raise LexicalUnavailable, and `CollectionInfo.building` tells
 
         Raises SchemaConflict if stored points contradict a newly declared field, and what `index`
         raises.

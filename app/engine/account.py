@@ -6,7 +6,7 @@ import threading
 
 from app.tally import LONG_SECONDS, POWERS, SECONDS, Histogram
 
-KINDS = ("segment", "cover")
+KINDS = ("segment", "cover", "words")
 
 
 class EngineAccount:

@@ -1,4 +1,4 @@
-"""Builds one segment, or its covers, in a process of its own.
+"""Builds one segment, its covers, or its words, in a process of its own.
 
 A build is minutes of hashing, sorting and graph insertion; in the service's process its Python
 parts would hold the GIL against every query. Here it has its own, runs at low priority, and gives
@@ -24,9 +24,11 @@ import orjson
 
 from app.segments.covers import Wish
 from app.segments.segment import Segment
+from app.segments.words import write_words
 from app.segments.writer import write_segment
 from app.storage.store import StoreReader
-from app.types import I64, IndexSettings, Metric, VectorField, VectorKind
+from app.types import I64, IndexSettings, Lexical, Metric, VectorField, VectorKind
+from app.vectors.arrays import map_array
 
 _NICENESS = 10
 
@@ -40,6 +42,7 @@ class Order:
     fields   the collection's vector fields, in order: name, dimension, metric, kind
     base     folder of the segment to extend, if any
     rows     int64[any], the store's rows to add to the base's
+    lexical  whose words to build as well: fields and language
     """
 
     store: str
@@ -50,6 +53,7 @@ class Order:
     base: str | None
     rows: I64
     threads: int
+    lexical: dict[str, Any] | None = None
 
     def encode(self) -> bytes:
         """Write the order as one line."""
@@ -86,6 +90,27 @@ class CoverOrder:
         return orjson.dumps(asdict(self) | {"wishes": [[*wish] for wish in self.wishes]}) + b"\n"
 
 
+@dataclass(frozen=True, slots=True)
+class WordsOrder:
+    """Whose words to build.
+
+    store     the collection's database
+    segment   folder of the segment; `folder` is where its words will be
+    fields    the collection's vector fields, in order: name, dimension, metric
+    lexical   fields and language
+    """
+
+    store: str
+    segment: str
+    folder: str
+    fields: list[dict[str, Any]]
+    lexical: dict[str, Any]
+
+    def encode(self) -> bytes:
+        """Write the order as one line."""
+        return orjson.dumps(asdict(self)) + b"\n"
+
+
 def build(order: Order) -> None:
     """Carry out an order. Raises what goes wrong; then `folder` does not exist."""
     fields = _fields(order.fields)
@@ -104,8 +129,25 @@ def build(order: Order) -> None:
             threads=order.threads,
             progress=_report,
         )
+        if order.lexical is not None:
+            _write_words(Path(order.folder), store, order.lexical)
     finally:
         store.close()
+
+
+def build_words(order: WordsOrder) -> None:
+    """Carry out an order for words. Raises what goes wrong; then `folder` does not exist."""
+    store = StoreReader(Path(order.store), fields=_fields(order.fields))
+    try:
+        _write_words(Path(order.segment), store, order.lexical)
+    finally:
+        store.close()
+
+
+def _write_words(segment: Path, store: StoreReader, lexical: dict[str, Any]) -> None:
+    rows = map_array(segment / "rows.npy", (np.int64,), 1)
+    index = Lexical(dict.fromkeys(lexical["fields"], 1.0), lexical["language"])
+    write_words(segment, store, rows, index, _report)
 
 
 def build_covers(order: CoverOrder) -> None:
@@ -155,8 +197,10 @@ def main() -> None:
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
     raw = orjson.loads(line)
-    if "store" in raw:
+    if "rows" in raw:
         build(Order.decode(line))
+    elif "lexical" in raw:
+        build_words(WordsOrder(**raw))
     else:
         build_covers(CoverOrder(**raw))
 

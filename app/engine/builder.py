@@ -19,7 +19,7 @@ from pathlib import Path
 
 import app
 from app.engine.account import EngineAccount
-from app.engine.builds import Build, SegmentBuild
+from app.engine.builds import Build, CoverBuild, SegmentBuild
 from app.engine.collection import Collection
 from app.errors import CollectionNotFound, LikewiseError
 
@@ -188,7 +188,9 @@ class Builder:
 
 
 def _kind(build: Build) -> str:
-    return "segment" if isinstance(build, SegmentBuild) else "cover"
+    if isinstance(build, SegmentBuild):
+        return "segment"
+    return "cover" if isinstance(build, CoverBuild) else "words"
 
 
 def _follow(name: str, process: subprocess.Popen[bytes]) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from app.engine.build_process import CoverOrder, Order
+from app.engine.build_process import CoverOrder, Order, WordsOrder
 from app.engine.gate import Gate
 from app.engine.merging import Merge, Size, choose_merge
 from app.engine.parts import Parts, living
@@ -30,10 +30,12 @@ from app.planner.costs import Costs
 from app.planner.planner import rows_worth_a_graph
 from app.segments.covers import Covers
 from app.segments.segment import Segment
+from app.segments.words import open_words, words_folder
 from app.storage.files import remove_folder
 from app.storage.store import Store
 from app.storage.write_points import WritePoint, reached
-from app.types import IndexSettings, VectorField
+from app.postings.words import WordReader
+from app.types import Definition, Lexical, VectorField
 
 WORTH_COVERS_NS = 20e6
 """Wished-for time from which covers are built. Low, because the build runs when nothing is written,
@@ -67,7 +69,16 @@ class CoverBuild:
     segment: Segment
 
 
-Build = SegmentBuild | CoverBuild
+@dataclass(frozen=True, slots=True, eq=False)
+class WordsBuild:
+    """The words of a segment under way: the order for the process, and the segment."""
+
+    order: WordsOrder
+    segment: Segment
+    lexical: Lexical
+
+
+Build = SegmentBuild | CoverBuild | WordsBuild
 
 
 class Builds:
@@ -79,7 +90,7 @@ class Builds:
         store: Store,
         parts: Parts,
         fields: Sequence[VectorField],
-        index: Callable[[], IndexSettings],
+        definition: Callable[[], Definition],
         settings: BuildSettings,
         *,
         gate: Gate,
@@ -89,7 +100,7 @@ class Builds:
         self._store = store
         self._parts = parts
         self._fields = fields
-        self._index = index
+        self._definition = definition
         self._settings = settings
         self._gate = gate
         self._write_lock = write_lock
@@ -99,7 +110,9 @@ class Builds:
     @property
     def pending(self) -> bool:
         """Tell whether a build is running or due."""
-        return self._running or self._due(idle=False) is not None
+        return (
+            self._running or self._wordless() is not None or self._due(idle=False) is not None
+        )
 
     def begin(self, *, idle: bool, threads: int) -> Build | None:
         """Order a build, if one is due.
@@ -108,7 +121,7 @@ class Builds:
         """
         if self._running:
             return None
-        begun = self._begin_segment(idle=idle, threads=threads)
+        begun = self._begin_words() or self._begin_segment(idle=idle, threads=threads)
         if begun is None and idle:
             return self._begin_covers(threads)
         return begun
@@ -120,6 +133,8 @@ class Builds:
         """
         if isinstance(build, SegmentBuild):
             self._finish_segment(build)
+        elif isinstance(build, WordsBuild):
+            self._finish_words(build)
         else:
             self._finish_covers(build)
 
@@ -128,8 +143,9 @@ class Builds:
         if isinstance(build, SegmentBuild) and build.order.base is not None:
             self._distrusted.add(Path(build.order.base).name)
         self._running = False
-        for name in (build.order.folder, build.order.folder + ".tmp"):
-            remove_folder(Path(name))
+        folder = Path(build.order.folder)
+        for each in folder.parent.glob(f"{folder.name}*"):  # unfinished ones and words as well
+            remove_folder(each)
 
     # ── segments ─────────────────────────────────────────────────────────────────────────────
 
@@ -167,7 +183,7 @@ class Builds:
                 self._parts.swap(sources, None)
                 self._remove(names)
                 return None
-            index = self._index()
+            index = self._definition().index
             order = Order(
                 store=str(self._store.path),
                 folder=str(self._folder / uuid.uuid4().hex),
@@ -177,6 +193,7 @@ class Builds:
                 base=None if base is None else str(base.folder),
                 rows=rows,
                 threads=threads,
+                lexical=described_lexical(self._definition().lexical),
             )
             self._parts.seal()
             self._running = True
@@ -188,12 +205,15 @@ class Builds:
             fields=self._fields,
             vectors_on_disk=self._settings.vectors_on_disk,
         )
+        words, lexical = self._opened_words(segment)
         with self._gate, self._write_lock:
+            if self._definition().lexical is not lexical:  # altered while the words were opened
+                words = None
             sources = self._parts.current(build.sources)
             if len(sources) != len(build.sources):
                 raise StoredDataError("the parts that were built from are no longer there")
             rows = np.concatenate([live.live_rows() for live in sources])
-            built = living(segment, rows)
+            built = living(segment, rows, words)
             if built.count != rows.size:
                 raise StoredDataError("the built segment lacks points that it should hold")
             used = [segment.name] if segment.slots else []  # all may have gone meanwhile
@@ -227,7 +247,7 @@ class Builds:
             version = 0
             if segment.covers is not None:
                 version = int(segment.covers.folder.name.rpartition(".")[2]) + 1
-            m = self._index().m
+            m = self._definition().index.m
             dimension = max(self._fields[wish.vector].dimension for wish in wished)
             vector_bytes = segment.slots * dimension * 4
             order = CoverOrder(
@@ -255,6 +275,67 @@ class Builds:
         if before is not None:
             remove_folder(before.folder)
 
+    # ── words ────────────────────────────────────────────────────────────────────────────────
+
+    def _wordless(self) -> Segment | None:
+        """Find a segment that lacks the words that the collection's lexical index needs."""
+        snapshot = self._parts.snapshot
+        if snapshot.lexical is None:
+            return None
+        return next((segment for live, segment in snapshot.segments if live.words is None), None)
+
+    def _begin_words(self) -> WordsBuild | None:
+        if self._wordless() is None:
+            return None
+        with self._gate, self._write_lock:
+            segment, lexical = self._wordless(), self._definition().lexical
+            if segment is None or lexical is None:
+                return None
+            described = described_lexical(lexical)
+            assert described is not None
+            order = WordsOrder(
+                store=str(self._store.path),
+                segment=str(segment.folder),
+                folder=str(words_folder(segment.folder, lexical)),
+                fields=self._described_fields(),
+                lexical=described,
+            )
+            # What stands there, if anything does, was found damaged.
+            remove_folder(Path(order.folder))
+            self._running = True
+            return WordsBuild(order, segment, lexical)
+
+    def _finish_words(self, build: WordsBuild) -> None:
+        words = open_words(build.segment.folder, build.lexical, build.segment.slots)
+        with self._gate, self._write_lock:
+            wanted = self._definition().lexical
+            serves = (
+                wanted is not None
+                and words_folder(build.segment.folder, wanted).name == Path(build.order.folder).name
+            )
+            if serves:
+                self._parts.put_words(build.segment, words)
+            self._running = False
+        reached(WritePoint.WORDS_SHOWN)
+        if not serves:
+            remove_folder(Path(build.order.folder))
+
+    def _opened_words(self, segment: Segment) -> tuple[WordReader | None, Lexical | None]:
+        """Open the words that were built with a segment, if they are the ones that are wanted."""
+        lexical = self._definition().lexical
+        if lexical is None or not words_folder(segment.folder, lexical).exists():
+            return None, lexical
+        return open_words(segment.folder, lexical, segment.slots), lexical
+
+    def forget_words(self) -> None:
+        """Remove the folders of words that no longer serve the collection's lexical index."""
+        snapshot = self._parts.snapshot
+        for _, segment in snapshot.segments:
+            kept = snapshot.lexical and words_folder(segment.folder, snapshot.lexical)
+            for folder in self._folder.glob(f"{segment.name}.words.*"):
+                if folder != kept and folder.suffix != ".tmp":
+                    remove_folder(folder)
+
     # ── folders ──────────────────────────────────────────────────────────────────────────────
 
     def _described_fields(self) -> list[dict[str, Any]]:
@@ -272,6 +353,13 @@ class Builds:
         for name in names:
             for folder in self._folder.glob(f"{name}*"):  # its covers as well
                 remove_folder(folder)
+
+
+def described_lexical(lexical: Lexical | None) -> dict[str, Any] | None:
+    """Say a lexical index in plain values, for an order."""
+    if lexical is None:
+        return None
+    return {"fields": list(lexical.fields), "language": lexical.language}
 
 
 def _inherit(segment: Segment, source: Segment) -> None:

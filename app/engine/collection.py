@@ -43,10 +43,10 @@ from app.engine.commits import CommitQueue
 from app.engine.expiry import Clock, Expiry
 from app.engine.fitting import check_fits
 from app.engine.gate import Gate
-from app.engine.parts import Effect, Parts, prepared
+from app.engine.parts import Effect, Parts, analysed, prepared
 from app.engine.records import read_records
 from app.engine.recovery import recover
-from app.engine.search import matching, run
+from app.engine.search import check_words, matching, run
 from app.engine.snapshot import Snapshot
 from app.engine.upkeep import Upkeep
 from app.engine.view import Overtaken, SnapshotView
@@ -71,18 +71,22 @@ from app.exchange import (
     Selection,
 )
 from app.kernels import bits as bitset
+from app.postings.growing_words import GrowingWords
 from app.keys import id_from_key, key_from_id
 from app.segments.segment import Segment
+from app.segments.words import documents_of
 from app.storage.files import folder_bytes
 from app.storage.store import Store, StoredPoint, Writer, attributes_from_json
 from app.storage.store_copy import Progress, StoreCopy
 from app.storage.write_points import WritePoint, reached
+from app.text.analysis import fingerprint
 from app.types import (
     F32,
     Attributes,
     AttributeValue,
     Definition,
     Hit,
+    Lexical,
     Point,
     PointId,
     Projection,
@@ -154,7 +158,7 @@ class Collection:
             self._store,
             self._parts,
             self._fields,
-            lambda: self.definition.index,
+            lambda: self.definition,
             settings,
             gate=self._gate,
             write_lock=self._write_lock,
@@ -217,14 +221,19 @@ class Collection:
         ]
         searched = prepared(self._fields, stored)
         attributes = [point.attributes for point in points]
+        lexical = self.definition.lexical
+        documents = analysed(lexical, stored, attributes)
 
         def operation(writer: Writer) -> Effect:
+            words = documents
             if self.definition.schema is not schema:  # it was altered while this write queued
                 self._check_schema(points)
+            if self.definition.lexical is not lexical:
+                words = analysed(self.definition.lexical, stored, attributes)
             replaced = writer.rows_of([point.key for point in stored])
             writer.delete(replaced)
             rows = writer.insert(stored)
-            return Effect(replaced, rows, stored, searched, attributes, len(stored))
+            return Effect(replaced, rows, stored, searched, attributes, words, len(stored))
 
         return self._write(operation)
 
@@ -272,7 +281,9 @@ class Collection:
                 points.append(replace(point, attributes=encoded, expires_at=expires_at))
             writer.delete(rows)
             searched = prepared(self._fields, points)
-            return Effect(rows, writer.insert(points), points, searched, attributes, len(points))
+            words = analysed(self.definition.lexical, points, attributes)
+            new = writer.insert(points)
+            return Effect(rows, new, points, searched, attributes, words, len(points))
 
         return self._write(operation, alone=selection.filter is not None)
 
@@ -301,7 +312,11 @@ class Collection:
     def _recovered(self) -> Parts:
         """Draw the parts from the store and its folders."""
         parts, damaged = recover(
-            self._folder, self._store, self._fields, vectors_on_disk=self._vectors_on_disk
+            self._folder,
+            self._store,
+            self._fields,
+            self.definition.lexical,
+            vectors_on_disk=self._vectors_on_disk,
         )
         self._rebuilding = self._rebuilding or bool(damaged)
         self._expiry.begin(parts)
@@ -314,8 +329,10 @@ class Collection:
             return writer.rows_of(keys, after=self._expiry.now_ms)
         assert selection.filter is not None
         rows: list[int] = []
-        for live in self._visible().parts:
-            slots = bitset.slots_of(matching(selection.filter, live))
+        snapshot = self._visible()
+        check_words(selection.filter, snapshot.lexical)
+        for live in snapshot.parts:
+            slots = bitset.slots_of(matching(selection.filter, live, snapshot.lexical))
             rows += live.part.rows[slots].tolist()
         return rows
 
@@ -468,7 +485,10 @@ class Collection:
             snapshot = self._visible()
             if filter is None:
                 return snapshot.points
-            return sum(bitset.count(matching(filter, live)) for live in snapshot.parts)
+            check_words(filter, snapshot.lexical)
+            return sum(
+                bitset.count(matching(filter, live, snapshot.lexical)) for live in snapshot.parts
+            )
 
     def scroll(
         self, *, filter: Filter | None, limit: int, after: PointId | None, projection: Projection
@@ -482,8 +502,10 @@ class Collection:
     ) -> Page | None:
         found: list[tuple[bytes, int]] = []
         snapshot = self._visible()
+        if filter is not None:
+            check_words(filter, snapshot.lexical)
         for live in snapshot.parts:
-            bits = live.live if filter is None else matching(filter, live)
+            bits = live.live if filter is None else matching(filter, live, snapshot.lexical)
             found += [
                 (live.part.key(slot), int(live.part.rows[slot]))
                 for slot in live.first_by_key(bits, limit + 1, after)
@@ -564,9 +586,11 @@ class Collection:
     def alter(
         self, change: Callable[[Definition], Definition], save: Callable[[Definition], None]
     ) -> None:
-        """Change schema or index settings; `save` makes the change durable.
+        """Change schema, lexical index or index settings; `save` makes the change durable.
 
-        Raises SchemaConflict if a stored point contradicts the new schema. Writers wait meanwhile.
+        Raises SchemaConflict if a stored point contradicts the new schema. Writers wait while the
+        stored points are held against a declared field, and while the words of the newest points,
+        those in no segment, are indexed anew; those of segments follow in the background.
         """
         with self._gate, self._write_lock:
             altered = change(self.definition)
@@ -577,8 +601,29 @@ class Collection:
             }
             if added:
                 self._check_stored(added)
+            lexical = altered.lexical
+            reworded = _fingerprint(lexical) != _fingerprint(self.definition.lexical)
+            heads = self._words_of_heads(lexical) if lexical is not None and reworded else {}
             save(altered)
             self.definition = altered
+            if reworded:
+                self._parts.reword(lexical, heads)
+            elif lexical is not None:
+                self._parts.reweigh(lexical)
+        if reworded:
+            self.builds.forget_words()
+            self._on_change()
+
+    def _words_of_heads(self, lexical: Lexical) -> dict[int, GrowingWords]:
+        """Index the words of the parts that are no segments, by `id` of the part."""
+        heads: dict[int, GrowingWords] = {}
+        for live in self._parts.snapshot.parts:
+            if isinstance(live.part, Segment):
+                continue
+            words = heads[id(live.part)] = GrowingWords(len(lexical.fields), lexical.language)
+            for document in documents_of(self._store, live.part.rows.tolist(), lexical):
+                words.append(document)
+        return heads
 
     def _check_stored(self, schema: Mapping[str, str]) -> None:
         now_ms = self._expiry.now_ms
@@ -592,3 +637,7 @@ class Collection:
                 raise SchemaConflict(
                     "a stored point contradicts the declared kind", pointer=f"/schema{pointer}"
                 ) from exc
+
+
+def _fingerprint(lexical: Lexical | None) -> str | None:
+    return None if lexical is None else fingerprint(lexical)

@@ -70,6 +70,7 @@ from app.types import (
     AttributeValue,
     Definition,
     IndexSettings,
+    Lexical,
     Point,
     PointId,
     Projection,
@@ -297,6 +298,7 @@ class Database:
         *,
         schema: Mapping[str, str | None] | None,
         index: Callable[[IndexSettings], IndexSettings] | None,
+        lexical: Callable[[Lexical | None], Lexical | None] | None = None,
     ) -> CollectionInfo:
         """Change a collection's definition; see `Backend.alter`."""
 
@@ -304,7 +306,8 @@ class Database:
             declared = {**definition.schema, **(schema or {})}
             kept = {field: kind for field, kind in declared.items() if kind is not None}
             settings = definition.index if index is None else index(definition.index)
-            return replace(definition, schema=kept, index=settings)
+            words = definition.lexical if lexical is None else lexical(definition.lexical)
+            return replace(definition, schema=kept, index=settings, lexical=words)
 
         def save(definition: Definition) -> None:
             with self._lock, self._writing(adds=True):

@@ -16,14 +16,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.engine.parts import Effect, Parts, living, prepared
+from app.engine.parts import Effect, Parts, analysed, living, prepared
 from app.errors import StorageFull, StoredDataError
 from app.segments.covers import Covers
 from app.segments.segment import Segment
+from app.segments.words import open_words, words_folder
 from app.storage.files import remove_folder
 from app.storage.store import Store, StoreReader, attributes_from_json
 from app.storage.write_points import WritePoint, reached
-from app.types import I64, VectorField
+from app.postings.words import WordReader
+from app.types import I64, Lexical, VectorField
 
 _log = logging.getLogger(__name__)
 
@@ -36,14 +38,19 @@ class Recovered(NamedTuple):
 
 
 def recover(
-    folder: Path, store: Store, fields: Sequence[VectorField], *, vectors_on_disk: bool
+    folder: Path,
+    store: Store,
+    fields: Sequence[VectorField],
+    lexical: Lexical | None,
+    *,
+    vectors_on_disk: bool,
 ) -> Recovered:
     """Open what the store lists, remove what it does not, load the rest into the head.
 
     folder            of the collection's segments
     vectors_on_disk   as in `Segment.open`
     """
-    parts = Parts(fields)
+    parts = Parts(fields, lexical)
     alive = store.rows()
     covered: list[I64] = [np.empty(0, dtype=np.int64)]
     damaged: list[str] = []
@@ -60,7 +67,10 @@ def recover(
             damaged.append(name)
             continue
         used |= {name, *_open_covers(segment)}
-        opened = living(segment, alive)
+        words = None if lexical is None else _opened_words(segment, lexical)
+        if words is not None and lexical is not None:
+            used.add(words_folder(segment.folder, lexical).name)
+        opened = living(segment, alive, words)
         parts.swap((), opened)
         covered.append(opened.live_rows())
     if damaged:
@@ -83,11 +93,13 @@ def load_head(
     for start in range(0, len(rows), store.read_ahead):
         scanned = list(store.scan(rows[start : start + store.read_ahead], vectors=True))
         points = [point for _, point in scanned]
+        attributes = [attributes_from_json(point.attributes) for point in points]
         effect = Effect(
             rows=[row for row, _ in scanned],
             points=points,
             vectors=prepared(fields, points),
-            attributes=[attributes_from_json(point.attributes) for point in points],
+            attributes=attributes,
+            documents=analysed(parts.snapshot.lexical, points, attributes),
         )
         parts.publish([effect])
 
@@ -107,6 +119,19 @@ def _open_covers(segment: Segment) -> list[str]:
             continue
         return [folder.name]
     return []
+
+
+def _opened_words(segment: Segment, lexical: Lexical) -> WordReader | None:
+    """Open a segment's words; None if they are to be built."""
+    if not words_folder(segment.folder, lexical).exists():
+        return None
+    try:
+        return open_words(segment.folder, lexical, segment.slots)
+    except StoredDataError as exc:
+        _log.warning(
+            "words are built again: %s", exc, extra=_facts(segment.folder.parent, segment.name)
+        )
+        return None
 
 
 def _facts(folder: Path, segment: str) -> dict[str, Any]:

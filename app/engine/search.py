@@ -15,17 +15,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from app.attributes.evaluate import evaluate
-from app.attributes.filter import Filter, digest
+from app.attributes.filter import Filter, Match, digest, matches_in
 from app.engine.snapshot import LivePart, Snapshot
+from app.errors import InvalidFilter, LexicalUnavailable
 from app.exchange import Search
 from app.kernels import bits as bitset
 from app.planner.costs import Costs
+from app.postings.matching import matching_words
 from app.planner.plan import Empty, GraphWalk, Plan
 from app.planner.planner import choose, unfiltered_walk_ns
+from app.postings.words import WordReader
 from app.segments.covers import Wish, conditions_of
 from app.segments.part import Part
 from app.segments.segment import Segment
-from app.types import F32, F64, U32, Bits, Metric, VectorField
+from app.text.analysis import analyzer_of, fingerprint
+from app.types import F32, F64, TEXT_FIELD, U32, Bits, Lexical, Metric, VectorField
 from app.vectors.graph import Graph
 from app.vectors.metric import prepare, scores_from_distances
 from app.vectors.search import scan, walk
@@ -55,6 +59,8 @@ def run(
 ) -> Outcome:
     """Answer `search`, by that vector, over vector field `number` of the snapshot's parts."""
     started = time.perf_counter()
+    if search.filter is not None:
+        check_words(search.filter, snapshot.lexical)
     query = prepare(field.metric, vector)
     wanted = search.offset + search.k
     parts: list[_PartSearch] = []
@@ -62,7 +68,7 @@ def run(
         if live.count == 0:
             continue
         begun = time.perf_counter()
-        allowed = _allowed(live, number, search)
+        allowed = _allowed(live, number, search, snapshot.lexical)
         matches = live.count if allowed is live.live else bitset.count(allowed)
         part = _PartSearch(live, allowed, matches)
         part.filter_s = time.perf_counter() - begun
@@ -82,23 +88,63 @@ def run(
     return Outcome(page, matches, plan, not walked, explanation, len(parts))
 
 
-def matching(filter: Filter, live: LivePart) -> Bits:
-    """Mark the live slots that pass the filter; the bits are not the caller's to change."""
+def check_words(filter: Filter, lexical: Lexical | None) -> None:
+    """Refuse `$match` on a field whose words are not indexed. Raises InvalidFilter."""
+    for match in matches_in(filter):
+        if lexical is None:
+            raise InvalidFilter(
+                "the collection has no lexical index: define one to look for words",
+                pointer=match.pointer,
+            )
+        if match.field is not None and match.field not in lexical.fields:
+            name = "the text" if match.field == TEXT_FIELD else f"{match.field!r}"
+            raise InvalidFilter(
+                f"{name} is no field of the collection's lexical index", pointer=match.pointer
+            )
+
+
+def words_of(live: LivePart) -> WordReader:
+    """Give a part's words. Raises LexicalUnavailable while they are being built."""
+    if live.words is None:
+        raise LexicalUnavailable("the lexical index is being built: try again in a moment")
+    return live.words
+
+
+def matching(filter: Filter, live: LivePart, lexical: Lexical | None) -> Bits:
+    """Mark the live slots that pass the filter; the bits are not the caller's to change.
+
+    lexical   of the snapshot; `check_words` has held the filter against it
+    """
     part = live.part
     if not isinstance(part, Segment):
-        bits = evaluate(filter, part.attributes, part.slots, part.find_ids)
-        return bits & live.live
+        return _evaluated(filter, live, lexical) & live.live
     name = digest(filter)
+    if lexical is not None and matches_in(filter):
+        name += fingerprint(lexical).encode()  # the segment outlives its words
     cached = part.cached_filter(name)
     if cached is None:
-        cached = evaluate(filter, part.attributes, part.slots, part.find_ids)
+        cached = _evaluated(filter, live, lexical)
         part.cache_filter(name, cached)
     return cached & live.live if live.dead else cached
 
 
-def _allowed(live: LivePart, number: int, search: Search) -> Bits:
+def _evaluated(filter: Filter, live: LivePart, lexical: Lexical | None) -> Bits:
+    def match(condition: Match) -> Bits:
+        assert lexical is not None
+        fields = [
+            number
+            for number, name in enumerate(lexical.fields)
+            if condition.field is None or condition.field == name
+        ]
+        return matching_words(condition, words_of(live), fields, analyzer_of(lexical.language))
+
+    part = live.part
+    return evaluate(filter, part.attributes, part.slots, part.find_ids, match)
+
+
+def _allowed(live: LivePart, number: int, search: Search, lexical: Lexical | None) -> Bits:
     """Mark what may be returned: alive, passing, with such a vector, not excluded."""
-    allowed = live.live if search.filter is None else matching(search.filter, live)
+    allowed = live.live if search.filter is None else matching(search.filter, live, lexical)
     present = live.part.present(number)
     if present is not None:
         allowed = allowed & present

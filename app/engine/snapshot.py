@@ -14,24 +14,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.kernels import bits as bitset
+from app.postings.words import WordReader
 from app.segments.part import Part
 from app.segments.segment import Segment
-from app.types import I64, U32, Bits, PointId
+from app.types import I64, U32, Bits, Lexical, PointId
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LivePart:
-    """A part and which of its slots are alive (read-only bits, `count` of them set)."""
+    """A part and what is known beside it.
+
+    live    which of its slots are alive: read-only, `count` of them set
+    words   of its slots, for the lexical index of the snapshot; None while they are not built
+    """
 
     part: Part
     live: Bits
     count: int
+    words: WordReader | None = None
 
     @classmethod
-    def of(cls, part: Part, live: Bits) -> LivePart:
+    def of(cls, part: Part, live: Bits, words: WordReader | None = None) -> LivePart:
         """Freeze a part with its live bits."""
         live.flags.writeable = False
-        return cls(part, live, bitset.count(live))
+        return cls(part, live, bitset.count(live), words)
 
     @property
     def dead(self) -> int:
@@ -45,7 +51,7 @@ class LivePart:
             return self
         live = self.live.copy()
         bitset.clear_slots(live, slots)
-        return LivePart.of(self.part, live)
+        return LivePart.of(self.part, live, self.words)
 
     def live_rows(self) -> I64:
         """List the store rows of the live slots: int64[count]."""
@@ -63,11 +69,13 @@ class Snapshot:
 
     due_ms      no point of it expires before this time, in milliseconds since 1970
     hidden_ms   points that expire at this time or before are dead in it already
+    lexical     what the parts' words are for; None if there is no such index
     """
 
     parts: tuple[LivePart, ...]
     due_ms: float = math.inf
     hidden_ms: int = -1
+    lexical: Lexical | None = None
 
     @property
     def points(self) -> int:

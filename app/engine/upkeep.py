@@ -108,7 +108,7 @@ class Upkeep:
         with self._write_lock:
             if not self._dead_head():
                 return False
-            anew = Parts(self._fields)
+            anew = Parts(self._fields, self._parts.snapshot.lexical)
             rows = self._parts.snapshot.parts[-1].live_rows().tolist()
             load_head(anew, self._store, self._fields, rows)
             self._parts.replace_head(anew)

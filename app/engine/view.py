@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from app.attributes.filter import Filter
 from app.engine.fitting import check_fits
-from app.engine.search import matching, run
+from app.engine.search import check_words, matching, run
 from app.engine.snapshot import LivePart, Snapshot
 from app.engine.subset import SnapshotSubset
+from app.engine.words import recall_words
 from app.errors import InvalidQuery, UnknownVector
 from app.exchange import Candidates, Recall, Recalled, Search, Words
 from app.kernels import bits as bitset
@@ -66,9 +67,11 @@ class SnapshotView:
 
     def recall(self, wanted: Recall) -> Recalled:
         """Find candidates; see `View.recall`."""
-        number, field = self._field(wanted.using)
         query = wanted.query
-        if isinstance(query, Words) or field.kind is VectorKind.SPARSE:
+        if isinstance(query, Words):
+            return recall_words(wanted, query, self._snapshot)
+        number, field = self._field(wanted.using)
+        if field.kind is VectorKind.SPARSE:
             raise InvalidQuery(f"vector {field.name!r} is searched by vectors of its kind")
         check_fits(query, field)
         assert not isinstance(query, Sparse)
@@ -176,7 +179,7 @@ class SnapshotView:
             return SnapshotSubset(parts)
         every = self._snapshot.parts
         return SnapshotSubset(
-            [(live, live.live if of is None else matching(of, live)) for live in every]
+            [(live, live.live if of is None else self._passing(of, live)) for live in every]
         )
 
     def keys(self, rows: I64) -> list[bytes]:
@@ -204,9 +207,14 @@ class SnapshotView:
 
     def allowed(self, live: LivePart, number: int, filter: Filter | None) -> Bits:
         """Mark what is alive, passes, and has a vector of the field."""
-        bits = live.live if filter is None else matching(filter, live)
+        bits = live.live if filter is None else self._passing(filter, live)
         present = live.part.present(number)
         return bits if present is None else bits & present
+
+    def _passing(self, filter: Filter, live: LivePart) -> Bits:
+        lexical = self._snapshot.lexical
+        check_words(filter, lexical)
+        return matching(filter, live, lexical)
 
     def located(self, rows: I64) -> Iterator[tuple[LivePart, I64, NDArray[np.uint32]]]:
         """Find live rows: each part with places in `rows` and the slots of these, in order."""

@@ -37,6 +37,7 @@ def warm() -> None:
         geo,
         graph,
         groups,
+        phrases,
         postings,
         ranking,
         scan,

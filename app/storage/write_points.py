@@ -45,6 +45,7 @@ class WritePoint(Enum):
     SEGMENTS_REPLACED = "segments: list committed, not published"
     SEGMENTS_SWAPPED = "segments: published, old ones not removed"
     COVERS_SWITCHED = "covers: in use, old ones not removed"
+    WORDS_SHOWN = "words: in use"
     # Snapshots, beside the collections.
     SNAPSHOT_MADE = "snapshot: file whole and synced, not named"
     SNAPSHOT_NAMED = "snapshot: named, not answered"

@@ -1,0 +1,143 @@
+"""Answers a search for words on one snapshot: terms → postings of each part → BM25 → the best.
+
+Which points match is counted exactly: those that pass the filter and hold any of the words, or all
+of them. Scores are those of one index over the live points (`app.postings.bm25`), whatever parts
+they stand in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from app.engine.search import check_words, matching, words_of
+from app.engine.snapshot import LivePart, Snapshot
+from app.errors import InvalidQuery, LimitExceeded
+from app.exchange import Candidates, Recall, Recalled, Words
+from app.kernels import bits as bitset
+from app.postings import bm25
+from app.postings.matching import holding
+from app.postings.search import rank
+from app.text.analysis import analyzer_of
+from app.types import F64, U32, U64, Lexical, PointId
+
+MOST_WORDS = 1024
+"""Different words of one query: about four pages of text."""
+
+
+class _Found(NamedTuple):
+    """The best of one part, and everything that ties with the last of them."""
+
+    live: LivePart
+    slots: U32
+    scores: F64
+
+
+def recall_words(wanted: Recall, words: Words, snapshot: Snapshot) -> Recalled:
+    """Find the points that fit some words best.
+
+    Raises InvalidQuery where there is no lexical index or no such field, LimitExceeded for too many
+    words, LexicalUnavailable while the words of the points are indexed.
+    """
+    started = time.perf_counter()
+    lexical = snapshot.lexical
+    if lexical is None:
+        raise InvalidQuery("the collection has no lexical index")
+    if wanted.filter is not None:
+        check_words(wanted.filter, lexical)
+    mix = _mix(words.fields, lexical)
+    counted = Counter(analyzer_of(lexical.language).terms_of(words.text))
+    if len(counted) > MOST_WORDS:
+        raise LimitExceeded(
+            f"the query has {len(counted)} different words, at most {MOST_WORDS} are looked for",
+            limit=MOST_WORDS,
+        )
+    terms: U64 = np.array(list(counted), dtype=np.uint64)
+    times = np.array(list(counted.values()), dtype=np.float64)
+    parts = [live for live in snapshot.parts if live.count]
+    readers = [words_of(live) for live in parts]
+    weighed, _ = bm25.weigh(
+        [
+            bm25.Words(reader, live.live, live.count == reader.slots)
+            for live, reader in zip(parts, readers, strict=True)
+        ],
+        terms,
+        mix,
+    )
+    fields = np.flatnonzero(mix)
+    found: list[_Found] = []
+    matches = postings = 0
+    for live, reader, one in zip(parts, readers, weighed, strict=True):
+        allowed = holding(reader, one.lists, fields, every=words.every)
+        allowed &= live.live if wanted.filter is None else matching(wanted.filter, live, lexical)
+        matches += bitset.count(allowed)
+        _clear(allowed, live, wanted.exclude)
+        weighing = one.weighing._replace(factors=one.weighing.factors * times)
+        ranked = rank(one.lists, weighing, allowed, wanted.k)
+        postings += ranked.postings
+        found.append(_Found(live, ranked.slots, ranked.scores))
+    candidates = _best(found, wanted.k)
+    facts: dict[str, Any] = {}
+    if wanted.explain:
+        facts = {
+            "terms": len(counted),
+            "postings": int(postings),
+            "search_ms": round((time.perf_counter() - started) * 1000, 3),
+        }
+    return Recalled(candidates, matches, "lexical" if matches else "empty", True, facts)
+
+
+def _mix(fields: Mapping[str, float] | None, lexical: Lexical) -> F64:
+    """Give the weight of each field of the index: float64[fields]."""
+    if fields is None:
+        fields = lexical.fields
+    unknown = next((name for name in fields if name not in lexical.fields), None)
+    if unknown is not None:
+        raise InvalidQuery(f"{unknown!r} is no field of the collection's lexical index")
+    return np.array([fields.get(name, 0.0) for name in lexical.fields], dtype=np.float64)
+
+
+def _clear(allowed: Any, live: LivePart, exclude: tuple[PointId, ...]) -> None:
+    if exclude:
+        bitset.clear_slots(allowed, live.part.find_ids(exclude))
+
+
+def _best(found: list[_Found], k: int) -> Candidates:
+    """Merge what the parts gave: best first, ties by id."""
+    scores = [each.scores for each in found]
+    every = np.sort(np.concatenate([np.empty(0), *scores]))[::-1]
+    last = every[k - 1] if every.size > k else -np.inf
+    merged: list[tuple[float, bytes, int]] = []
+    for live, slots, own in found:
+        slots, own = _without_hopeless(live, slots, own, last, k)
+        rows: list[int] = live.part.rows[slots].tolist()
+        merged += zip((-own).tolist(), live.part.keys(slots), rows, strict=True)
+    merged.sort()
+    del merged[k:]
+    return Candidates(
+        np.array([row for _, _, row in merged], dtype=np.int64),
+        [key for _, key, _ in merged],
+        np.array([-far for far, _, _ in merged], dtype=np.float64),
+    )
+
+
+def _without_hopeless(
+    live: LivePart, slots: U32, scores: F64, last: float, k: int
+) -> tuple[U32, F64]:
+    """Leave out what is below the last score, and of many that have it all but the first by id."""
+    kept = scores >= last
+    slots, scores = slots[kept], scores[kept]
+    tied = scores == last
+    if np.count_nonzero(tied) <= k:
+        return slots, scores
+    bits = bitset.empty(live.part.slots)
+    bitset.set_slots(bits, slots[tied])
+    first = np.array(live.first_by_key(bits, k), dtype=np.uint32)
+    return (
+        np.concatenate([slots[~tied], first]),
+        np.concatenate([scores[~tied], np.full(first.size, last)]),
+    )
