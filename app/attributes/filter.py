@@ -201,7 +201,7 @@ def canonical(filter: Filter) -> str:
 
 
 def matches_in(filter: Filter) -> tuple[Match, ...]:
-    """List the `$match` conditions of a filter. """
+    """List the `$match` conditions of a filter."""
     kind = type(filter)
     if kind is AnyOf or kind is Range:
         return ()

@@ -65,9 +65,7 @@ def matches(
     return any(_is_inside(element, filter) for element in found)
 
 
-def _has_words(
-    match: Match, attributes: Attributes, text: str | None, lexical: Lexical
-) -> bool:
+def _has_words(match: Match, attributes: Attributes, text: str | None, lexical: Lexical) -> bool:
     analyzer = analyzer_of(lexical.language)
     fields = lexical.fields if match.field is None else (match.field,)
     texts = [

@@ -110,9 +110,7 @@ class Builds:
     @property
     def pending(self) -> bool:
         """Tell whether a build is running or due."""
-        return (
-            self._running or self._wordless() is not None or self._due(idle=False) is not None
-        )
+        return self._running or self._wordless() is not None or self._due(idle=False) is not None
 
     def begin(self, *, idle: bool, threads: int) -> Build | None:
         """Order a build, if one is due.

@@ -72,8 +72,7 @@ def analysed(
     if lexical is None:
         return []
     return [
-        document_of(lexical, own, point.text)
-        for point, own in zip(points, attributes, strict=True)
+        document_of(lexical, own, point.text) for point, own in zip(points, attributes, strict=True)
     ]
 
 

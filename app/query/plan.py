@@ -17,10 +17,12 @@ from app.attributes.filter import And, Filter
 from app.backends.base import Recall
 from app.errors import InvalidQuery, LikewiseError, LimitExceeded, PointNotFound
 from app.query.expression import Compiled, Expression, Leaf, Probe
-from app.query.limits import MOST_PROBES
+from app.query.late import token_scores
+from app.query.limits import CANDIDATES, MOST_PROBES
 from app.query.pool import EMPTY, Pool, union
 from app.query.running import Running
 from app.ranking.fusion import Fusion, fuse
+from app.ranking.tokens.aggregation import Aggregation
 from app.types import F32, VectorField, VectorKind
 from app.vectors.metric import prepare
 
@@ -90,7 +92,9 @@ class Lookup:
             compiled = self.compiled(running)
             entry |= compiled.facts
             pools = [self._recalled(probe, compiled, running, name) for probe in compiled.probes]
-            if compiled.rule is None:
+            if field is not None and field.kind is VectorKind.TOKENS:
+                pool = self._late(pools, compiled, field, running, name, entry)
+            elif compiled.rule is None:
                 (pool,) = pools
             else:
                 assert field is not None
@@ -115,13 +119,37 @@ class Lookup:
             )
         return compiled
 
+    def _late(
+        self,
+        pools: list[Pool],
+        compiled: Compiled,
+        field: VectorField,
+        running: Running,
+        name: str,
+        entry: dict[str, Any],
+    ) -> Pool:
+        """Score what the pooled vectors found token by token, by MaxSim."""
+        if compiled.rule is not None:
+            raise InvalidQuery(
+                f"vector {field.name!r} is compared token by token with one thing, no composition",
+                pointer=self.at,
+            )
+        (pool,), (probe,) = pools, compiled.probes
+        assert isinstance(probe, np.ndarray)
+        pool = replace(pool, parts={f"{name} pooled": pool.scores})
+        how = Aggregation()
+        found, pool = token_scores(probe, field, pool, running, how, self.at, facts=entry)
+        return pool.scored(found, name).first(self.k)
+
     def _recalled(self, probe: Probe, compiled: Compiled, running: Running, name: str) -> Pool:
         field = running.fields[self.at]
+        tokens = field is not None and field.kind is VectorKind.TOKENS
         wanted = Recall(
             probe,
             None if field is None else field.name,
             self.filter,
-            k=self.k,
+            # Pooled vectors only choose what is compared token by token.
+            k=max(self.k, CANDIDATES) if tokens else self.k,
             ef=self.ef,
             exact=self.exact,
             exclude=compiled.exclude,
@@ -174,7 +202,11 @@ class _Meaning:
         rows = self.view.find([id_])
         if rows[0] < 0:
             raise PointNotFound("the collection has no point of that id", pointer=leaf.place)
-        vectors, has = self.view.vectors(field.name, rows)
+        if field.kind is VectorKind.TOKENS:
+            vectors, starts = self.view.tokens(field.name, rows)
+            has, vectors = np.diff(starts) > 0, vectors[None]
+        else:
+            vectors, has = self.view.vectors(field.name, rows)
         if not has[0]:
             raise InvalidQuery(
                 f"the point has no vector {field.name!r} to start from", pointer=leaf.place

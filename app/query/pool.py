@@ -56,6 +56,10 @@ class Pool:
         kept = np.flatnonzero(~np.isnan(scores))
         return replace(self, scores=scores, parts=parts).taken(_order(scores, self.keys, kept))
 
+    def parted(self, scores: F64, name: str) -> Pool:
+        """Note scores under a name, and leave the order as it is."""
+        return replace(self, parts={**self.parts, name: scores})
+
     def taken(self, places: NDArray[np.int64] | Sequence[int]) -> Pool:
         """Keep candidates by place, in the order given."""
         chosen = np.asarray(places, dtype=np.int64)

@@ -22,7 +22,8 @@ from app.attributes.values import name_problem
 from app.errors import InvalidQuery, LimitExceeded
 from app.query.expression import ENCODED, LEAVES, Expression, Leaf, Reading
 from app.query.grouping import GroupBy
-from app.query.limits import CANDIDATES, MOST_DEPTH, MOST_SOURCES
+from app.query.levels import Level, read_level
+from app.query.limits import CANDIDATES, MOST_DEPTH, MOST_SOURCES, MOST_STAGES
 from app.query.ordering import OrderedSource, OrderStage, read_order
 from app.query.plan import Fused, Joined, Lookup, Plan, Source, Stage, both
 from app.query.reading import Members, items, number, refused
@@ -157,7 +158,8 @@ class PlanReader:
         sources, weights = self._prefetched(prefetch, f"{asked.at}/prefetch", self.filter, 0)
         fuse = members.get("fuse")
         if own is not None and fuse is None:
-            scored = Rescore(asked.at, own, sum(source_k(one) for one in sources))
+            level = Level(asked.at, own)
+            scored = Rescore(asked.at, (level,), sum(source_k(one) for one in sources))
             return Joined(asked.at, tuple(sources)), [scored]
         if own is not None:
             sources, weights = [own, *sources], [1.0, *weights]
@@ -373,14 +375,30 @@ ReadStages = Callable[[PlanReader, Any, str], list[Stage]]
 
 def _rescores(reader: PlanReader, raw: Any, at: str) -> list[Stage]:
     members = Members(raw, at, "rescore")
-    stage = Rescore(
-        at,
-        reader.lookup(members),
-        reader.candidates(members),
-        members.number("weight", 1.0, low=0, high=1, open_low=True),
-    )
+    candidates = reader.candidates(members)
+    weight = members.number("weight", 1.0, low=0, high=1, open_low=True)
+    fusion = None
+    if "levels" in members:
+        levels, weights = _levels(reader, members)
+        fusion = reader.fusion(
+            members.raw("fuse", "sum"), members.place("fuse"), weights, members.raw("normalise")
+        )
+    else:
+        members.raw("levels")
+        levels = [read_level(members, reader.lookup(members))]
     members.end()
-    return [stage]
+    return [Rescore(at, tuple(levels), candidates, weight, fusion)]
+
+
+def _levels(reader: PlanReader, members: Members) -> tuple[list[Level], list[float]]:
+    """Read several levels and their weights."""
+    levels, weights = [], []
+    for place, raw in enumerate(members.items("levels", most=MOST_STAGES)):
+        one = Members(raw, f"{members.place('levels')}/{place}", "a level")
+        weights.append(one.number("weight", 1.0, low=0))
+        levels.append(read_level(one, reader.lookup(one)))
+        one.end()
+    return levels, weights
 
 
 def _orders(reader: PlanReader, raw: Any, at: str) -> list[Stage]:
