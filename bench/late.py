@@ -4,9 +4,9 @@
 
 One core, products by numpy's library without threads, as in the service. An aggregator scores all
 candidates in one call; a matcher is called for each, with places on a grid or in the plane. The
-best of many runs is given, beside the time that the multiply-adds alone would take at the peak that
-the same library reaches here, and the cost that `app.ranking.tokens.cost` announces, in the same
-unit: how far the announced time is off is how rough it is.
+best of many runs is given, beside the time that the products alone would take at the peak that the
+same library reaches here, the time that `app.ranking.tokens.cost` announces, and the most memory
+that is taken meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from app.ranking.tokens.aggregation import Aggregation, aggregate
 from app.ranking.tokens.anchors import Anchors
-from app.ranking.tokens.cost import cost
+from app.ranking.tokens.cost import PER_SECOND, cost
 from app.ranking.tokens.dense import Dense
 from app.ranking.tokens.matching import Matching, match
 from app.ranking.tokens.mutual import MutualNearest
@@ -121,8 +121,9 @@ def main() -> None:
         run(how)
         most = tracemalloc.get_traced_memory()[1] / 1e6
         tracemalloc.stop()
-        products, announced = count * m * m * d / flops * 1e3, cost(how, m, [m] * count, d) / flops
-        print(f"{name:22}{took:9.2f}{products:14.2f}{announced * 1e3:15.2f}{most:10.1f}")
+        products = count * m * m * d / flops * 1e3
+        announced = cost(how, m, [m] * count, d) / PER_SECOND * 1e3
+        print(f"{name:22}{took:9.2f}{products:14.2f}{announced:15.2f}{most:10.1f}")
 
 
 if __name__ == "__main__":

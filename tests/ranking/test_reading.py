@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidQuery
@@ -149,6 +149,7 @@ FIELDS = st.fixed_dictionaries(
 
 
 @given(ANYTHING | FIELDS)
+@settings(deadline=None)
 def test_whatever_json_holds_is_read_or_refused_and_what_is_read_runs(raw: Any) -> None:
     x = unit(np.random.default_rng(0).standard_normal((4, 8)))
     try:

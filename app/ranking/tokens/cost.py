@@ -1,8 +1,8 @@
 """What rescoring will cost, known before it is done.
 
-The unit is one multiply-add of a matrix product: a core does some 20 to 50 of them in a nanosecond.
-Steps that are no such product are counted as so many of them as take as long, measured by
-`python -m bench.late`; they are rough, and no promise about time.
+The unit is one multiply-add of MaxSim's product. Steps that are no such product are counted as the
+multiply-adds that take as long, measured by `python -m bench.late` for 100 candidates of 32 × 128:
+rough, within a factor of two or three, and no promise about time. They decide what is refused.
 """
 
 from __future__ import annotations
@@ -23,16 +23,26 @@ MAX_TOKENS = 1_024
 MAX_CANDIDATES = 1_000
 """Most candidates that one stage rescores."""
 MAX_COST = 20_000_000_000
-"""Most multiply-adds of one stage: about half a second to a second of one core."""
+"""Most multiply-adds of one stage: about 0.4 s of one core."""
+
+PER_SECOND = 50_000_000_000
+"""About how many of them one core does, where all of this was measured."""
 
 SOFTMAX = 250  # a product that becomes a weight
 TOPK = 400  # a product that may be among the k largest
 REGULATED = 80  # a number of an alignment vector, each step
-SCALING = 40  # a cell of a transport plan, each iteration
-SUPPORT = 1_000  # a pair of pairs
+SCALING = 45  # a cell of a transport plan, each iteration
+SUPPORT = 700  # a pair of pairs
 CELL = 150  # a cell of an alignment
 BOX = 150  # a cell of a cost volume, each round
-START = 1_000_000  # what calls of numpy take for one candidate of any size
+CHECK = 200  # a triangle of a check
+
+# What calls of numpy take for one candidate, however small it is:
+START = 1_000_000
+ITERATION = 120_000  # of transport
+ROUND = 800_000  # of smoothing costs
+ANCHORED = 10_000_000
+CHECKED = 4_000_000
 
 
 def cost(how: Aggregation | Matching, m: int, lengths: Iterable[int], d: int) -> int:
@@ -44,7 +54,9 @@ def cost(how: Aggregation | Matching, m: int, lengths: Iterable[int], d: int) ->
     """
     if isinstance(how, Aggregation):
         return _aggregation_cost(how, m, list(lengths), d)
-    return sum(START + m * n * d + _matching_cost(how, m, n, d) for n in lengths)
+    return sum(
+        START + m * n * d + _matching_cost(how, m, n, d) + _check_cost(how, m, n) for n in lengths
+    )
 
 
 def check_cost(
@@ -98,15 +110,22 @@ def _aggregation_cost(how: Aggregation, m: int, lengths: list[int], d: int) -> i
 def _matching_cost(how: Matching, m: int, n: int, d: int) -> int:
     by = how.by
     if isinstance(by, Sinkhorn):
-        return m * n * by.iterations * SCALING
+        return by.iterations * (ITERATION + m * n * SCALING)
     if isinstance(by, SecondOrder):
         return min(m * min(by.top, n), MOST_PAIRS) ** 2 * SUPPORT
     if isinstance(by, Segment):
         return m * n * CELL * (4 + 2 * min(m, n) if by.cyclic else 1)
     if isinstance(by, Anchors):
-        return min(by.anchors * 5, MOST_PAIRS) ** 2 * SUPPORT
+        return ANCHORED + min(min(by.anchors, m) * 5, MOST_PAIRS) ** 2 * SUPPORT
     if isinstance(by, Dense):
         smoothing = (m * m + n * n) * (d + SOFTMAX) if by.smooth_features else 0
-        rounds = 2 * SOFTMAX + BOX * by.smooth_cost + d
-        return smoothing + len(by.scales) * m * n * rounds
+        rounds = len(by.scales) * by.smooth_cost
+        return smoothing + 2 * SOFTMAX * m * n + rounds * (ROUND + BOX * m * n)
     return 0
+
+
+def _check_cost(how: Matching, m: int, n: int) -> int:
+    if how.verify is None:
+        return 0
+    pairs = min(m, n) if not isinstance(how.by, Dense) else m
+    return CHECKED + CHECK * pairs * (pairs + 28)

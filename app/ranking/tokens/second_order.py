@@ -52,14 +52,14 @@ def match_second_order(sides: Sides, how: SecondOrder) -> Assignment:
     facts: dict[str, Fact] = {"tried": len(i)}
     if sides.query_places is not None and sides.candidate_places is not None:
         near, far = _log_distances(sides.query_places), _log_distances(sides.candidate_places)
-        off = far[j[:, None], j] - near[i[:, None], i]
+        off = _between(far, j) - _between(near, i)
         scale = _common(off[~apart], how.sigma)
         off -= np.float32(scale)
         facts["scale"] = float(np.exp(scale))
     else:
         among_query = sides.query @ sides.query.T
         among_candidate = sides.candidate @ sides.candidate.T
-        off = among_candidate[j[:, None], j] - among_query[i[:, None], i]
+        off = _between(among_candidate, j) - _between(among_query, i)
     off *= np.float32(1 / how.sigma)
     support = np.exp(-off * off)
     support[apart] = 0
@@ -79,6 +79,11 @@ def _likely_pairs(similarity: F64, top: int) -> tuple[I64, I64]:
         best = np.sort(np.argpartition(-similarity[i, j], MOST_PAIRS - 1)[:MOST_PAIRS])
         i, j = i[best], j[best]
     return i, j
+
+
+def _between(matrix: F32, chosen: I64) -> F32:
+    """Give `matrix[chosen][:, chosen]`, rows first: whole rows are copied, not numbers."""
+    return matrix.take(chosen, axis=0).take(chosen, axis=1)
 
 
 def _log_distances(places: F64) -> F32:
