@@ -219,6 +219,8 @@ def json_from_encoder(info: EncoderInfo) -> Json:
         "status": info.status,
         "outputs": list(info.outputs),
     }
+    if info.token_dimension:
+        model["token_dimension"] = info.token_dimension
     if info.detail:
         model["detail"] = info.detail
     return model

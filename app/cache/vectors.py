@@ -45,7 +45,7 @@ STEP = 128
 
 
 class Entry(NamedTuple):
-    """A vector, as the bytes of its little-endian float32 numbers, and its count of tokens."""
+    """A vector as bytes (`app.cache.outputs`), and how many tokens its input had."""
 
     numbers: bytes
     tokens: int

@@ -1,4 +1,7 @@
-"""Encoding that remembers: dense vectors are looked up before they are made.
+"""Encoding that remembers: vectors are looked up before they are made.
+
+Dense and sparse vectors are kept, and those of tokens of queries. Those of documents' tokens are
+not: each text has a hundred times the numbers, and would push as many others out.
 
 A vector is kept under the SHA-256 of what made it: the encoder's fingerprint (its manifest, with
 the hashes of its files, and the record of the graph that was built from them), and the input with
@@ -23,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from app.cache.outputs import Kept, octets_of, output_of
 from app.cache.vectors import STEP, Entry, VectorFile
 from app.encoders.base import Encoded, OutputKind, TextKind
 from app.encoders.inputs import Input
@@ -67,7 +71,8 @@ class EmbeddingCache:
 
         how  whatever else `Encoding.encode` takes
         """
-        if output != "dense" or not inputs or self._broken or self._waiting >= MOST_WAITING:
+        kept = _kept(output, kind)
+        if kept is None or not inputs or self._broken or self._waiting >= MOST_WAITING:
             self.account.passed += len(inputs)
             return await self._encoding.encode(name, inputs, kind, output, **how)
         fingerprint, keys, found = await self._looked_up(name, inputs, kind, output)
@@ -89,7 +94,7 @@ class EmbeddingCache:
                 task.add_done_callback(self._keeping.discard)
         if made is not None and not found:
             return made
-        return _joined(keys, found, missing, made)
+        return _joined(keys, found, missing, made, kept)
 
     def close(self) -> None:
         """Finish what the thread has taken, and let go of the file."""
@@ -127,9 +132,11 @@ class EmbeddingCache:
             # An encoder that was replaced meanwhile made them: then nobody knows which one did.
             if self._encoding.fingerprint(name) != fingerprint:
                 return
-            rows = made.vectors[start : start + STEP].astype("<f4", copy=False)
+            outputs = made.outputs[start : start + STEP]
             tokens = made.tokens[start : start + STEP]
-            entries = [Entry(row.tobytes(), count) for row, count in zip(rows, tokens, strict=True)]
+            entries = [
+                Entry(octets_of(one), count) for one, count in zip(outputs, tokens, strict=True)
+            ]
             self._put(keys[start : start + STEP], entries)
 
         self._waiting += 1
@@ -180,11 +187,29 @@ class EmbeddingCache:
         log.warning("the embedding cache cannot be used: %s", error)
 
 
+def _kept(output: OutputKind, kind: TextKind) -> Kept | None:
+    """Which outputs are kept, of those that are asked for."""
+    if output == "dense" or output == "sparse":
+        return output
+    return "tokens" if output == "tokens" and kind == "query" else None
+
+
 def _joined(
-    keys: Sequence[bytes], found: dict[bytes, Entry], missing: Sequence[int], made: Encoded | None
+    keys: Sequence[bytes],
+    found: dict[bytes, Entry],
+    missing: Sequence[int],
+    made: Encoded | None,
+    kept: Kept,
 ) -> Encoded:
     """Put what was found and what was made in the order of the inputs."""
     there = [place for place, key in enumerate(keys) if key in found]
+    if kept != "dense":
+        others = [output_of(found[key].numbers, kept) if key in found else None for key in keys]
+        counts = [found[key].tokens if key in found else 0 for key in keys]
+        if made is not None:
+            for place, one, count in zip(missing, made.outputs, made.tokens, strict=True):
+                others[place], counts[place] = one, count
+        return Encoded(others, counts)
     octets = b"".join(found[keys[place]].numbers for place in there)
     numbers = np.frombuffer(octets, "<f4").reshape(len(there), -1)
     vectors = np.empty((len(keys), numbers.shape[1]), np.float32)

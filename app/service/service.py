@@ -101,7 +101,7 @@ from app.service.searching import Question, ask, checked_filter, placed
 from app.service.selecting import check_patch, select
 from app.service.self_check import SelfCheck
 from app.service.snapshots import SnapshotKeeping
-from app.service.writing import Draft, draft_points
+from app.service.writing import MOST_ENCODED, Draft, draft_points
 from app.types import Definition, Projection, Record
 
 WRITE_THREADS = 4
@@ -323,6 +323,7 @@ class Service:
                 "document",
                 output=draft.output_for(encoder),
                 lane=lane,
+                most_numbers=MOST_ENCODED,
             )
             draft.fill(encoder, encoded, self._encoding.describe(encoder))
         begun_s = time.perf_counter()
@@ -739,11 +740,14 @@ class Service:
         *,
         output: OutputKind = "dense",
         lane: LaneName | None = None,
+        most_numbers: float = math.inf,
     ) -> Encoded:
         """Fetch what is to be fetched, and encode; errors point to the places of the inputs."""
         try:
             inputs = await self._images.fetched(given)
-            return await self._encoded(encoder, inputs, kind, output, lane=lane)
+            return await self._encoded(
+                encoder, inputs, kind, output, lane=lane, most_numbers=most_numbers
+            )
         except LikewiseError as error:
             error.pointer = placed_input(error.pointer, places.__getitem__)
             raise

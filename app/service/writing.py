@@ -64,6 +64,10 @@ OUTPUTS: Mapping[VectorKind, OutputKind] = {
 }
 """Kind of a field → what its encoder makes for it."""
 
+MOST_ENCODED = 1 << 26
+"""Numbers that one encoder may make for one write, 256 MiB: vectors of all tokens of a thousand
+long texts are more than that."""
+
 
 class Gap(NamedTuple):
     """Vectors of a point that are to be made of its text, image or record.

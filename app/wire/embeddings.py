@@ -163,6 +163,7 @@ class Model(WireModel):
     """An encoder and whether it can be used now.
 
     modality  what it reads
+    token_dimension  numbers of the vector of each token, where its manifest says it
     space     vectors compare within one space only, whatever they were made from
     """
 
@@ -177,6 +178,7 @@ class Model(WireModel):
     space: str
     status: Literal["ready", "loading", "unavailable"]
     outputs: list[str]
+    token_dimension: int | None = None
     detail: str | None = None
 
 

@@ -66,6 +66,9 @@ class Limits(WireModel):
     max_target_bytes: int
     max_json_depth: int
     max_filter_depth: int
+    max_vector_tokens: int
+    max_token_dimension: int
+    max_sparse_weights: int
 
 
 class Fault(WireModel):

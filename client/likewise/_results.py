@@ -333,6 +333,7 @@ class Model:
 
     outputs      what it makes: "dense", "tokens", "sparse", "score"
     dimensions   shorter lengths that its vectors may be cut to, or "any"
+    token_dimension   numbers of the vector of each token
     """
 
     id: str
@@ -344,6 +345,7 @@ class Model:
     outputs: tuple[str, ...]
     detail: str | None = None
     dimensions: tuple[int, ...] | Literal["any"] = ()
+    token_dimension: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,6 +504,7 @@ def model_from_json(body: Json) -> Model:
         outputs=tuple(body["outputs"]),
         detail=body.get("detail"),
         dimensions="any" if dimensions == "any" else tuple(dimensions),
+        token_dimension=body.get("token_dimension"),
     )
 
 

@@ -31,6 +31,7 @@ LIMITS = {
     "max_snapshot_bytes": 3000,
 }
 C = "/v1/collections/c"
+KINDS = "/v1/collections/kinds"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
     )
     with listening(chosen, LocalBackend(folder / "data", sync=False)) as server:
         assert server.ask("PUT", C, {"dimension": 1}).status == 201
+        kinds = {"words": {"kind": "tokens", "dimension": 1}, "terms": {"kind": "sparse"}}
+        assert server.ask("PUT", KINDS, {"vectors": kinds}).status == 201
         while b"loading" in server.ask("GET", "/readyz").body:
             pass
         limits = orjson.loads(server.ask("GET", "/v1/limits").body)
@@ -116,6 +119,16 @@ def attempt(server: Listening, limit: str, size: int) -> Answer:
     if limit == "max_head_bytes":
         rest = size - len(head("GET", "/healthz", None, "X: "))
         return server.ask("GET", "/healthz", None, "X: " + "x" * rest)
+    if limit == "max_token_dimension":
+        wanted = {"kind": "tokens", "dimension": size}
+        server.ask("PUT", "/v1/collections/long", wanted)  # created, and then confirmed
+        return server.ask("PUT", "/v1/collections/long", wanted)
+    if limit == "max_vector_tokens":
+        vectors = {"words": [[1]] * size}
+        return server.ask("PUT", f"{KINDS}/points", {"points": [{"id": 1, "vectors": vectors}]})
+    if limit == "max_sparse_weights":
+        vectors = {"terms": {"indices": list(range(size)), "values": [1] * size}}
+        return server.ask("PUT", f"{KINDS}/points", {"points": [{"id": 1, "vectors": vectors}]})
     if limit == "max_filter_depth":
         return server.ask("POST", f"{C}/points/count", {"filter": nested(size)})
     assert limit == "max_json_depth"
@@ -142,6 +155,9 @@ REFUSED = {
     "max_headers": (431, "head-too-large"),
     "max_head_bytes": (431, "head-too-large"),
     "max_json_depth": (400, "malformed-body"),
+    "max_token_dimension": (422, "invalid-definition"),
+    "max_vector_tokens": (422, "limit-exceeded"),
+    "max_sparse_weights": (422, "limit-exceeded"),
 }
 # What is at the limit, and wrong for another reason only.
 ELSEWISE = {"max_snapshot_bytes": "invalid-snapshot", "max_json_depth": "invalid-field"}

@@ -6,10 +6,20 @@ import numpy as np
 import pytest
 
 from app.backends.base import Backend, Recall, Selection, View
-from app.errors import DimensionMismatch, UnknownVector
+from app.errors import DimensionMismatch, InvalidQuery, InvalidVector, UnknownVector
 from app.keys import id_from_key
-from app.types import Definition, Metric, Point, PointId, Projection, VectorField
-from tests.builders import point, vector, where
+from app.types import (
+    F32,
+    Definition,
+    Metric,
+    Point,
+    PointId,
+    Projection,
+    Sparse,
+    VectorField,
+    VectorKind,
+)
+from tests.builders import point, settle, vector, where
 
 QUERY = vector(1, 0, 0, 0)
 
@@ -125,3 +135,104 @@ def test_what_does_not_go_with_the_field_is_refused(filled: Backend) -> None:
         filled.view("c", lambda view: recalled(view, query=vector(1, 2)))
     with pytest.raises(UnknownVector):
         filled.view("c", lambda view: view.vectors("none", view.find([1])))
+
+
+# ── tokens ───────────────────────────────────────────────────────────────────────────────────
+
+WORDS = VectorField("words", 3, kind=VectorKind.TOKENS)
+TERMS = VectorField("terms", 0, Metric.IP, kind=VectorKind.SPARSE)
+
+
+def tokens_of(id_: int) -> F32 | None:
+    """The tokens of a point of `with_tokens`; every fourth has none."""
+    if id_ % 4 == 3:
+        return None
+    drawn = np.random.default_rng(id_).normal(size=(1 + id_ % 3, 3)) * (1 + id_)
+    return drawn.astype(np.float32)
+
+
+@pytest.fixture
+def with_tokens(backend: Backend) -> Backend:
+    """Collection "c" of points 0 … 39 in graphs and in the head, some of them written twice."""
+    backend.create("c", Definition({"v": VectorField("v", 2), "words": WORDS, "terms": TERMS}))
+    points = []
+    for id_ in range(40):
+        tokens = tokens_of(id_)
+        vectors = {"v": vector(1, id_)} | ({} if tokens is None else {"words": tokens})
+        points.append(Point(id_, vectors, {"n": id_}))
+    backend.upsert("c", points[:30])
+    settle(backend, "c")
+    backend.upsert("c", [*points[30:], *points[5:8]])
+    return backend
+
+
+def test_tokens_come_in_the_order_of_rows_at_unit_length(with_tokens: Backend) -> None:
+    ids: list[PointId] = [35, 3, 6, 0, 29, 33, 1]
+
+    def work(view: View) -> None:
+        tokens, begins = view.tokens("words", view.find(ids))
+        assert begins[0] == 0
+        for at, id_ in enumerate(ids):
+            given = tokens_of(int(id_))
+            found = tokens[begins[at] : begins[at + 1]]
+            if given is None:
+                assert found.shape == (0, 3)
+                continue
+            expected = given / np.linalg.norm(given, axis=1, keepdims=True)
+            np.testing.assert_allclose(found, expected, atol=5e-4)
+        assert begins[-1] == len(tokens)
+        nothing, begins = view.tokens("words", view.find([]))
+        assert (nothing.shape, begins.tolist()) == ((0, 3), [0])
+
+    with_tokens.view("c", work)
+
+
+def test_points_are_recalled_by_the_pool_of_their_tokens(with_tokens: Backend) -> None:
+    query = tokens_of(8)
+    assert query is not None
+    having = [id_ for id_ in range(40) if tokens_of(id_) is not None]
+
+    def pool(tokens: F32 | None) -> F32:
+        assert tokens is not None
+        mean: F32 = (tokens / np.linalg.norm(tokens, axis=1, keepdims=True)).mean(axis=0)
+        return mean / np.linalg.norm(mean)
+
+    scores = {id_: float(pool(query) @ pool(tokens_of(id_))) for id_ in having}
+    best = sorted(having, key=lambda id_: -scores[id_])[:5]
+
+    def work(view: View) -> None:
+        found = view.recall(Recall(query, "words", k=5))
+        assert found.matches == len(having)
+        assert [id_from_key(key) for key in found.candidates.keys] == best
+        np.testing.assert_allclose(
+            found.candidates.scores, [scores[id_] for id_ in best], atol=1e-6
+        )
+        pools, has = view.vectors("words", view.find([8, 3]))
+        assert has.tolist() == [True, False]
+        np.testing.assert_allclose(pools, [pool(query), np.zeros(3)], atol=1e-6)
+
+    with_tokens.view("c", work)
+
+
+def test_tokens_that_cancel_out_find_everything_equally_far(with_tokens: Backend) -> None:
+    query = np.array([[1, 2, 3], [-1, -2, -3]], dtype=np.float32)
+    found = with_tokens.view("c", lambda view: view.recall(Recall(query, "words", k=3)))
+    assert found.candidates.scores.tolist() == [0, 0, 0]
+    assert [id_from_key(key) for key in found.candidates.keys] == [0, 1, 2]
+
+
+def test_kinds_of_vectors_are_not_taken_for_each_other(with_tokens: Backend) -> None:
+    def refused(work: object, error: type[Exception] = InvalidVector) -> None:
+        with pytest.raises(error):
+            with_tokens.view("c", work)  # type: ignore[arg-type]  # what it gives is no matter
+
+    one, several = vector(1, 2, 3), vector(1, 2, 3)[None]
+    refused(lambda view: view.recall(Recall(one, "words")))
+    refused(lambda view: view.recall(Recall(several, "v")))
+    refused(lambda view: view.recall(Recall(several[:0], "words")))
+    refused(lambda view: view.recall(Recall(several[:, :2], "words")), DimensionMismatch)
+    terms = Sparse(np.array([1]), vector(1))
+    refused(lambda view: view.recall(Recall(terms, "v")))
+    refused(lambda view: view.tokens("v", view.find([1])), InvalidQuery)
+    refused(lambda view: view.vectors("terms", view.find([1])), InvalidQuery)
+    refused(lambda view: view.tokens("none", view.find([1])), UnknownVector)

@@ -12,9 +12,12 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from app.attributes.filter import parse_filter
+from app.backends.base import Recall, View
+from app.keys import id_from_key
 from app.planner.costs import Costs
 
-from .model import FILTERS, Collection, Field, Given, Id, Json, Kept, Numbers
+from .model import FILTERS, Collection, Field, Given, Id, Json, Kept, Numbers, pooled
 from .world import HEAD_POINTS, SCANNED, Lasting, World, tiny
 
 V3 = {"v": Field(3, "ip")}
@@ -24,6 +27,14 @@ SHAPES: list[tuple[dict[str, Field], dict[str, str]]] = [
     ({"v": Field(3, "l2"), "w": Field(2, "ip")}, {"n": "float"}),
     ({"v": Field(3, "cosine")}, {}),
     ({"v": Field(3, "l2"), "body": Field(32, "cosine", "tiny")}, {}),
+    (
+        {
+            "v": Field(3, "ip"),
+            "words": Field(3, "cosine", kind="tokens"),
+            "terms": Field(0, "ip", kind="sparse"),
+        },
+        {},
+    ),
 ]
 TEXTS = ["a red fox", "the sea at night", "rain", "a fox in the rain", "é"]
 
@@ -48,7 +59,7 @@ attributes = st.fixed_dictionaries(
         "at": st.lists(places, max_size=2) | places,
     },
 )
-lacking = st.sampled_from([(), (), (), ("v",), ("w", "body")])
+lacking = st.sampled_from([(), (), (), ("v",), ("w", "body"), ("words",), ("v", "terms")])
 texts = st.one_of(st.none(), st.sampled_from(TEXTS))
 points = st.lists(
     st.tuples(ids, vectors, attributes, texts, lacking),
@@ -253,7 +264,13 @@ class Collections(RuleBasedStateMachine):
         assert self.ok(answer) == {"upserted": len(kept)}
         found.points.update(kept)
 
-    def _numbers(self, numbers: Numbers, field: Field) -> Numbers:
+    def _numbers(self, numbers: Numbers, field: Field) -> Any:
+        if field.kind == "sparse":
+            kept = {7 * place: number for place, number in enumerate(numbers) if number}
+            return {"indices": list(kept), "values": list(kept.values())}
+        if field.kind == "tokens":
+            turned = [numbers[place:] + numbers[:place] for place in range(1 + sum(numbers) % 3)]
+            return [[*token] if any(token) else [0, 0, 1] for token in turned]
         cut = numbers[: field.dimension]
         return (1, *cut[1:]) if field.metric == "cosine" and not any(cut) else cut
 
@@ -331,7 +348,10 @@ class Collections(RuleBasedStateMachine):
         if vectors:
             assert record["vectors"].keys() == kept.vectors.keys()
             for one, numbers in kept.vectors.items():
-                np.testing.assert_allclose(record["vectors"][one], numbers, atol=1e-5)
+                if isinstance(numbers, dict):
+                    assert record["vectors"][one] == numbers
+                else:
+                    np.testing.assert_allclose(record["vectors"][one], numbers, atol=1e-5)
 
     @rule(name=names, wanted=st.lists(ids, min_size=1, max_size=8), vectors=st.booleans())
     def get(self, name: str, wanted: list[Id], vectors: bool) -> None:
@@ -446,13 +466,40 @@ class Collections(RuleBasedStateMachine):
     )
     def batch(self, asked: list[tuple[Numbers, str, Given, Json]]) -> None:
         found = self.model["a"]
+        dense = [name for name, field in found.fields.items() if field.kind == "dense"]
         queries = [
-            self._asked("a", list(found.fields)[number % len(found.fields)], *one)
-            for number, one in enumerate(asked)
+            self._asked("a", dense[number % len(dense)], *one) for number, one in enumerate(asked)
         ]
         answer = self.ok(self.world.send("POST", path("a", "/query:batch"), {"queries": queries}))
         for one, query, answered in zip(asked, queries, answer["results"], strict=True):
             self._check(found, query, one[2], answered)
+
+    @rule(name=names, numbers=vectors, filter=filters, k=st.sampled_from([1, 5, 200]))
+    def recall_by_tokens(self, name: str, numbers: Numbers, filter: Given, k: int) -> None:
+        """Candidates of a view, and their tokens, in whatever parts they stand."""
+        found = self.model.get(name)
+        if found is None or "words" not in found.fields:
+            return
+        tokens = self._numbers(numbers, found.fields["words"])
+        wanted = Recall(
+            np.array(tokens, np.float32), "words", parse_filter(filter.json), k=k, exact=True
+        )
+        ranked = found.ranked("words", pooled(tokens), filter)
+
+        def work(view: View) -> None:
+            recalled = view.recall(wanted)
+            assert recalled.matches == len(ranked)
+            scores = [score for score, _ in ranked[:k]]
+            np.testing.assert_allclose(recalled.candidates.scores, scores, atol=1e-5)
+            kept, begins = view.tokens("words", recalled.candidates.rows)
+            for place, key in enumerate(recalled.candidates.keys):
+                given = np.array(found.points[id_from_key(key)].vectors["words"])
+                unit = given / np.linalg.norm(given, axis=1, keepdims=True)
+                own = kept[begins[place] : begins[place + 1]]
+                np.testing.assert_allclose(own, unit, atol=5e-4)
+
+        self.world.backend.view(name, work)
+        event("recalled by tokens")
 
     def _check(self, found: Collection, asked: Json, filter: Given, answer: Json) -> None:
         """Hold an answer against every match, ranked."""

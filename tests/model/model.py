@@ -82,8 +82,13 @@ class Field:
     dimension: int
     metric: str
     encoder: str | None = None
+    kind: str = "dense"
 
     def json(self) -> Json:
+        if self.kind == "sparse":
+            return {"kind": "sparse"}
+        if self.kind == "tokens":
+            return {"kind": "tokens", "dimension": self.dimension}
         if self.encoder is not None:
             return {"encoder": self.encoder, "metric": self.metric}
         return {"dimension": self.dimension, "metric": self.metric}
@@ -95,14 +100,14 @@ class Field:
         product = math.fsum(q * s for q, s in zip(query, stored, strict=True))
         if self.metric == "ip":
             return product
-        return product / (math.hypot(*query) * math.hypot(*stored))
+        return product / (math.hypot(*query) * math.hypot(*stored) or 1)
 
 
 @dataclass(slots=True)
 class Kept:
     """A point as it should be stored; it is replaced, never changed."""
 
-    vectors: dict[str, Numbers]
+    vectors: dict[str, Any]
     attributes: Json
     text: str | None = None
 
@@ -152,11 +157,20 @@ class Collection:
     ) -> list[tuple[float, Id]]:
         """Every match with its score: best first, ties by id."""
         scored = [
-            (self.fields[using].score(query, self.points[one].vectors[using]), one)
+            (self.fields[using].score(query, pooled(self.points[one].vectors[using])), one)
             for one in self.matching(filter)
             if using in self.points[one].vectors and (without is None or one != without)
         ]
         return sorted(scored, key=lambda pair: (-pair[0], in_order(pair[1])))
+
+
+def pooled(stored: Any) -> Numbers:
+    """A vector itself; of tokens the mean of their directions, zeros if they cancel out."""
+    if isinstance(stored[0], int | float):
+        return tuple(stored)
+    units = [[number / math.hypot(*token) for number in token] for token in stored]
+    mean = tuple(math.fsum(numbers) / len(units) for numbers in zip(*units, strict=True))
+    return mean if math.hypot(*mean) > 1e-6 else tuple(0.0 for _ in mean)
 
 
 def in_order(one: Id) -> tuple[bool, Any]:

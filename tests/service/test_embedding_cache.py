@@ -17,14 +17,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.cache.outputs import octets_of, output_of
 from app.cache.vectors import Entry, VectorFile
-from app.encoders.base import Encoded
+from app.encoders.base import Encoded, OutputKind, TextKind
 from app.encoders.inputs import Input
 from app.encoders.registry import EncoderRegistry
 from app.errors import InvalidText
 from app.service.embedding_cache import EmbeddingCache
 from app.service.encoding import Encoding
+from app.types import Sparse
 from tests.encoders.models import TINY
+from tests.encoders.several import LOGITS, TOKENS, write_several
 
 MEGABYTE = 1 << 20
 TEXTS = ["a small red fox", "the sea and the old man", "tea", "tea"]
@@ -34,6 +37,23 @@ def entry(number: int, dim: int = 384) -> tuple[bytes, Entry]:
     """A key and what is kept under it: different for every number."""
     rng = np.random.default_rng(number)
     return rng.bytes(32), Entry(rng.random(dim, np.float32).tobytes(), number)
+
+
+@given(sparse=st.lists(st.tuples(st.integers(0, 2**32), st.floats(width=32)), max_size=5))
+def test_sparse_outputs_come_back_to_the_last_bit(sparse: list[tuple[int, float]]) -> None:
+    indices = np.array([index for index, _ in sparse], dtype=np.int64)
+    values = np.array([value for _, value in sparse], dtype=np.float32)
+    found = output_of(octets_of(Sparse(indices, values)), "sparse")
+    assert found.indices.tolist() == indices.tolist()
+    assert found.values.tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 3])
+def test_matrices_come_back_with_their_shape(tokens: int) -> None:
+    matrix = np.random.default_rng(tokens).random((tokens, 4), np.float32)
+    found = output_of(octets_of(matrix), "tokens")
+    assert found.shape == matrix.shape
+    np.testing.assert_array_equal(found, matrix)
 
 
 @pytest.fixture
@@ -293,3 +313,37 @@ def test_it_is_never_waited_for_on_the_event_loop(opened: Opened) -> None:
         patch.setattr(VectorFile, "get", get)
         opened.encode("tea")
     assert seen == {"embedding-cache_0"}
+
+
+def test_sparse_vectors_and_tokens_of_queries_are_kept_and_those_of_documents_are_not(
+    tmp_path: Path,
+) -> None:
+    write_several(tmp_path / "models" / "both", TOKENS + LOGITS)
+    registry = EncoderRegistry(tmp_path / "models", threads=1, queue=1000, batch_tokens=512)
+    registry.load("both")
+    encoding = Encoding(registry, default="both", at_start=[], queue_texts=1000)
+    cache = EmbeddingCache(encoding, tmp_path / "cache.sqlite", MEGABYTE)
+
+    async def encoded(kind: TextKind, output: OutputKind, *inputs: Input) -> Encoded:
+        found = await cache.encode("both", inputs, kind, output)
+        await asyncio.gather(*cache._keeping)
+        return found
+
+    async def run() -> None:
+        kept: list[tuple[TextKind, OutputKind]] = [("query", "tokens"), ("document", "sparse")]
+        for kind, output in kept:
+            made = await encoded(kind, output, *TEXTS)
+            hits = cache.account.hits
+            mixed = await encoded(kind, output, "new", TEXTS[1], TEXTS[0])
+            assert cache.account.hits == hits + 2
+            assert mixed.tokens[1:] == [made.tokens[1], made.tokens[0]]
+            for found, expected in zip(mixed.outputs[1:], made.outputs[1::-1], strict=True):
+                assert octets_of(found) == octets_of(expected)
+        passed = cache.account.passed
+        await encoded("document", "tokens", *TEXTS)
+        await encoded("query", "all", *TEXTS)
+        assert cache.account.passed == passed + 2 * len(TEXTS)
+
+    asyncio.run(run())
+    cache.close()
+    registry.close()

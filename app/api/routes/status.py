@@ -13,6 +13,7 @@ from app.api.service import service_of
 from app.attributes.filter import MAX_DEPTH
 from app.metrics.exposition import CONTENT_TYPE, Told, rendered
 from app.service.service import Figures
+from app.types import MAX_TOKEN_DIMENSION, MOST_TOKENS, MOST_WEIGHTS
 from app.wire.status import Health, Info, Limits, Readiness
 
 router = APIRouter(tags=["status"])
@@ -23,6 +24,9 @@ _FIXED = {
     "max_target_bytes": TARGET_BYTES,
     "max_json_depth": 200,  # pydantic's parser; a test holds it to that
     "max_filter_depth": MAX_DEPTH,
+    "max_vector_tokens": MOST_TOKENS,
+    "max_token_dimension": MAX_TOKEN_DIMENSION,
+    "max_sparse_weights": MOST_WEIGHTS,
 }
 """Limits that are no settings."""
 
