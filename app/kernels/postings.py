@@ -12,15 +12,14 @@ saturate (Robertson, Zaragoza & Taylor, CIKM 2004). All sums are float64, in the
 query's terms, and so the same wherever a slot stands and whatever found it: ties are true ties.
 
 `rank` goes through the slots window by window. The score of every slot of a window is added up in
-an array that the first-level cache holds, a term after the other. Once `wanted` slots have been
-found, the least of their scores is a bar, and MaxScore (Turtle & Flood 1995) applies in each window
-by itself: terms whose bounds, added up, stay below the bar cannot lift a slot over it alone, so
-they are looked up only for slots that the other terms brought near it. Bounds of a window come from
-the blocks of 128 postings that reach into it (Ding & Suel, SIGIR 2011). A window that no sum of
-bounds, or no allowed slot, makes worth the while is passed over.
+an array that the first-level cache holds, a term after the other; or, where few slots are allowed,
+each is looked up in the postings of every term.
 
-Weights below zero have no such bounds: `bounded` is false then, as it is for postings without
-blocks, and all are added up.
+Once `wanted` slots have been found, the least of their scores is a bar, and MaxScore (Turtle &
+Flood 1995) applies: terms whose bounds, added up, stay below the bar cannot lift a slot to it
+alone. They are left out of the sums, and looked up for slots that the other terms brought near
+enough. Bounds are of a whole term. Those of blocks (Ding & Suel, SIGIR 2011) were measured and
+bought next to nothing here: docs/decisions/0028-postings.md.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from app.kernels.bits import _ones
 from app.kernels.heap import push_max, replace_max
 from app.types import F32, F64, I64, U32, Bits
 
 WINDOW = 4096  # slots: 32 KB of sums
-BLOCK_SHIFT = 7  # 128 postings, as app.postings.postings.BLOCK
+LOOKUP = 8  # postings that are added up in the time in which one is looked up
+PRUNED_SHIFT = 10  # with fewer slots (1024) for each one wanted the bar rises too late to help
 
 _ONE = np.uint64(1)
-_ROUNDING = (
-    1e-12  # more than sums of 65,536 positive numbers in any two orders differ by, relatively
-)
+ROUNDING = 1e-11  # relative: more than two orders of adding 65,536 positive numbers differ by
 
 
 @nb.njit(nogil=True, inline="always")
@@ -89,36 +88,50 @@ def _seek(slots: U32, at: int, end: int, slot: int) -> int:
 def _add(
     sums: F64,
     base: int,
-    upto: int,
     factor: float,
     mix: F64,
     norms: F32,
     slots: U32,
     weights: NDArray[Any],
-    at: int,
-    end: int,
-) -> int:
-    """Add a term's postings below slot `upto` to the sums; give the place behind them."""
-    single = mix.shape[0] == 1
-    first = mix[0]
+    first: int,
+    stop: int,
+) -> None:
+    """Add a run of a term's postings to the sums of their slots; `_worth`, a loop for each kind."""
     if norms.shape[0] == 0:
-        while at < end and slots[at] < upto:
-            sums[np.int64(slots[at]) - base] += factor * (first * np.float64(weights[at, 0]))
-            at += 1
-    elif single:
-        while at < end and slots[at] < upto:
-            frequency = first * np.float64(weights[at, 0])
+        for at in range(first, stop):
+            worth = factor * (mix[0] * np.float64(weights[at, 0]))
+            sums[np.int64(slots[at]) - base] += worth
+    elif mix.shape[0] == 1:
+        for at in range(first, stop):
+            frequency = mix[0] * np.float64(weights[at, 0])
             norm = np.float64(norms[slots[at]])
             sums[np.int64(slots[at]) - base] += factor * (frequency / (frequency + norm))
-            at += 1
     else:
-        while at < end and slots[at] < upto:
+        for at in range(first, stop):
             frequency = _frequency(weights, mix, at)
             if frequency > 0.0:
                 norm = np.float64(norms[slots[at]])
                 sums[np.int64(slots[at]) - base] += factor * (frequency / (frequency + norm))
-            at += 1
-    return at
+
+
+@nb.njit(nogil=True, boundscheck=False)
+def _whole(
+    slot: int,
+    factors: F64,
+    mix: F64,
+    norms: F32,
+    slots: U32,
+    weights: NDArray[Any],
+    places: I64,
+    stops: I64,
+) -> float:
+    """Score a slot by all terms, moving `places` up to it; −0.0 if it holds none of them."""
+    total: float = -0.0
+    for t in range(factors.shape[0]):
+        places[t] = _seek(slots, places[t], stops[t], slot)
+        if places[t] < stops[t] and np.int64(slots[places[t]]) == slot:
+            total += _worth(factors[t], mix, norms, slots, weights, places[t])
+    return total
 
 
 @nb.njit(nogil=True, cache=True, boundscheck=False)
@@ -130,55 +143,127 @@ def rank(
     ends: I64,
     slots: U32,
     weights: NDArray[Any],
+    bounds: F64,
     allowed: Bits,
     wanted: int,
-) -> tuple[U32, F64, int]:
-    size = allowed.shape[0] * 64
-    positions = starts.copy()
+) -> tuple[U32, F64, bool, int]:
+    """Find the `wanted` best of the allowed slots that hold a term, and all that tie with the last.
+
+    bounds   float64[terms], none negative: no posting is worth more; infinite if that is not known
+    allowed  bits over slots
+    returns  slots uint32[kept] and scores float64[kept], in order of slot; whether these are all
+             summed in order, or may be off by `ROUNDING`, with slots among them that are not
+             among the best; postings looked at
+    """
+    terms = factors.shape[0]
+    firsts, stops, places = starts.copy(), starts.copy(), starts.copy()
+    order = np.argsort(bounds)
+    split = 0  # the terms order[:split] together cannot lift a slot to the bar
+    rest = 0.0  # what they can add
+    marginal = np.zeros(terms, np.bool_)  # they are these
+    pruned = wanted << PRUNED_SHIFT <= allowed.shape[0] << 6
     sums = np.full(WINDOW, -0.0)
-    best = np.empty(wanted, np.float64)
+    best = np.empty(wanted, np.float64)  # the scores of the best so far, negated, as a heap
     found = 0
-    limit = -np.inf
+    bar = -np.inf
     near = np.empty(1024, np.uint32)
-    near_scores = np.empty(1024, np.float64)
+    scores = np.empty(1024, np.float64)
     kept = 0
-    touched = 0
-    for base in range(0, size, WINDOW):
-        upto = min(base + WINDOW, size)
-        for t in range(factors.shape[0]):
-            before = positions[t]
-            positions[t] = _add(
-                sums, base, upto, factors[t], mix, norms, slots, weights, positions[t], ends[t]
-            )
-            touched += positions[t] - before
-        for word in range(base >> 6, upto >> 6):
+    read = 0
+    for first_word in range(0, allowed.shape[0], WINDOW >> 6):
+        last_word = min(first_word + (WINDOW >> 6), allowed.shape[0])
+        base, upto = first_word << 6, last_word << 6
+        candidates = 0
+        for word in range(first_word, last_word):
+            candidates += np.int64(_ones(allowed[word]))
+        if candidates == 0:
+            continue
+        while pruned and split < terms and rest + bounds[order[split]] < bar:
+            rest += bounds[order[split]]
+            marginal[order[split]] = True
+            split += 1
+        leading = following = 0  # postings here of terms before and behind the split
+        for t in range(terms):
+            firsts[t] = _seek(slots, stops[t], ends[t], base)
+            stops[t] = _seek(slots, firsts[t], ends[t], upto)
+            places[t] = firsts[t]
+            if marginal[t]:
+                following += stops[t] - firsts[t]
+            else:
+                leading += stops[t] - firsts[t]
+        if leading == 0:
+            continue
+
+        direct = candidates * terms * LOOKUP < leading + following
+        left = rest
+        if direct:
+            left = 0.0
+            read += candidates * terms
+            for word in range(first_word, last_word):
+                bits = allowed[word]
+                for i in range(64):
+                    if bits >> np.uint64(i) & _ONE:
+                        slot = (word << 6) + i
+                        sums[slot - base] = _whole(
+                            slot, factors, mix, norms, slots, weights, places, stops
+                        )
+        else:
+            read += leading
+            for t in range(terms):
+                if not marginal[t]:
+                    _add(sums, base, factors[t], mix, norms, slots, weights, firsts[t], stops[t])
+            if split > 0:
+                over = 0
+                for i in range(upto - base):
+                    over += np.int64(sums[i] + rest >= bar)
+                if over * split * LOOKUP > following:
+                    left = 0.0
+                    read += following
+                    for t in range(terms):
+                        if marginal[t]:
+                            _add(
+                                sums, base, factors[t], mix, norms, slots, weights,
+                                firsts[t], stops[t],
+                            )  # fmt: skip
+        for word in range(first_word, last_word):
             bits = allowed[word]
             if bits == 0:
                 continue
             for i in range(64):
-                inner = (word << 6) + i - base
-                score = sums[inner]
-                if score < limit or (score == 0.0 and copysign(1.0, score) < 0.0):
+                slot = (word << 6) + i
+                score = sums[slot - base]
+                if score + left < bar or (bits >> np.uint64(i)) & _ONE == 0:
                     continue
-                if (bits >> np.uint64(i)) & _ONE == 0:
+                if score == 0.0 and copysign(1.0, score) < 0.0:  # it holds no leading term
                     continue
-                if kept == near.shape[0]:
-                    near = np.concatenate((near, np.empty_like(near)))
-                    near_scores = np.concatenate((near_scores, np.empty_like(near_scores)))
-                near[kept] = np.uint32(base + inner)
-                near_scores[kept] = score
-                kept += 1
+                above = left  # what the terms not yet looked up can add
+                number = split
+                while above > 0.0 and number > 0 and score + above >= bar:
+                    number -= 1
+                    t = order[number]
+                    above -= bounds[t]
+                    read += 1
+                    places[t] = _seek(slots, places[t], stops[t], slot)
+                    if places[t] < stops[t] and np.int64(slots[places[t]]) == slot:
+                        score += _worth(factors[t], mix, norms, slots, weights, places[t])
+                if score < bar:
+                    continue
                 if found < wanted:
                     push_max(best, found, -score)
                     found += 1
-                    if found == wanted:
-                        limit = -best[0]
-                elif score > limit:
+                elif score > -best[0]:
                     replace_max(best, found, -score)
-                    limit = -best[0]
+                if found == wanted:
+                    bar = -best[0] - ROUNDING * abs(best[0])
+                if kept == near.shape[0]:
+                    near = np.concatenate((near, np.empty_like(near)))
+                    scores = np.concatenate((scores, np.empty_like(scores)))
+                near[kept] = np.uint32(slot)
+                scores[kept] = score
+                kept += 1
         sums[:] = -0.0
-    keep = near_scores[:kept] >= limit
-    return near[:kept][keep], near_scores[:kept][keep], touched
+    good = scores[:kept] >= bar
+    return near[:kept][good], scores[:kept][good], split == 0, read
 
 
 @nb.njit(nogil=True, cache=True, boundscheck=False)

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from app.kernels import term_table
-from app.postings.postings import NO_LENGTHS, Lists, Weights
+from app.postings.postings import Lists, Weights
 from app.types import I64, U32, U64
 from app.vectors.arrays import doubled, read_only
 
@@ -94,11 +94,8 @@ class GrowingPostings:
         """Find the postings of terms, uint64[any], in the first `slots` points."""
         arrays = self._arrays
         starts, ends = term_table.find(*arrays, terms, slots)
-        weights = read_only(arrays.weights)
-        none = weights[:0]
-        return Lists(
-            starts, ends, read_only(arrays.slots), weights, none, NO_LENGTHS, NO_LENGTHS
-        )  # fmt: skip
+        unknown = np.full(terms.size, np.inf, dtype=np.float32)
+        return Lists(starts, ends, read_only(arrays.slots), read_only(arrays.weights), unknown)
 
 
 class PostingsView:
@@ -113,7 +110,7 @@ class PostingsView:
 
     def lists(self, terms: U64) -> Lists:
         """Find the postings of terms: uint64[any]."""
-        return self._growing.find(terms, self.slots)._replace(lengths=self.lengths)
+        return self._growing.find(terms, self.slots)
 
 
 def _enlarged(arrays: _Arrays) -> _Arrays:

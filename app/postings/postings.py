@@ -12,13 +12,7 @@ length, document count and field weights are never baked in.
     <name>.starts.npy   int64[terms + 1], where each term's postings start
     <name>.slots.npy    uint32[postings], ascending within a term
     <name>.weights.npy  float32 or uint16 [postings, fields]
-    <name>.tops.npy     as the weights, [blocks, fields]: the largest of every `BLOCK` postings
     <name>.lengths.npy  uint32[slots, fields], the words of each text; only of words
-    <name>.least.npy    uint32[blocks, fields], the shortest text of every block; only of words
-
-Blocks are counted over all postings, whatever their terms. So they need no table of their own, and
-a block that several terms share bounds each of them too loosely, never wrongly. They are what
-block-max pruning goes by: Ding & Suel, SIGIR 2011.
 
 Building takes numpy alone: the build process does without compiled code.
 """
@@ -33,11 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import CorruptFile
-from app.types import I64, U32, U64
+from app.types import F32, I64, U32, U64
 from app.vectors.arrays import map_array, read_only, save_array
-
-BLOCK = 128
-"""Postings that share a bound. The kernels know this number too."""
 
 MOST_OCCURRENCES = 65_535
 """A word that stands in a text more often than this is counted as standing there this often."""
@@ -52,29 +43,27 @@ class Lists(NamedTuple):
     """The postings of some terms in one part, which never change once taken.
 
     starts, ends   int64[terms], places in `slots` and `weights`; equal where a term is nowhere
-    tops, least    as in `Postings`; no rows where there are no blocks
+    tops           float32[terms], never below what a posting of the term is worth to a query of
+                   factor 1; infinite where that is not known
     """
 
     starts: I64
     ends: I64
     slots: U32
     weights: Weights
-    tops: Weights
-    lengths: U32
-    least: U32
+    tops: F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Postings:
-    """The arrays above, read-only. Safe for any number of threads."""
+    """The arrays above, read-only, and `tops` as in `Lists`. Safe for any number of threads."""
 
     terms: U64
     starts: I64
     slots: U32
     weights: Weights
-    tops: Weights
     lengths: U32
-    least: U32
+    tops: F32
 
     @property
     def bytes(self) -> int:
@@ -85,14 +74,14 @@ class Postings:
         """Find the postings of terms: uint64[any]."""
         starts = np.zeros(terms.size, dtype=np.int64)
         ends = np.zeros(terms.size, dtype=np.int64)
+        tops = np.zeros(terms.size, dtype=np.float32)
         if self.terms.size:
             at = np.minimum(np.searchsorted(self.terms, terms), self.terms.size - 1)
             known = self.terms[at] == terms
-            starts[known] = self.starts[at[known]]
-            ends[known] = self.starts[at[known] + 1]
-        return Lists(
-            starts, ends, self.slots, self.weights, self.tops, self.lengths, self.least
-        )  # fmt: skip
+            at = at[known]
+            starts[known], ends[known] = self.starts[at], self.starts[at + 1]
+            tops[known] = self.tops[at]
+        return Lists(starts, ends, self.slots, self.weights, tops)
 
     def by_slot(self, slots: int) -> tuple[I64, U64, Weights]:
         """Turn the index back into rows.
@@ -125,40 +114,26 @@ class Postings:
         def mapped(kind: str, dtype: type[np.generic], dimensions: int) -> NDArray[Any]:
             return map_array(folder / f"{name}.{kind}.npy", (dtype,), dimensions)
 
-        weight = np.uint16 if fields else np.float32
-        opened = cls(
-            mapped("terms", np.uint64, 1),
-            mapped("starts", np.int64, 1),
-            mapped("slots", np.uint32, 1),
-            mapped("weights", weight, 2),
-            mapped("tops", weight, 2),
-            mapped("lengths", np.uint32, 2) if fields else NO_LENGTHS,
-            mapped("least", np.uint32, 2) if fields else NO_LENGTHS,
-        )
-        if not opened._sound(slots, fields):
+        terms, starts = mapped("terms", np.uint64, 1), mapped("starts", np.int64, 1)
+        held = mapped("slots", np.uint32, 1)
+        weights = mapped("weights", np.uint16 if fields else np.float32, 2)
+        lengths = mapped("lengths", np.uint32, 2) if fields else NO_LENGTHS
+        # Compiled code goes by these, and checks no bounds.
+        descents = np.flatnonzero(held[1:] <= held[:-1]) + 1
+        if not (
+            starts.shape == (terms.size + 1,)
+            and weights.shape == (held.size, max(fields, 1))
+            and lengths.shape == (slots if fields else 0, fields)
+            and starts[0] == 0
+            and starts[-1] == held.size
+            and np.all(starts[1:] > starts[:-1])
+            and np.all(terms[1:] > terms[:-1])
+            and (held.size == 0 or int(held.max()) < slots)
+            and np.isin(descents, starts).all()
+        ):
             path = folder / f"{name}.starts.npy"
             raise CorruptFile(f"{name} is no index over these slots", path=str(path))
-        return opened
-
-    def _sound(self, slots: int, fields: int) -> bool:
-        """Tell whether compiled code may go by the arrays: it checks no bounds."""
-        postings, width = self.slots.size, max(fields, 1)
-        blocks = _blocks(postings)
-        return bool(
-            self.starts.shape == (self.terms.size + 1,)
-            and self.weights.shape == (postings, width)
-            and self.tops.shape == (blocks, width)
-            and (not fields or self.lengths.shape == (slots, fields))
-            and (not fields or self.least.shape == (blocks, fields))
-            and self.starts[0] == 0
-            and self.starts[-1] == postings
-            and np.all(self.starts[1:] >= self.starts[:-1])
-            and np.all(self.terms[1:] > self.terms[:-1])
-            and (postings == 0 or int(self.slots.max()) < slots)
-            and np.isin(
-                np.flatnonzero(self.slots[1:] <= self.slots[:-1]) + 1, self.starts, kind="sort"
-            ).all()
-        )
+        return cls(terms, starts, held, weights, lengths, _tops(starts, weights, fields))
 
     def _arrays(self) -> list[tuple[str, NDArray[Any]]]:
         arrays: list[tuple[str, NDArray[Any]]] = [
@@ -166,10 +141,9 @@ class Postings:
             ("starts", self.starts),
             ("slots", self.slots),
             ("weights", self.weights),
-            ("tops", self.tops),
         ]
         if self.lengths.shape[1]:
-            arrays += [("lengths", self.lengths), ("least", self.least)]
+            arrays.append(("lengths", self.lengths))
         return arrays
 
 
@@ -184,29 +158,26 @@ def build(bounds: I64, terms: U64, weights: Weights, lengths: U32 | None = None)
     ordered = terms[order]
     first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))[: terms.size]
     slots = np.repeat(np.arange(bounds.size - 1, dtype=np.uint32), np.diff(bounds))[order]
+    starts = np.append(first, terms.size).astype(np.int64)
     weighed = weights[order]
-    counted = least = NO_LENGTHS
-    if lengths is not None:
-        counted = lengths
-        least = _of_blocks(np.minimum, lengths[slots])
     return Postings(
         read_only(ordered[first]),
-        read_only(np.append(first, terms.size).astype(np.int64)),
+        read_only(starts),
         read_only(slots),
         read_only(weighed),
-        read_only(_of_blocks(np.maximum, weighed)),
-        read_only(counted),
-        read_only(least),
+        NO_LENGTHS if lengths is None else read_only(lengths),
+        _tops(starts, weighed, 0 if lengths is None else lengths.shape[1]),
     )
 
 
-def _blocks(postings: int) -> int:
-    return (postings + BLOCK - 1) // BLOCK
-
-
-def _of_blocks(chosen: np.ufunc, rows: NDArray[Any]) -> NDArray[Any]:
-    """Reduce [postings, fields] to [blocks, fields]."""
-    if rows.shape[0] == 0:
-        return rows
-    reduced: NDArray[Any] = chosen.reduceat(rows, np.arange(0, rows.shape[0], BLOCK), axis=0)
-    return reduced
+def _tops(starts: I64, weights: Weights, fields: int) -> F32:
+    """Bound what postings are worth, by term: float32[terms]."""
+    terms = starts.size - 1
+    if fields:  # BM25 saturates at 1
+        return np.ones(terms, dtype=np.float32)
+    if terms == 0:
+        return np.zeros(0, dtype=np.float32)
+    if weights.min() < 0:  # what others add may be below zero, and bounds say nothing
+        return np.full(terms, np.inf, dtype=np.float32)
+    tops: F32 = np.maximum.reduceat(weights[:, 0], starts[:-1])
+    return tops

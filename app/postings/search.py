@@ -41,19 +41,30 @@ class Ranked(NamedTuple):
     """The slots with the best scores, best first: those wanted, and all that tie with the last.
 
     slots, scores   uint32[kept], float64[kept]
-    postings        looked at
+    read            postings looked at
     """
 
     slots: U32
     scores: F64
-    postings: int
+    read: int
 
 
 def rank(lists: Lists, weighing: Weighing, allowed: Bits, wanted: int) -> Ranked:
     """Find the `wanted` best of the allowed slots (bits over slots) that hold any of the terms."""
-    slots, scores, touched = kernels.rank(*weighing, *lists[:4], read_only(allowed), wanted)
+    factors = weighing.factors
+    bounds = np.full(factors.size, np.inf)
+    if (factors > 0.0).all():
+        bounds = factors * lists.tops
+    slots, scores, exact, read = kernels.rank(
+        *weighing, *lists[:4], bounds, read_only(allowed), wanted
+    )
+    if not exact:
+        scores = kernels.score(*weighing, *lists[:4], slots)
+        read += slots.size * factors.size
     order = np.argsort(-scores, kind="stable")
-    return Ranked(slots[order], scores[order], touched)
+    if order.size > wanted:  # those that tie, by slot, and none that only came near
+        order = order[scores[order] >= scores[order[wanted - 1]]]
+    return Ranked(slots[order], scores[order], read)
 
 
 def score(lists: Lists, weighing: Weighing, slots: U32) -> F64:
