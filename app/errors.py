@@ -354,6 +354,13 @@ class SnapshotNotFound(NotFound):
     title = "Snapshot not found"
 
 
+class ArtefactNotFound(NotFound):
+    """The collection keeps nothing of that kind and name."""
+
+    code = "artefact-not-found"
+    title = "Not kept with the collection"
+
+
 # ── true, but not in this state ──────────────────────────────────────────────────────────────
 
 

@@ -24,6 +24,7 @@ from app.api.routes import (
     cohere,
     collections,
     embeddings,
+    fusion,
     points,
     queries,
     reranking,
@@ -114,6 +115,7 @@ def create_app(
         reranking,
         tei,
         collections,
+        fusion,
         snapshots,
         status,
     ):

@@ -65,6 +65,8 @@ from app.errors import (
 from app.metrics.accounts import CacheAccount, Work
 from app.query.facets import FacetPart, read_facets
 from app.service import embedding, importing
+from app.service.banks import Banks
+from app.service.calibrations import Calibrations
 from app.service.checks import check_batch, check_ids, check_name, placed_input
 from app.service.cursor import cursor_after, id_from_cursor
 from app.service.definitions import changed_index, define
@@ -82,6 +84,7 @@ from app.service.importing import (
     marked_lines,
     sift,
 )
+from app.service.labelled import QueryLists
 from app.service.lanes import Lane
 from app.service.pace import Kind, Pace, kinds_of
 from app.service.planned import PlannedQuery, Planning, encode_all, needs_plan
@@ -206,6 +209,12 @@ class Service:
             reader=self._readers.reader,
             describe=self._encoding.describe,
         )
+        lists = QueryLists(
+            self._planning, self._encoded_from, self._encoding.describe, self._encoding.usable
+        )
+        most, nodes = settings.max_k, settings.max_filter_nodes
+        self.banks = Banks(backend, lists, self._search, self._write, most, nodes)
+        self.calibrations = Calibrations(backend, lists, self._search, self._write, most)
         lanes = (self._search, self._write, self._control, self.snapshots.lane)
         self.lanes = {lane.name: lane for lane in lanes}
         self.work = Work()
