@@ -63,6 +63,7 @@ STATUS: dict[type[LikewiseError], int] = {
     errors.PointNotFound: 404,
     errors.EncoderNotFound: 404,
     errors.SnapshotNotFound: 404,
+    errors.ArtefactNotFound: 404,
     errors.Conflict: 409,
     errors.DefinitionDiffers: 409,
     errors.SchemaConflict: 409,

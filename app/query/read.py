@@ -100,7 +100,7 @@ class PlanReader:
         page = asked.k + asked.offset
         if grouping is not None:
             page = min((asked.offset + grouping.groups) * grouping.size, self.max_k)
-        deep = stages or grouping or {"prefetch", "hybrid", "correct"} & asked.members.keys()
+        deep = stages or grouping or {"prefetch", "hybrid"} & asked.members.keys()
         wants = max([page, *(stage.wants for stage in stages)])
         self.wanted = min(max(wants, CANDIDATES), self.max_k) if deep else page
         source, more = self._source()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.encoders.base import EncoderInfo
-from app.query.reading import Members
+from app.query.reading import Members, items
 from app.query.trying import Labelled
 from app.service.checks import check_ids
 from app.service.planned import Encode, PlannedQuery, Planning, encode_all
@@ -38,11 +38,9 @@ class QueryLists:
         self, raw: Any, at: str, *, most: int, definition: Definition, using: str, k: int
     ) -> list[PlannedQuery]:
         """Read queries. Raises InvalidQuery, and what their leaves raise, with their place."""
-        whole = Members({"list": raw}, "", "queries")
-        items = whole.items("list", most=most)
         return [
             self._query(Members(one, f"{at}/{place}", "a query"), definition, using, k)
-            for place, one in enumerate(items)
+            for place, one in enumerate(items(raw, at, most=most))
         ]
 
     def labelled(
@@ -50,7 +48,7 @@ class QueryLists:
     ) -> list[Labelled]:
         """Read queries that know their answers."""
         found = []
-        for place, one in enumerate(Members({"list": raw}, "", "queries").items("list", most=most)):
+        for place, one in enumerate(items(raw, at, most=most)):
             members = Members(one, f"{at}/{place}", "a labelled query")
             relevant = members.items("relevant", most=MOST_RELEVANT)
             ids = check_ids(relevant, limit=MOST_RELEVANT, pointer=members.place("relevant"))
