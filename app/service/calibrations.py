@@ -44,7 +44,7 @@ class Calibrations:
     max_k: int
 
     async def put(self, name: str, calibration: str, raw: Mapping[str, Any]) -> tuple[Told, bool]:
-        """Fit a calibration and keep it, perhaps in the place of another; tells whether it is new."""
+        """Fit a calibration and keep it in the place of one of its name; tells if it is new."""
 
         def prepare() -> tuple[str, tuple[str, ...], list[Labelled], tuple[Any, Any] | None]:
             check_name(calibration, "calibration")

@@ -24,6 +24,7 @@ from ._errors import (
     VersionError,
 )
 from ._filters import F, Filter
+from ._kept import Calibration, QueryBank
 from ._points import Point, points_from_columns
 from ._queries import Query, Rerank
 from ._results import (
@@ -59,6 +60,7 @@ __all__ = [
     "ApiError",
     "AsyncClient",
     "AsyncCollection",
+    "Calibration",
     "Client",
     "Collection",
     "CollectionInfo",
@@ -83,6 +85,7 @@ __all__ = [
     "Point",
     "Problem",
     "Query",
+    "QueryBank",
     "QueryResult",
     "Ranked",
     "Readiness",
