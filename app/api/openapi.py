@@ -21,6 +21,7 @@ from app.wire.cohere import CohereEmbed
 from app.wire.collections import AlterCollection, CreateCollection
 from app.wire.embeddings import CreateEmbeddings
 from app.wire.facets import CountFacets
+from app.wire.fusion import PutCalibration, PutQueryBank
 from app.wire.points import (
     CountPoints,
     DeletePoints,
@@ -53,6 +54,8 @@ REQUESTS: tuple[type[WireModel], ...] = (
     CohereEmbed,
     TeiEmbed,
     RerankDocuments,
+    PutQueryBank,
+    PutCalibration,
     CreateSnapshot,
     RestoreSnapshot,
 )

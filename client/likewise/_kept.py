@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from ._points import PointId
 from ._queries import plain
 
-Json: TypeAlias = "dict[str, Any]"
+Json: TypeAlias = "Mapping[str, Any]"
 
 AskedLike: TypeAlias = "str | Mapping[str, Any]"
 """A text, or a dict with `text`, `vector`, `id`, `image`, `record` or `query`."""
