@@ -50,7 +50,7 @@ def recall_words(wanted: Recall, words: Words, snapshot: Snapshot) -> Recalled:
     if wanted.filter is not None:
         check_words(wanted.filter, lexical)
     mix = _mix(words.fields, lexical)
-    counted = Counter(analyzer_of(lexical.language).terms_of(words.text))
+    counted = Counter(analyzer_of(lexical.language).asked_terms(words.text))
     if len(counted) > MOST_WORDS:
         raise LimitExceeded(
             f"the query has {len(counted)} different words, at most {MOST_WORDS} are looked for",
@@ -78,7 +78,7 @@ def recall_words(wanted: Recall, words: Words, snapshot: Snapshot) -> Recalled:
         _clear(allowed, live, wanted.exclude)
         weighing = one.weighing._replace(factors=one.weighing.factors * times)
         ranked = rank(one.lists, weighing, allowed, wanted.k)
-        postings += ranked.postings
+        postings += ranked.read
         found.append(_Found(live, ranked.slots, ranked.scores))
     candidates = _best(found, wanted.k)
     facts: dict[str, Any] = {}
