@@ -7,7 +7,7 @@ optional, knows nothing of the others, and can be run alone on a `Running`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -241,8 +241,31 @@ class Fused:
             entry["lists"] = [len(one) for one in pools]
             if len(pool):
                 pool = pool.scored(fuse(lists, self.fusion), "fused").first(self.k)
+            if running.explain:
+                pool = pool.noted(_ranked(pools, pool))
             entry["out"] = len(pool)
         return pool
+
+
+def _ranked(pools: Sequence[Pool], fused: Pool) -> dict[int, dict[str, Any]]:
+    """Tell of each candidate which place every list gave it, from 1 on: row → {"ranks": …}.
+
+    Lists are called what their last scores are, the second one of a name with its number, as in
+    `union`. Equal scores share the best of their places.
+    """
+    notes: dict[int, dict[str, Any]] = {row: {"ranks": {}} for row in fused.rows.tolist()}
+    names: set[str] = set()
+    for number, pool in enumerate(pools):
+        if not len(pool):
+            continue
+        name = next(reversed(pool.parts))
+        name = f"{name} {number + 1}" if name in names else name
+        names.add(name)
+        places = np.searchsorted(np.sort(-pool.scores), -pool.scores) + 1
+        for row, rank in zip(pool.rows.tolist(), places.tolist(), strict=True):
+            if row in notes:
+                notes[row]["ranks"][name] = rank
+    return notes
 
 
 @dataclass(frozen=True, slots=True)

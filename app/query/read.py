@@ -14,7 +14,7 @@ Every part of a plan knows the pointer of the JSON it came from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from app.attributes.filter import Filter, parse_filter
@@ -41,6 +41,11 @@ MEMBERS = (
     "group_by",
 )
 """Members of a query that are read here; whoever adds a stage adds its name."""
+
+
+HYBRID_WEIGHT = 0.5
+HYBRID_FUSE: object = "rrf"
+"""How `hybrid` fuses unless it is told: by bench/hybrid.py, never worse than the better side."""
 
 
 class Asked(NamedTuple):
@@ -207,22 +212,26 @@ class PlanReader:
         expression = self.expression
         if not isinstance(expression, Leaf) or expression.kind != "text":
             raise refused("hybrid needs a text, which is looked for in both ways", at)
-        weight, fuse, normalise = 0.5, None, None
-        if raw is not True:
-            members = Members(raw, at, "hybrid")
-            weight = members.number("weight", 0.5, low=0, high=1)
-            fuse, normalise = members.raw("fuse"), members.raw("normalise")
-            members.end()
-        words = Lookup(
-            at,
-            self.reading.leaf("lexical", expression.value, at),
-            None,
-            self.filter,
-            self.wanted,
-        )
+        members = Members({} if raw is True else raw, at, "hybrid")
+        weight = members.number("weight", HYBRID_WEIGHT, low=0, high=1)
+        fuse = members.raw("fuse")
+        normalise = members.raw("normalise", asked.members.get("normalise"))
+        # Both sides give more than the page: what one of them ranks low, the other may rank high.
+        k = members.integer("candidates", self.wanted, low=1, high=self.max_k)
+        words = {"text": expression.value}
+        words |= {name: members.raw(name) for name in ("fields", "every") if name in members}
+        for name in ("fields", "every"):
+            members.raw(name)  # known, though left out
+        members.end()
+        leaf = replace(self.reading.leaf("lexical", words, at), stands=at)
         self._count(at)
-        sources = (self._own_lookup(expression), words)
-        fusion = self.fusion(fuse, f"{at}/fuse", [weight, 1 - weight], normalise)
+        sources = (
+            replace(self._own_lookup(expression), k=k),
+            Lookup(at, leaf, None, self.filter, k),
+        )
+        fusion = self.fusion(
+            HYBRID_FUSE if fuse is None else fuse, f"{at}/fuse", [weight, 1 - weight], normalise
+        )
         return Fused(asked.at, sources, fusion, self.wanted)
 
     def _prefetched(
