@@ -44,8 +44,9 @@ MEMBERS = (
 
 
 HYBRID_WEIGHT = 0.5
-HYBRID_FUSE: object = "rrf"
-"""How `hybrid` fuses unless it is told: by bench/hybrid.py, never worse than the better side."""
+HYBRID_FUSE = "sum"
+HYBRID_NORMALISE = "minmax"
+"""How `hybrid` fuses unless it is told: docs/decisions/0026-lexical.md has the figures."""
 
 
 class Asked(NamedTuple):
@@ -216,6 +217,8 @@ class PlanReader:
         weight = members.number("weight", HYBRID_WEIGHT, low=0, high=1)
         fuse = members.raw("fuse")
         normalise = members.raw("normalise", asked.members.get("normalise"))
+        if normalise is None:
+            normalise = HYBRID_NORMALISE
         # Both sides give more than the page: what one of them ranks low, the other may rank high.
         k = members.integer("candidates", self.wanted, low=1, high=self.max_k)
         words = {"text": expression.value}
