@@ -61,6 +61,7 @@ from app.keys import key_from_id
 from app.tally import POWERS, SECONDS, Histogram
 from app.types import (
     F32,
+    F64,
     I64,
     AttributeValue,
     Definition,
@@ -325,6 +326,13 @@ class ReferenceView:
         rows = np.array([row for _, row in best], dtype=np.int64)
         candidates = Candidates(rows, self.keys(rows), np.array([-far for far, _ in best]))
         return Recalled(candidates, len(found), "lexical" if found else "empty", True, {})
+
+    def score_words(self, words: Words, rows: I64) -> F64:
+        lexical = self.definition.lexical
+        if lexical is None:
+            raise InvalidQuery("there is no lexical index")
+        scores = ranked_words(words.text, self._points, lexical, words.fields)
+        return np.array([scores.get(row, 0.0) for row in rows.tolist()])
 
     def find(self, ids: Sequence[PointId]) -> I64:
         places = {point.id: row for row, point in enumerate(self._points)}

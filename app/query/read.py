@@ -46,6 +46,7 @@ MEMBERS = (
 HYBRID_WEIGHT = 0.5
 HYBRID_FUSE = "sum"
 HYBRID_NORMALISE = "minmax"
+HYBRID_CANDIDATES = 50
 """How `hybrid` fuses unless it is told: docs/decisions/0026-lexical.md has the figures."""
 
 
@@ -219,8 +220,13 @@ class PlanReader:
         normalise = members.raw("normalise", asked.members.get("normalise"))
         if normalise is None:
             normalise = HYBRID_NORMALISE
-        # Both sides give more than the page: what one of them ranks low, the other may rank high.
-        k = members.integer("candidates", self.wanted, low=1, high=self.max_k)
+        # What one side ranks low, the other may rank high: both give more than the page. Since each
+        # then scores what only the other found, that need not be many.
+        page = asked.k + asked.offset
+        enough = min(max(HYBRID_CANDIDATES, 2 * page), self.max_k)
+        if self.wanted > max(page, CANDIDATES) or "group_by" in asked.members:
+            enough = self.wanted
+        k = members.integer("candidates", enough, low=1, high=self.max_k)
         words = {"text": expression.value}
         words |= {name: members.raw(name) for name in ("fields", "every") if name in members}
         for name in ("fields", "every"):
@@ -235,7 +241,8 @@ class PlanReader:
         fusion = self.fusion(
             HYBRID_FUSE if fuse is None else fuse, f"{at}/fuse", [weight, 1 - weight], normalise
         )
-        return Fused(asked.at, sources, fusion, self.wanted)
+        # Ranks are of what a side found itself; scores can be had of the others as well.
+        return Fused(asked.at, sources, fusion, self.wanted, complete=fusion.method != "rrf")
 
     def _prefetched(
         self, raw: object, at: str, filter: Filter | None, depth: int

@@ -321,7 +321,9 @@ def test_hybrid_by_rank_is_the_two_sides_fused_by_hand(
 def test_hybrid_by_scores_is_the_two_sides_fused_by_hand(books: InProcess) -> None:
     text = "white whales"
     sides = both_sides(books, text)
-    fused = dict.fromkeys({id_ for side in sides for id_ in side}, 0.0)
+    assert len(sides[1]) < len(sides[0])
+    sides[1] = {id_: sides[1].get(id_, 0.0) for id_ in sides[0]}  # what has no word scores nothing
+    fused = dict.fromkeys(sides[0], 0.0)
     for share, side in zip((0.7, 0.3), sides, strict=True):
         low, high = min(side.values()), max(side.values())
         for id_, score in side.items():
@@ -340,14 +342,30 @@ def test_an_explained_hybrid_tells_both_ranks_and_scores_of_each_hit(books: InPr
     for point in answer["points"]:
         id_, scores, ranks = point["id"], point["scores"], point["notes"]["ranks"]
         assert scores["body"] == pytest.approx(dense[id_], abs=1e-6)
-        assert scores.get("lexical") == (
-            pytest.approx(words[id_], rel=1e-6) if id_ in words else None
-        )
+        assert scores["lexical"] == pytest.approx(words.get(id_, 0.0), rel=1e-6)
         assert ranks["body"] == 1 + sum(score > dense[id_] for score in dense.values())
         assert ("lexical" in ranks) == (id_ in words)
         if id_ in words:
             assert ranks["lexical"] == 1 + sum(score > words[id_] for score in words.values())
         assert scores["fused"] == pytest.approx(point["score"])
+
+
+def test_what_one_side_found_is_scored_by_the_other_as_well(books: InProcess) -> None:
+    """So how many candidates each gives hardly matters; by ranks it does."""
+    text, body = "a captain of a white ship", {"using": "body", "k": 10, "explain": True}
+    dense, words = both_sides(books, text)
+    few = {"candidates": 1, "fuse": "sum", "normalise": "minmax"}
+    answer = books.post(QUERY, {"text": text, **body, "hybrid": few}).json()["points"]
+    assert {point["id"] for point in answer} == {
+        max(dense, key=dense.get),
+        max(words, key=words.get),
+    }
+    for point in answer:
+        assert point["scores"]["body"] == pytest.approx(dense[point["id"]], abs=1e-5)
+        assert point["scores"]["lexical"] == pytest.approx(words.get(point["id"], 0.0), rel=1e-5)
+        assert len(point["notes"]["ranks"]) == 1
+    ranked = books.post(QUERY, {"text": text, **body, "hybrid": {**few, "fuse": "rrf"}}).json()
+    assert [len(point["scores"]) for point in ranked["points"]] == [2, 2]  # one side, and fused
 
 
 def test_a_batch_of_hybrid_queries_answers_as_each_alone(books: InProcess) -> None:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.attributes.filter import parse_filter
@@ -90,6 +91,28 @@ def test_words_rank_as_one_index_over_the_live_points(backend: Backend, seed: in
                 )
                 assert {id_ for id_, _ in found} == {id_ for id_, _ in due}
                 assert recalled(backend, text, fields=fields, every=every, k=5) == found[:5]
+
+
+def test_rows_are_scored_as_they_are_recalled(backend: Backend) -> None:
+    backend.create("c", definition())
+    backend.alter("c", schema=None, index=None, lexical=lambda present: LEXICAL)
+    points = drawn(5, 45)
+    backend.upsert("c", points[:30])
+    settle(backend, "c")
+    backend.upsert("c", points[20:])
+    words = Words("white whales at sea", {"title": 3.0, TEXT_FIELD: 1.0})
+
+    def work(view: View) -> None:
+        found = view.recall(Recall(words, None, k=100)).candidates
+        shuffled = np.random.default_rng(0).permutation(len(points))
+        rows = view.find([points[at].id for at in shuffled.tolist()])
+        scored = dict(zip(rows.tolist(), view.score_words(words, rows).tolist(), strict=True))
+        recalled = dict(zip(found.rows.tolist(), found.scores.tolist(), strict=True))
+        assert 0 < len(recalled) < len(points)
+        assert scored == pytest.approx({row: recalled.get(row, 0.0) for row in scored})
+        assert view.score_words(Words("sea"), rows[:0]).size == 0
+
+    backend.view("c", work)
 
 
 def test_filters_and_exclusions_choose_among_what_has_the_words(backend: Backend) -> None:
