@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -61,10 +62,9 @@ class Task:
 def lines(path: Path) -> Iterator[dict[str, str]]:
     """Read JSON lines, compressed or not."""
     packed = path.with_name(f"{path.name}.gz")
-    opened = gzip.open(packed, "rt") if packed.exists() else path.open(encoding="utf-8")
-    with opened as file:
-        for line in file:
-            yield json.loads(line)
+    text = gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()
+    for line in text.splitlines():
+        yield json.loads(line)
 
 
 def judgements(path: Path) -> Judged:
@@ -113,13 +113,9 @@ def filled(client: Client, task: Task, encoder: str, lexical: Any) -> Collection
 class Asking:
     """Asks all judged queries of a task, and keeps nDCG@10 of each."""
 
-    def __init__(self, client: Client, collection: Collection, task: Task) -> None:
+    def __init__(self, collection: Collection, task: Task) -> None:
         self._collection = collection
         self._task = task
-        self._asked = [*task.dev, *(one for one in task.test if one not in task.dev)]
-        texts = [task.queries[one] for one in self._asked]
-        vectors = client.embed(texts, input_type="query").to_numpy()
-        self._vectors = dict(zip(self._asked, vectors, strict=True))
 
     def dense(self, query: str) -> dict[str, Any]:
         """By vector alone."""
@@ -133,14 +129,10 @@ class Asking:
         """By both, as the service does it unless it is told how."""
         return {"text": self._task.queries[query], "hybrid": {"fields": TEXT}}
 
-    def fused(self, query: str, fuse: Mapping[str, Any], weight: float) -> dict[str, Any]:
-        """By both, with some fusion; the vector is given, which spares encoding it again."""
-        words = {"text": self._task.queries[query], "fields": TEXT}
-        sources = [
-            {"vector": self._vectors[query], "weight": weight},
-            {"lexical": words, "weight": 1 - weight},
-        ]
-        return {"prefetch": sources, "fuse": fuse}
+    def fused(self, query: str, how: Mapping[str, Any], weight: float) -> dict[str, Any]:
+        """By both, with some fusion."""
+        hybrid = {"fields": TEXT, "weight": weight, **how}
+        return {"text": self._task.queries[query], "hybrid": hybrid}
 
     def measured(self, question: Any, judged: Judged, *more: Any) -> F64:
         """Ask, and give nDCG@10 of each query in the order of `judged`."""
@@ -162,13 +154,13 @@ def fusions() -> dict[str, dict[str, Any]]:
     for method in METHODS:
         if method == "sum":
             named |= {
-                f"sum, {how}": {"method": "sum", "normalise": how}
+                f"sum, {how}": {"fuse": "sum", "normalise": how}
                 for how in NORMALISATIONS
                 if how != "none"
             }
         elif method == "rrf":
-            named["rrf"] = {"method": "rrf"}
-            named["rrf, constant 10"] = {"method": "rrf", "rank_constant": 10}
+            named["rrf"] = {"fuse": "rrf"}
+            named["rrf, constant 10"] = {"fuse": {"method": "rrf", "rank_constant": 10}}
     return named
 
 
@@ -208,7 +200,7 @@ def row(name: str, scores: F64, best: F64, weight: str = "") -> str:
 
 def measured(client: Client, task: Task, encoder: str, lexical: Any) -> Iterator[str]:
     """Measure one task, as a table."""
-    asking = Asking(client, filled(client, task, encoder, lexical), task)
+    asking = Asking(filled(client, task, encoder, lexical), task)
     words = asking.measured(asking.words, task.test, TEXT)
     titled = asking.measured(asking.words, task.test)
     dense = asking.measured(asking.dense, task.test)
@@ -246,13 +238,17 @@ def main() -> None:
         help="the definition of the lexical index",
     )
     asked = parser.parse_args()
+    os.environ["LIKEWISE_EMBEDDING_CACHE_MB"] = "64"  # each query is asked many times
     port = free_port()
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder), port):
-        with Client(f"http://127.0.0.1:{port}", timeout=600) as client:
-            wait_until(lambda: answers(client) and client.ready().status == "ready")
-            for task in tasks(asked.data):
-                for line in measured(client, task, asked.encoder, asked.lexical):
-                    print(line, flush=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        server(Path(folder), port),
+        Client(f"http://127.0.0.1:{port}", timeout=600) as client,
+    ):
+        wait_until(lambda: answers(client) and client.ready().status == "ready")
+        for task in tasks(asked.data):
+            for line in measured(client, task, asked.encoder, asked.lexical):
+                print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ class PlanReader:
         """Read what gives candidates, and the stages that must come first."""
         asked, members = self.asked, self.asked.members
         prefetch = members.get("prefetch")
-        if members.get("hybrid") is not None:
+        if members.get("hybrid") not in (None, False):
             if prefetch is not None:
                 raise refused("expected either hybrid or prefetch, received both", asked.at)
             return self._hybrid(members["hybrid"]), []
@@ -208,13 +208,18 @@ class PlanReader:
         return OrderedSource(members.at, order, self.filter, self.wanted)
 
     def _hybrid(self, raw: object) -> Source:
-        """Read `hybrid`: the text by vector and by words."""
+        """Read `hybrid`: the query by vector and its text, or another one, by words."""
         asked = self.asked
         at = f"{asked.at}/hybrid"
         expression = self.expression
-        if not isinstance(expression, Leaf) or expression.kind != "text":
-            raise refused("hybrid needs a text, which is looked for in both ways", at)
         members = Members({} if raw is True else raw, at, "hybrid")
+        if expression is None:
+            raise refused("hybrid needs a query that is looked for by vector", at)
+        text = members.raw("text")
+        if text is None:
+            if not isinstance(expression, Leaf) or expression.kind != "text":
+                raise refused("hybrid needs a text whose words are looked for: say it here", at)
+            text = expression.value
         weight = members.number("weight", HYBRID_WEIGHT, low=0, high=1)
         fuse = members.raw("fuse")
         normalise = members.raw("normalise", asked.members.get("normalise"))
@@ -227,10 +232,7 @@ class PlanReader:
         if self.wanted > max(page, CANDIDATES) or "group_by" in asked.members:
             enough = self.wanted
         k = members.integer("candidates", enough, low=1, high=self.max_k)
-        words = {"text": expression.value}
-        words |= {name: members.raw(name) for name in ("fields", "every") if name in members}
-        for name in ("fields", "every"):
-            members.raw(name)  # known, though left out
+        words = {"text": text, "fields": members.raw("fields"), "every": members.raw("every")}
         members.end()
         leaf = replace(self.reading.leaf("lexical", words, at), stands=at)
         self._count(at)

@@ -272,6 +272,9 @@ def test_words_are_looked_for_in_some_fields_or_all_of_them_together(books: InPr
         ({"text": "a", "using": "body", "hybrid": {"fuse": "x"}}, "/hybrid/fuse/method"),
         ({"text": "a", "using": "own", "hybrid": True}, "/text"),
         ({"vector": [1, 2], "using": "own", "hybrid": True}, "/hybrid"),
+        ({"vector": [1, 2], "using": "own", "hybrid": {"text": 5}}, "/hybrid/text"),
+        ({"vector": [1, 2], "using": "own", "hybrid": {"text": ""}}, "/hybrid/text"),
+        ({"hybrid": {"text": "a"}}, "/hybrid"),
         ({"text": "a", "hybrid": True, "prefetch": [{"lexical": "a"}]}, ""),
     ],
 )
@@ -378,6 +381,16 @@ def test_a_batch_of_hybrid_queries_answers_as_each_alone(books: InProcess) -> No
         assert [point["id"] for point in alone["points"]] == [
             point["id"] for point in answer["points"]
         ]
+
+
+def test_a_vector_is_looked_for_beside_words_that_are_said(books: InProcess) -> None:
+    body = {"vector": [1, 0], "using": "own", "k": 3}
+    both = books.post(QUERY, {**body, "hybrid": {"text": "sail", "weight": 0.5}}).json()["points"]
+    words = books.post(QUERY, {**body, "hybrid": {"text": "sail", "weight": 0}}).json()["points"]
+    alone = books.post(QUERY, {**body, "hybrid": False}).json()["points"]
+    assert [point["id"] for point in alone] == [0, 1, 2]
+    assert {point["id"] for point in words} >= {1, 5}
+    assert both[0]["id"] == 1
 
 
 def test_words_are_one_source_among_others(books: InProcess) -> None:
