@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.backends.local import LocalBackend
 from app.types import TEXT_FIELD
+from tests.builders import settle
 
-from .harness import InProcess
+from .harness import InProcess, running, settings
 
 AT = "/v1/collections/c"
 QUERY = f"{AT}/query"
@@ -128,6 +131,38 @@ def test_a_definition_that_cannot_be_is_blamed_by_its_place(
         )
         assert body["pointer"] == pointer
     assert plain.get(AT).json()["lexical"] is None
+
+
+def test_while_words_are_indexed_only_reads_that_need_them_wait(tmp_path: Path) -> None:
+    chosen = settings(tmp_path)
+    backend = LocalBackend(chosen.data_dir, sync=False, head_points=64, build_threads=1)
+    with running(chosen, backend) as api:
+        api.put(AT, {"dimension": 2})
+        points = [{"id": n, "vector": [1, n], "attributes": {"t": "word"}} for n in range(300)]
+        api.put(f"{AT}/points", {"points": points})
+        settle(backend, "c")
+        altered = api.patch(AT, {"lexical": {"fields": ["t"]}})
+        assert (altered.status_code, altered.json()["building"]) == (200, True)
+        words, filter = {"query": {"lexical": "word"}, "k": 3}, {"$match": "word"}
+        plain = {"vector": [1, 0], "k": 3}
+        for path, body in (
+            (QUERY, words),
+            (QUERY, {**plain, "filter": filter}),
+            (QUERY, {**plain, "hybrid": {"text": "word"}}),
+            (f"{AT}/points/count", {"filter": filter}),
+            (f"{AT}/points/scroll", {"filter": filter}),
+            (f"{AT}/points/delete", {"filter": filter}),
+        ):
+            refused = api.post(path, body)
+            assert refused.status_code == 503, refused.text
+            assert refused.json()["type"] == "urn:likewise:problem:lexical-unavailable"
+            assert int(refused.headers["retry-after"]) >= 1
+        assert api.post(QUERY, plain).status_code == 200
+        assert counted(api, {"t": "word"}) == 300
+        settle(backend, "c")
+        assert api.get(AT).json()["building"] is False
+        assert api.post(QUERY, words).json()["matches"] == 300
+        assert counted(api, filter) == 300
 
 
 # ── $match ───────────────────────────────────────────────────────────────────────────────────
