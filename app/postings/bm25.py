@@ -14,13 +14,14 @@ not depend on when segments were merged.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from app.kernels import postings as kernels
 from app.postings.postings import Lists
-from app.postings.search import Searchable, Weighing
+from app.postings.search import NO_NORMS, Searchable, Weighing
 from app.types import F32, F64, I64, U64, Bits
 from app.vectors.arrays import read_only
 
@@ -28,7 +29,8 @@ K1 = 1.2
 B = 0.75
 
 
-class Measured(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Measured:
     """What a part is in the weights of a mix: of each slot its length, of the live ones the sum.
 
     texts     live slots with any words in the fields that count
@@ -39,6 +41,20 @@ class Measured(NamedTuple):
     texts: int
     total: float
     lengths: F32
+    _norms: tuple[float, F32] = (-1.0, NO_NORMS)
+
+    def norms(self, average: float) -> F32:
+        """Give k₁ · (1 − b + b · length / average) of each slot: float32[slots].
+
+        The average is the collection's. It changes with every write, and with nothing else.
+        """
+        known, norms = self._norms  # one step: other threads may put another pair there
+        if known != average:
+            norms = self.lengths * np.float32(K1 * B / average)
+            norms += np.float32(K1 * (1.0 - B))
+            norms = read_only(norms)
+            self._norms = average, norms
+        return norms
 
 
 MOST_REMEMBERED = 4
@@ -88,9 +104,7 @@ def weigh(parts: Sequence[Words], terms: U64, mix: F64) -> tuple[list[Weighed], 
     average = total / texts if texts else 1.0
     weighed = []
     for lists, one in zip(found, measured, strict=True):
-        norms = one.lengths * np.float32(K1 * B / average)
-        norms += np.float32(K1 * (1.0 - B))
-        weighed.append(Weighed(lists, Weighing(factors, mix, read_only(norms))))
+        weighed.append(Weighed(lists, Weighing(factors, mix, one.norms(average))))
     return weighed, counts
 
 

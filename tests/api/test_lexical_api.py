@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -416,6 +417,24 @@ def test_a_batch_of_hybrid_queries_answers_as_each_alone(books: InProcess) -> No
         assert [point["id"] for point in alone["points"]] == [
             point["id"] for point in answer["points"]
         ]
+
+
+def test_a_batch_of_hybrid_queries_is_encoded_at_once_and_each_text_once(books: InProcess) -> None:
+    def encoded() -> tuple[float, float]:
+        """Runs of the encoder, and texts in them."""
+        told = books.get("/metrics").text
+        name = r'^likewise_encoder_batch_texts_{}\{{encoder="tiny"\}} (.*)$'
+        runs, texts = (re.search(name.format(of), told, re.M) for of in ("count", "sum"))
+        assert runs
+        assert texts
+        return float(runs[1]), float(texts[1])
+
+    before = encoded()
+    queries = [{"text": text, "using": "body", "hybrid": True} for text in TEXTS]
+    assert books.post(f"{QUERY}:batch", {"queries": queries}).status_code == 200
+    after = encoded()
+    assert after[1] - before[1] == len(TEXTS)
+    assert after[0] - before[0] < len(TEXTS) / 2
 
 
 def test_a_vector_is_looked_for_beside_words_that_are_said(books: InProcess) -> None:
