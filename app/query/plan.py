@@ -15,7 +15,7 @@ import numpy as np
 
 from app.attributes.filter import And, Filter
 from app.backends.base import Recall, Words
-from app.errors import InvalidQuery, LikewiseError, LimitExceeded, PointNotFound
+from app.errors import InvalidFilter, InvalidQuery, LikewiseError, LimitExceeded, PointNotFound
 from app.query.expression import Compiled, Expression, Leaf, Probe
 from app.query.late import token_scores
 from app.query.limits import CANDIDATES, MOST_PROBES
@@ -175,7 +175,8 @@ class Lookup:
         try:
             recalled = running.view.recall(wanted)
         except LikewiseError as error:
-            error.pointer = self.at
+            if not isinstance(error, InvalidFilter):  # that one knows its place better
+                error.pointer = self.at
             raise
         running.matches = max(running.matches, recalled.matches)
         running.exact = running.exact and recalled.exact

@@ -158,7 +158,7 @@ Filter = Annotated[
     WithJsonSchema(
         {
             "description": "Conditions on attributes: {field: value}, {field: {$op: operand}}, "
-            "$and, $or, $not, $id.",
+            "$and, $or, $not, $id, $match.",
             "type": ["object", "null"],
             "additionalProperties": True,
         }

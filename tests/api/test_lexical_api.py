@@ -307,6 +307,10 @@ def test_words_are_looked_for_in_some_fields_or_all_of_them_together(books: InPr
         ({"text": "a", "using": "body", "hybrid": {"candidates": 0}}, "/hybrid/candidates"),
         ({"text": "a", "using": "body", "hybrid": {"fuse": "x"}}, "/hybrid/fuse/method"),
         ({"text": "a", "using": "own", "hybrid": True}, "/text"),
+        (
+            {"prefetch": [{"lexical": "a", "filter": {"n": {"$match": "x"}}}]},
+            "/prefetch/0/filter/n/$match",
+        ),
         ({"vector": [1, 2], "using": "own", "hybrid": True}, "/hybrid"),
         ({"vector": [1, 2], "using": "own", "hybrid": {"text": 5}}, "/hybrid/text"),
         ({"vector": [1, 2], "using": "own", "hybrid": {"text": ""}}, "/hybrid/text"),
