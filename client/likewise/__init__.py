@@ -23,7 +23,7 @@ from ._errors import (
     UnavailableError,
     VersionError,
 )
-from ._filters import F, Filter
+from ._filters import F, Filter, match
 from ._kept import Calibration, QueryBank
 from ._points import Point, points_from_columns
 from ._queries import Query, Rerank
@@ -37,6 +37,7 @@ from ._results import (
     ImportReport,
     IndexInfo,
     Info,
+    LexicalInfo,
     Limits,
     LineError,
     Model,
@@ -76,6 +77,7 @@ __all__ = [
     "IndexInfo",
     "Info",
     "InvalidRequestError",
+    "LexicalInfo",
     "LikewiseError",
     "Limits",
     "LineError",
@@ -104,6 +106,7 @@ __all__ = [
     "VectorInfo",
     "VersionError",
     "__version__",
+    "match",
     "points_from_columns",
     "to_numpy",
 ]
