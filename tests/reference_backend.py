@@ -325,7 +325,7 @@ class ReferenceView:
         best = sorted(shown)[: wanted.k]
         rows = np.array([row for _, row in best], dtype=np.int64)
         candidates = Candidates(rows, self.keys(rows), np.array([-far for far, _ in best]))
-        return Recalled(candidates, len(found), "lexical" if found else "empty", True, {})
+        return Recalled(candidates, len(shown), "lexical" if shown else "empty", True, {})
 
     def score_words(self, words: Words, rows: I64) -> F64:
         lexical = self.definition.lexical

@@ -68,8 +68,8 @@ def recall_words(wanted: Recall, asked: Asked, snapshot: Snapshot) -> Recalled:
     for live, reader, lists, weighing in asked.parts:
         allowed = holding(reader, lists, asked.fields, every=asked.every)
         allowed &= live.live if wanted.filter is None else matching(wanted.filter, live, lexical)
-        matches += bitset.count(allowed)
         _clear(allowed, live, wanted.exclude)
+        matches += bitset.count(allowed)
         ranked = rank(lists, weighing, allowed, wanted.k)
         postings += ranked.read
         found.append(_Found(live, ranked.slots, ranked.scores))

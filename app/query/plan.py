@@ -24,7 +24,7 @@ from app.query.running import Running
 from app.ranking.fusion import Fusion, fuse
 from app.ranking.scores import scores as exact_scores
 from app.ranking.tokens.aggregation import Aggregation
-from app.types import F32, F64, I64, VectorField, VectorKind
+from app.types import F32, F64, I64, PointId, VectorField, VectorKind
 from app.vectors.metric import prepare
 
 
@@ -68,6 +68,7 @@ class Lookup:
     k           how many
     threshold   least score
     name        what its scores are called in answers; None: the field's name, or "lexical"
+    without     leaves of another lookup that name points, which are not found here either
     """
 
     at: str
@@ -79,6 +80,7 @@ class Lookup:
     exact: bool = False
     threshold: float | None = None
     name: str | None = None
+    without: tuple[Leaf, ...] = ()
 
     def lookups(self) -> Iterator[Lookup]:
         """Give itself."""
@@ -158,6 +160,11 @@ class Lookup:
         found, pool = token_scores(probe, field, pool, running, how, self.at, facts=entry)
         return pool.scored(found, name).first(self.k)
 
+    def _named(self, running: Running) -> list[PointId]:
+        """List the points that the leaves of `without` name; in every field they are the same."""
+        places = {leaf.at for leaf in self.without}
+        return list(dict.fromkeys(v for (at, _), v in running.leaves.items() if at in places))
+
     def _recalled(self, probe: Probe, compiled: Compiled, running: Running, name: str) -> Pool:
         field = running.fields[self.at]
         tokens = field is not None and field.kind is VectorKind.TOKENS
@@ -169,7 +176,7 @@ class Lookup:
             k=max(self.k, CANDIDATES) if tokens else self.k,
             ef=self.ef,
             exact=self.exact,
-            exclude=compiled.exclude,
+            exclude=(*compiled.exclude, *self._named(running)),
             explain=running.explain,
         )
         try:

@@ -235,10 +235,11 @@ class PlanReader:
         words = {"text": text, "fields": members.raw("fields"), "every": members.raw("every")}
         members.end()
         leaf = replace(self.reading.leaf("lexical", words, at), stands=at)
+        named = tuple(one for one in expression.leaves() if one.kind == "id")
         self._count(at)
         sources = (
             replace(self._own_lookup(expression), k=k),
-            Lookup(at, leaf, None, self.filter, k),
+            Lookup(at, leaf, None, self.filter, k, without=named),
         )
         fusion = self.fusion(
             HYBRID_FUSE if fuse is None else fuse, f"{at}/fuse", [weight, 1 - weight], normalise

@@ -451,6 +451,13 @@ def test_a_vector_is_looked_for_beside_words_that_are_said(books: InProcess) -> 
     assert both[0]["id"] == 1
 
 
+def test_a_point_that_is_started_from_is_not_found_by_its_words_either(books: InProcess) -> None:
+    body = {"id": 2, "using": "own", "hybrid": {"text": "white whale"}, "k": 6}
+    found = ids(books.post(QUERY, body))
+    assert sorted(found) == [0, 1, 3, 4, 5]
+    assert 2 in ids(books.post(QUERY, {**body, "id": 4}))
+
+
 def test_words_are_one_source_among_others(books: InProcess) -> None:
     body = {
         "prefetch": [
