@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import CorruptFile
-from app.types import I64, U32, U64
+from app.types import I64, U32, U64, Sparse
 from app.vectors.arrays import map_array, read_only, save_array
 
 MOST_OCCURRENCES = 65_535
@@ -139,6 +139,38 @@ class Postings:
         if self.lengths.shape[1]:
             arrays.append(("lengths", self.lengths))
         return arrays
+
+
+class Rows:
+    """Sparse vectors by slot, to be inverted."""
+
+    def __init__(self) -> None:
+        self._counts: list[int] = []
+        self._terms: list[U64] = []
+        self._weights: list[Weights] = []
+
+    def append(self, vector: Sparse | None) -> None:
+        """Add the next slot; None is one that has no vector."""
+        if vector is None:
+            self._counts.append(0)
+            return
+        self._counts.append(vector.indices.size)
+        self._terms.append(vector.indices.astype(np.uint64))
+        self._weights.append(vector.values[:, None])
+
+    def extend(self, bounds: I64, terms: U64, weights: Weights) -> None:
+        """Add slots as `Postings.by_slot` gives them."""
+        self._counts += np.diff(bounds).tolist()
+        self._terms.append(terms)
+        self._weights.append(weights)
+
+    def inverted(self) -> Postings:
+        """Give the index of all slots added."""
+        return build(
+            np.cumsum([0, *self._counts], dtype=np.int64),
+            np.concatenate([np.empty(0, dtype=np.uint64), *self._terms]),
+            np.concatenate([np.empty((0, 1), dtype=np.float32), *self._weights]),
+        )
 
 
 def build(bounds: I64, terms: U64, weights: Weights, lengths: U32 | None = None) -> Postings:

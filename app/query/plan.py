@@ -23,7 +23,7 @@ from app.query.pool import EMPTY, Pool, union
 from app.query.running import Running
 from app.ranking.fusion import Fusion, fuse
 from app.ranking.tokens.aggregation import Aggregation
-from app.types import F32, VectorField, VectorKind
+from app.types import F32, I64, Projection, Sparse, VectorField, VectorKind
 from app.vectors.metric import prepare
 
 
@@ -202,6 +202,8 @@ class _Meaning:
         rows = self.view.find([id_])
         if rows[0] < 0:
             raise PointNotFound("the collection has no point of that id", pointer=leaf.place)
+        if field.kind is VectorKind.SPARSE:
+            return self._own_sparse(field, rows, leaf)
         if field.kind is VectorKind.TOKENS:
             vectors, starts = self.view.tokens(field.name, rows)
             has, vectors = np.diff(starts) > 0, vectors[None]
@@ -212,6 +214,17 @@ class _Meaning:
                 f"the point has no vector {field.name!r} to start from", pointer=leaf.place
             )
         vector: F32 = vectors[0]
+        return vector
+
+    def _own_sparse(self, field: VectorField, rows: I64, leaf: Leaf) -> Sparse:
+        """Read a point's sparse vector from its record: an index has no rows."""
+        stored = Projection(fields=frozenset(), with_text=False, with_vectors=True)
+        (record,) = self.view.records(rows, stored)
+        vector = (record.vectors or {}).get(field.name)
+        if not isinstance(vector, Sparse):
+            raise InvalidQuery(
+                f"the point has no vector {field.name!r} to start from", pointer=leaf.place
+            )
         return vector
 
 
