@@ -100,9 +100,14 @@ def _add(
             worth = factor * (mix[0] * np.float64(weights[at, 0]))
             sums[np.int64(slots[at]) - base] += worth
     else:
+        fields = mix.shape[0]
         for at in range(first, stop):
-            own = np.int64(slots[at]) - base
-            sums[own] = _plus(sums[own], factor, mix, norms, slots, weights, at)
+            frequency = 0.0
+            for field in range(fields):
+                frequency += mix[field] * np.float64(weights[at, field])
+            if frequency > 0.0:
+                norm = np.float64(norms[slots[at]])
+                sums[np.int64(slots[at]) - base] += factor * (frequency / (frequency + norm))
 
 
 @nb.njit(nogil=True, boundscheck=False)
