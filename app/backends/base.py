@@ -195,6 +195,14 @@ class View(Protocol):
         """
         ...
 
+    def score_words(self, words: Words, rows: I64) -> F64:
+        """BM25 scores as a recall by those words gives them, in the order of `rows`: float64[rows],
+        0 for a point that holds none of the words. `Words.every` makes no difference.
+
+        Raises as `recall` does.
+        """
+        ...
+
     def find(self, ids: Sequence[PointId]) -> I64:
         """Rows of points by id: int64[ids], −1 where there is no such point."""
         ...
