@@ -101,7 +101,7 @@ class GroupBy:
         if new:
             unread = pool.rows[[row not in held for row in pool.rows.tolist()]]
             for row, attributes in zip(new, running.view.attributes(unread), strict=True):
-                held[row] = _keys(attributes, self.field)
+                held[row] = keys_of(attributes, self.field)
         grouped: dict[_Key, list[int]] = {}
         for row in pool.rows.tolist():
             for key in held[row]:
@@ -126,8 +126,8 @@ def _is_whole(plan: Plan, source: Source | None, pool: Pool) -> bool:
     return isinstance(source, Lookup | OrderedSource) and not plan.stages and len(pool) < source.k
 
 
-def _keys(attributes: Mapping[str, Any], field: str) -> list[_Key]:
-    """List the groups that a point is in, each once."""
+def keys_of(attributes: Mapping[str, Any], field: str) -> list[_Key]:
+    """List the values by which a point is in groups, each once."""
     found: dict[_Key, None] = {}
     for element in elements(attributes.get(field, [])):
         if isinstance(element, str | int | float):
