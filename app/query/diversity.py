@@ -22,7 +22,8 @@ from app.query.pool import Pool
 from app.query.reading import Members, refused
 from app.query.running import Running
 from app.ranking.diversity import Cap, Chosen, Rows, capped, cosine_rows, dpp, gaussian_rows, mmr
-from app.types import F64, Metric, VectorField, VectorKind
+from app.ranking.scores import to_unit_range
+from app.types import Metric, VectorField, VectorKind
 
 METHODS = ("mmr", "dpp")
 
@@ -83,7 +84,7 @@ class Diversity:
         else:
             similar = cosine_rows(vectors, has)
         count = len(head) if self.page is None else min(self.page, len(head))
-        relevance = head.scores if self.raw else _relevance(head.scores)
+        relevance = head.scores if self.raw else to_unit_range(head.scores)
         if self.method == "mmr":
             return mmr(relevance, similar, count, 1 - self.share, cap)
         return dpp(relevance, similar, count, self.share, cap)
@@ -184,13 +185,4 @@ def read_diversity(
         threshold,
     )
     members.end()
-    return found
-
-
-def _relevance(scores: F64) -> F64:
-    """Bring scores to 0 … 1; equal ones to 1."""
-    low, high = float(scores.min(initial=np.inf)), float(scores.max(initial=-np.inf))
-    if not high > low:
-        return np.ones(len(scores))
-    found: F64 = (scores - low) / (high - low)
     return found
