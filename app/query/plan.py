@@ -318,6 +318,7 @@ class Plan:
             pool = stage.run(pool, running)
         if self.threshold is not None:
             pool = pool.taken(np.flatnonzero(pool.scores >= self.threshold))
+        running.ranked = len(pool)
         return pool
 
 

@@ -11,6 +11,7 @@ What the engine answers by itself, the nearest points to one dense vector, does 
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,16 +75,22 @@ class PlannedQuery:
 
     def answer(self, view: View) -> Answer:
         """Run the plan. Raises InvalidQuery and PointNotFound with their place."""
+        begun_s = time.perf_counter()
         running = Running(view, self.fields, self.leaves, self.plan.filter, self.plan.explain)
         pool = self.plan.run(running)
+        ranked_s = time.perf_counter()
+        hits = self._hits(pool, view)
         plan = "graph" if "graph" in running.plans else "exact" if running.matches else "empty"
-        return Answer(
-            self._hits(pool, view),
-            running.matches,
-            plan,
-            running.exact,
-            {"stages": running.account} if self.plan.explain else None,
-        )
+        explanation: dict[str, Any] | None = None
+        if self.plan.explain:
+            ended_s = time.perf_counter()
+            explanation = {
+                "stages": running.account,
+                "cut": {"in": running.ranked, "out": len(hits)},
+                "read_ms": round((ended_s - ranked_s) * 1e3, 3),
+                "total_ms": round((ended_s - begun_s) * 1e3, 3),
+            }
+        return Answer(hits, running.matches, plan, running.exact, explanation)
 
     def _hits(self, pool: Pool, view: View) -> list[Hit]:
         records = view.records(pool.rows, self.projection)
