@@ -1,12 +1,12 @@
 """Measure what each stage of a query plan costs, at 100 candidates of a real collection.
 
-    python -m bench.stages FOLDER [--papers 60000] [--queries 200] [--diversity]
+    OPENBLAS_NUM_THREADS=1 python -m bench.stages FOLDER [--papers 60000] [--queries 200] [--diversity]
 
 FOLDER holds `papers.jsonl.gz`, `papers.vectors.f16.npy` and `queries.vectors.f16.npy` (60,000 arXiv
 papers × 384). The collection is an embedded one in a temporary directory; a second vector of each
 paper, and 32 tokens of 128 numbers for the first 4,000, are drawn at random. Plans are read and run
-as the service does, on one thread; a stage's time is what `explain` says of it, the median over the
-queries. `--diversity` says besides how different the hits are that MMR and DPP choose.
+as the service does, on one thread (the service itself keeps numpy's library to one: set it here);
+times are medians over the queries, a stage's is what the account of a plan says of it. `--diversity` says besides how different the hits are that MMR and DPP choose.
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ class Bench:
         random = np.random.default_rng(1)
         self._tokens = random.normal(size=(len(queries), TOKENS, WIDTH)).astype(np.float32)
 
-    def run(
-        self, members: dict[str, Any], number: int, explain: bool = True
-    ) -> tuple[Pool, Running, float]:
+    def run(self, members: dict[str, Any], number: int) -> tuple[Pool, Running, float]:
         """Answer one query: its page, its run and the milliseconds, reading the page included."""
         members = dict(members)
         options = {
@@ -119,7 +117,7 @@ class Bench:
         def work(view: View) -> tuple[Pool, Running, float]:
             begun = time.perf_counter()
             plan = PlanReader(10_000, 100, asked).plan()
-            running = Running(view, {}, {}, plan.filter, explain)
+            running = Running(view, {}, {}, plan.filter)
             fields, leaves = {}, {}
             for lookup in plan.lookups():
                 fields[lookup.at] = view.definition.vectors[lookup.using or "v"]
@@ -133,9 +131,7 @@ class Bench:
 
         return self._backend.view("c", work)
 
-    def measure(
-        self, members: dict[str, Any], last: int = 3
-    ) -> tuple[float, dict[str, float], dict[str, int]]:
+    def measure(self, members: dict[str, Any]) -> tuple[float, dict[str, float], dict[str, int]]:
         """Median milliseconds of a plan, of each of its stages, and candidates that each took."""
         whole: list[float] = []
         stages: dict[str, list[float]] = defaultdict(list)
@@ -143,11 +139,11 @@ class Bench:
         for number in range(min(10, len(self._queries))):
             self.run(members, number)
         for number in range(len(self._queries)):
-            whole.append(self.run(members, number, explain=False)[2])
-            for place, entry in enumerate(self.run(members, number)[1].account):
-                if entry["stage"] != "search":
-                    stages[f"{place}|{entry['stage']}"].append(entry["ms"])
-                    taken[f"{place}|{entry['stage']}"] = entry["in"]
+            _, running, took_ms = self.run(members, number)
+            whole.append(took_ms)
+            for place, entry in enumerate(running.account):
+                stages[f"{place}|{entry['stage']}"].append(entry["ms"])
+                taken[f"{place}|{entry['stage']}"] = entry["in"]
         return median(whole), {name: median(ms) for name, ms in stages.items()}, taken
 
 

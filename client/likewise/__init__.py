@@ -23,7 +23,7 @@ from ._errors import (
     UnavailableError,
     VersionError,
 )
-from ._filters import F, Filter
+from ._filters import F, Filter, match
 from ._points import Point, points_from_columns
 from ._queries import Query, Rerank
 from ._results import (
@@ -36,6 +36,7 @@ from ._results import (
     ImportReport,
     IndexInfo,
     Info,
+    LexicalInfo,
     Limits,
     LineError,
     Model,
@@ -74,6 +75,7 @@ __all__ = [
     "IndexInfo",
     "Info",
     "InvalidRequestError",
+    "LexicalInfo",
     "LikewiseError",
     "Limits",
     "LineError",
@@ -101,6 +103,7 @@ __all__ = [
     "VectorInfo",
     "VersionError",
     "__version__",
+    "match",
     "points_from_columns",
     "to_numpy",
 ]
