@@ -7,6 +7,7 @@ optional, knows nothing of the others, and can be run alone on a `Running`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -68,6 +69,7 @@ class Lookup:
     k           how many
     threshold   least score
     name        what its scores are called in answers; None: the field's name, or "lexical"
+    named_at    where `using` stands; None is "using" beside the lookup
     """
 
     at: str
@@ -79,6 +81,7 @@ class Lookup:
     exact: bool = False
     threshold: float | None = None
     name: str | None = None
+    named_at: str | None = None
 
     def lookups(self) -> Iterator[Lookup]:
         """Give itself."""
@@ -175,17 +178,20 @@ class Lookup:
             exclude=compiled.exclude,
             explain=running.explain,
         )
+        begun_s = time.perf_counter()
         try:
             recalled = running.view.recall(wanted)
         except LikewiseError as error:
             if not isinstance(error, InvalidFilter):  # that one knows its place better
                 error.pointer = self.at
             raise
+        took_ms = round((time.perf_counter() - begun_s) * 1e3, 3)
         running.matches = max(running.matches, recalled.matches)
         running.exact = running.exact and recalled.exact
         running.plans.add(recalled.plan)
         if running.explain:
-            entry = {"stage": "search", "at": self.at, "matches": recalled.matches}
+            entry = {"stage": "search", "at": self.at, "in": 0, "ms": took_ms}
+            entry |= {"out": len(recalled.candidates.keys), "matches": recalled.matches}
             entry |= {"plan": recalled.plan, "exact": recalled.exact, **recalled.facts}
             running.account.append(entry)
         return Pool.of(recalled.candidates, name)
@@ -381,6 +387,7 @@ class Plan:
             pool = stage.run(pool, running)
         if self.threshold is not None:
             pool = pool.taken(np.flatnonzero(pool.scores >= self.threshold))
+        running.ranked = len(pool)
         return pool
 
 
