@@ -55,6 +55,7 @@ from app.types import (
     PointId,
     Projection,
     Record,
+    Sparse,
 )
 
 __all__ = [
@@ -186,7 +187,7 @@ class View(Protocol):
     def recall(self, wanted: Recall) -> Recalled:
         """Find candidates: `min(k, matching)` of them, what is excluded neither found nor counted,
         unless the index is approximate and says so. Tokens are found by their pooled vectors, and
-        scored by the cosine of these.
+        scored by the cosine of these. What matches a sparse vector is what shares an index with it.
 
         Raises DimensionMismatch or InvalidQuery where query and field do not go together. As is
         every read whose filter has a `$match`, one by words is refused with LexicalUnavailable
@@ -220,6 +221,14 @@ class View(Protocol):
 
         returns  float32[total, dimension]; int64[rows + 1], where those of each row begin: nothing
                  for one that has none
+        """
+        ...
+
+    def products(self, using: str, query: Sparse, rows: I64) -> tuple[F64, NDArray[np.bool_]]:
+        """Inner products of a query with the vectors of a sparse field, each summed in float64 in
+        the order of the query's indices, as `recall` does.
+
+        returns  float64[rows], zeros where there is none; bool[rows], who has one
         """
         ...
 
