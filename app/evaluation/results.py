@@ -28,6 +28,9 @@ from app.types import F64, I64
 
 FORMAT = "likewise-evaluation-1"
 
+LOWER_IS_BETTER = ("eer", "ece")
+"""Measures of errors."""
+
 
 class Curve(NamedTuple):
     """A line of a plot. What `name` is, `app.evaluation.report` knows: "recall", "roc", …"""
