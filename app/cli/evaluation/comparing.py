@@ -12,6 +12,7 @@ from app.cli.asking import refused
 from app.cli.evaluation.asker import Found, times, wire_value
 from app.cli.evaluation.job import Configuration, Job
 from app.evaluation.classes import calibration_error, scores, vote
+from app.evaluation.loaders.lines import Item
 from app.evaluation.loaders.sets import (
     JudgedPairs,
     Labelled,
@@ -42,7 +43,7 @@ def similarity(job: Job) -> list[Run]:
     """Correlate cosines of pairs with what people said of them."""
     found = read_sts(job.data)
     said = np.array(found.said)
-    names = [str(number + 1) for number in range(len(said))]
+    names = _pair_names(found)
     job.notes.append(f"{len(said)} pairs")
     runs = []
     for configuration in job.configurations:
@@ -61,7 +62,7 @@ def verification(job: Job) -> list[Run]:
     """Tell equal pairs from different ones by a threshold on their cosine."""
     found = read_pairs(job.data, job.input)
     same = np.array(found.said) == 1
-    names = [str(number + 1) for number in range(len(same))]
+    names = _pair_names(found)
     job.notes.append(f"{int(same.sum())} equal pairs, {int((~same).sum())} different ones")
     runs = []
     for configuration in job.configurations:
@@ -138,6 +139,7 @@ def classification(job: Job) -> list[Run]:
                     wholes=wholes,
                     curves=[_reliability(sure, right)],
                     facts=times(took_ms),
+                    leading=False,
                 )
             )
     return runs
@@ -189,6 +191,17 @@ def recognition(job: Job) -> list[Run]:
                 )
             )
     return runs
+
+
+def _pair_names(pairs: JudgedPairs) -> list[str]:
+    sides = zip(pairs.first, pairs.second, strict=True)
+    return [f"{n}: {_shown(one)} – {_shown(other)}" for n, (one, other) in enumerate(sides, 1)]
+
+
+def _shown(item: Item) -> str:
+    if item.kind == "vector":
+        return "a vector"
+    return item.value.name if item.kind == "image" else str(item.value)[:60]
 
 
 def _cosines(job: Job, configuration: Configuration, pairs: JudgedPairs) -> F64:

@@ -101,8 +101,12 @@ class Job:
         curves: Sequence[Curve] = (),
         shares: Sequence[float] | None = None,
         facts: Mapping[str, float] | None = None,
+        leading: bool = True,
     ) -> Run:
-        """Make a run of values by query, and of measures of the whole."""
+        """Make a run of values by query, and of measures of the whole.
+
+        leading   whether those of the whole are what the task is about, and come first
+        """
         values: F64 = np.zeros((len(queries), len(columns)))
         for number, column in enumerate(columns.values()):
             values[:, number] = column
@@ -118,6 +122,8 @@ class Job:
             samples=self.samples,
             seed=self.seed,
         )
-        for name, of in (wholes or {}).items():
-            run.estimates[name] = statistic(of, len(queries), seed=self.seed)
-        return replace(run, wholes=wholes or {})
+        of_all = {
+            name: statistic(of, len(queries), seed=self.seed) for name, of in (wholes or {}).items()
+        }
+        estimates = {**of_all, **run.estimates} if leading else {**run.estimates, **of_all}
+        return replace(run, wholes=wholes or {}, estimates=estimates)

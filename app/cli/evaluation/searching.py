@@ -17,6 +17,8 @@ from app.evaluation.ranked import DEFAULT, Ranking, judged, values_of
 from app.evaluation.results import Decade, Run, curves_of
 from app.types import F32, F64
 
+_SHOWN = 100  # characters of a query in reports
+
 
 def retrieval(job: Job) -> list[Run]:
     """Search the judged queries of a folder in BEIR's layout."""
@@ -24,9 +26,10 @@ def retrieval(job: Job) -> list[Run]:
     measures = job.wanted(DEFAULT)
     depth = max(measure.k for measure in measures)
     queries = list(found.queries)[: job.most]
+    names = [f"{query}: {found.queries[query][:_SHOWN]}" for query in queries]
     with job.place({}) as collection:
         if job.collection is None:
-            job.asker.fill(collection, _documents(found), None)
+            job.asker.fill(collection, _documents(found, job), None)
         points = job.asker.count(collection)
         job.notes.append(f"{points} documents, {len(queries)} judged queries")
         runs = []
@@ -43,7 +46,7 @@ def retrieval(job: Job) -> list[Run]:
             runs.append(
                 job.run(
                     configuration,
-                    queries,
+                    names,
                     columns,
                     curves=curves_of(rankings, depth),
                     facts=times(took_ms),
@@ -52,13 +55,20 @@ def retrieval(job: Job) -> list[Run]:
     return runs
 
 
-def _documents(found: SearchSet) -> Iterator[dict[str, Any]]:
+def _documents(found: SearchSet, job: Job) -> Iterator[dict[str, Any]]:
+    """Make points of the documents; those without a word cannot be encoded, and are left out."""
+    empty = 0
     for document in found.documents():
+        if not document.whole:
+            empty += 1
+            continue
         yield {
             "id": document.id,
             "text": document.whole,
             "attributes": {"title": document.title} if document.title else {},
         }
+    if empty:
+        job.notes.append(f"{empty} documents without text are left out")
 
 
 def neighbours(job: Job) -> list[Run]:

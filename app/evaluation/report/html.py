@@ -15,16 +15,18 @@ from app import __version__
 from app.evaluation.report import svg
 from app.evaluation.report.style import STYLE
 from app.evaluation.report.words import (
+    NONE,
     TASKS,
     apart,
     best,
+    by_query,
     fact,
     findings,
-    main_measure,
     measure_title,
     measures_of,
     number,
     probability,
+    query_measure,
     share,
     signed,
     verdict,
@@ -122,10 +124,10 @@ def _comparisons(outcome: Outcome) -> str:
         description = "; ".join(f"{row.label} {row.shown}, {row.kind}" for row in rows)
         caption = "Paired differences with intervals: right of the line is more"
         figures.append(_figure(title, caption, svg.forest(title, description, rows)))
-        differences = apart(outcome, run, main_measure(outcome) or "")
+        differences = apart(outcome, run, query_measure(outcome) or "")
         if differences:
             values = [value for _, value in differences]
-            measure = measure_title(main_measure(outcome) or "")
+            measure = measure_title(query_measure(outcome) or "")
             up, down = sum(v > 1e-12 for v in values), sum(v < -1e-12 for v in values)
             told = f"better on {up} queries, worse on {down}, equal on {len(values) - up - down}"
             title = f"{measure}, query by query"
@@ -135,13 +137,14 @@ def _comparisons(outcome: Outcome) -> str:
     body = []
     for one in outcome.comparisons:
         gap, told = one.difference, verdict(one)
+        counted = (gap.wins, gap.losses, gap.ties) if by_query(one) else (NONE, NONE, NONE)
+        counts = "".join(f"<td>{count}</td>" for count in counted)
         span = f"{signed(gap.low)} to {signed(gap.high)}"
         body.append(
             f"<th scope='row'>{escape(f'{one.of} against {one.against}')}</th>"
             f"<td>{escape(measure_title(one.measure))}</td>"
             f"<td>{signed(gap.value)}<small>{span}</small></td>"
-            f"<td>{escape(probability(gap.p))}</td><td>{gap.wins}</td>"
-            f"<td>{gap.losses}</td><td>{gap.ties}</td><td class='{told}'>{told}</td>"
+            f"<td>{escape(probability(gap.p))}</td>{counts}<td class='{told}'>{told}</td>"
         )
     table = _table("Differences on the same queries", head, body)
     return (
@@ -200,7 +203,7 @@ def _numbers(title: str, x_title: str, drawn: Sequence[svg.Line]) -> str:
 
 def _decades(outcome: Outcome) -> str:
     runs = [run for run in outcome.runs if run.decades]
-    measure = main_measure(outcome)
+    measure = query_measure(outcome)
     if not runs or measure is None:
         return ""
     drawn = []
@@ -233,7 +236,7 @@ def _decades(outcome: Outcome) -> str:
 
 
 def _queries(outcome: Outcome) -> str:
-    measure = main_measure(outcome)
+    measure = query_measure(outcome)
     if measure is None:
         return ""
     tables = []

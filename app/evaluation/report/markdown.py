@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 
 from app.evaluation.report.words import (
+    NONE,
     TASKS,
     apart,
     best,
+    by_query,
     fact,
     findings,
-    main_measure,
     measure_title,
     measures_of,
     number,
     probability,
+    query_measure,
     share,
     signed,
     verdict,
@@ -65,7 +67,9 @@ def _comparisons(outcome: Outcome) -> list[str]:
             f"{signed(one.difference.value)} "
             f"({signed(one.difference.low)} to {signed(one.difference.high)})",
             probability(one.difference.p),
-            f"{one.difference.wins} / {one.difference.losses} / {one.difference.ties}",
+            f"{one.difference.wins} / {one.difference.losses} / {one.difference.ties}"
+            if by_query(one)
+            else NONE,
             verdict(one),
         ]
         for one in outcome.comparisons
@@ -105,7 +109,7 @@ def _facts(outcome: Outcome) -> list[str]:
 
 
 def _queries(outcome: Outcome) -> list[str]:
-    measure = main_measure(outcome)
+    measure = query_measure(outcome)
     if measure is None:
         return []
     parts: list[str] = []

@@ -19,7 +19,7 @@ _STYLE = """
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body {
-  margin: 0; background: var(--paper); color: var(--ink);
+  margin: 0; background: var(--paper); color: var(--ink); overflow-wrap: anywhere;
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif;
 }
 main { max-width: 1120px; margin: 0 auto; padding: 40px 20px 64px; }
@@ -33,12 +33,13 @@ p { margin: 6px 0; max-width: 74ch; overflow-wrap: anywhere; }
 .findings { padding: 0; margin: 20px 0 0; list-style: none; display: grid; gap: 10px; }
 .findings li { border-left: 3px solid var(--accent); padding: 2px 0 2px 14px; font-size: 17px;
                overflow-wrap: anywhere; max-width: 80ch; }
+.grid > .scroll { margin-top: 0; align-self: start; }
 .grid { display: grid; gap: 16px; margin-top: 14px;
         grid-template-columns: repeat(auto-fill, minmax(min(100%, 320px), 1fr)); }
 figure { margin: 0; background: var(--card); border: 1px solid var(--rule); border-radius: 12px;
          padding: 16px; min-width: 0; display: flex; flex-direction: column; gap: 8px; }
 figcaption { margin: 0; }
-svg.plot { width: 100%; max-width: 460px; height: auto; display: block; overflow: visible; }
+svg.plot { width: 100%; max-width: 460px; height: auto; display: block; }
 svg.swatch { width: 28px; height: 12px; flex: none; }
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif;
            fill: var(--ink); }
@@ -47,7 +48,8 @@ svg .value { font-variant-numeric: tabular-nums; }
 svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
 svg .axis { stroke: var(--soft); } svg .grid { stroke: var(--rule); }
 svg .dashed { stroke-dasharray: 4 4; stroke: var(--soft); }
-svg .error { stroke: var(--ink); stroke-width: 1.5; opacity: .75; }
+svg .halo { stroke: var(--card); stroke-width: 4; }
+svg .error { stroke: var(--ink); stroke-width: 1.5; }
 svg .whisker { stroke-width: 3; stroke-linecap: round; }
 svg .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
 svg .better { fill: var(--better); } svg .worse { fill: var(--worse); }
@@ -58,8 +60,8 @@ COLOURS
 .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 10px 0 0; padding: 0;
           list-style: none; font-size: 14px; }
 .legend li { display: flex; align-items: center; gap: 6px; overflow-wrap: anywhere; min-width: 0; }
-.scroll { overflow-x: auto; margin-top: 12px; border-radius: 12px; border: 1px solid var(--rule);
-          background: var(--card); }
+.scroll { overflow-x: auto; margin-top: 14px; border-radius: 12px; border: 1px solid var(--rule);
+          background: var(--card); min-width: 0; }
 .scroll:focus-visible, summary:focus-visible { outline: 2px solid var(--accent);
                                                outline-offset: 2px; }
 table { border-collapse: collapse; width: 100%; font-size: 14px;
@@ -70,7 +72,7 @@ th, td { text-align: right; padding: 8px 14px; border-top: 1px solid var(--rule)
 thead th { border-top: 0; color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere;
                                  min-width: 9em; max-width: 34em; }
-td small { color: var(--soft); display: block; }
+td small { color: var(--soft); display: block; font-weight: 400; }
 td.best { font-weight: 700; }
 td.better { color: var(--better); } td.worse { color: var(--worse); }
 details { font-size: 14px; } summary { cursor: pointer; color: var(--soft); }

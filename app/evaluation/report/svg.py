@@ -44,7 +44,7 @@ def bars(title: str, description: str, rows: Sequence[Bar], top: float | None = 
     parts = []
     for number, row in enumerate(rows):
         y = number * (_ROW + 16) + 4
-        parts.append(_text(4, y + 11, _cut(row.label, 40), "label"))
+        parts.append(_text(4, y + 11, _cut(row.label), "label"))
         parts.append(_text(WIDTH - 4, y + 11, row.shown, "value end"))
         if math.isnan(row.value):
             continue
@@ -65,7 +65,7 @@ def forest(title: str, description: str, rows: Sequence[Bar]) -> str:
     parts = [_line(at(0), 0, at(0), height, "axis")]
     for number, row in enumerate(rows):
         y = number * (_ROW + 16) + 4
-        parts.append(_text(4, y + 11, _cut(row.label, 38), "label"))
+        parts.append(_text(4, y + 11, _cut(row.label), "label"))
         parts.append(_text(WIDTH - 4, y + 11, row.shown, "value end"))
         if not math.isnan(row.low):
             parts.append(_line(at(row.low), y + 25, at(row.high), y + 25, f"whisker {row.kind}"))
@@ -193,9 +193,12 @@ def _axes(
 
 
 def _log_ticks(least: float, most: float) -> list[float]:
-    first, last = math.ceil(math.log10(least) - 1e-9), math.floor(math.log10(most) + 1e-9)
-    ticks = [10.0**exponent for exponent in range(first, last + 1)]
-    return ticks[:: max(1, math.ceil(len(ticks) / 6))] or [least, most]
+    """Powers of ten; within two of them also twice and five times these."""
+    first, last = math.floor(math.log10(least)), math.ceil(math.log10(most))
+    steps = (1, 2, 5) if last - first <= 2 else (1,)
+    ticks = [step * 10.0**exponent for exponent in range(first, last + 1) for step in steps]
+    within = [tick for tick in ticks if least * (1 - 1e-9) <= tick <= most * (1 + 1e-9)]
+    return within[:: max(1, math.ceil(len(within) / 7))] or [least, most]
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
@@ -212,6 +215,7 @@ def _interval(at: Callable[[float], float], row: Bar, y: float) -> list[str]:
         return []
     low, high = at(row.low), at(row.high)
     return [
+        _line(low, y, high, y, "halo"),
         _line(low, y, high, y, "error"),
         _line(low, y - 4, low, y + 4, "error"),
         _line(high, y - 4, high, y + 4, "error"),
@@ -250,5 +254,5 @@ def _short(value: float) -> str:
     return text.replace("-", "−")
 
 
-def _cut(text: str, most: int) -> str:
+def _cut(text: str, most: int = 28) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"

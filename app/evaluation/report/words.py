@@ -112,6 +112,19 @@ def main_measure(outcome: Outcome) -> str | None:
     return names[0] if names else None
 
 
+def query_measure(outcome: Outcome) -> str | None:
+    """Choose the measure by which queries are shown: the first that each has by itself."""
+    if not outcome.runs:
+        return None
+    names = outcome.runs[0].measures
+    return next((n for n in names if all(n in run.measures for run in outcome.runs)), None)
+
+
+def by_query(one: Comparison) -> bool:
+    """Tell whether a comparison counts queries, and is not one of the whole."""
+    return bool(one.difference.wins + one.difference.losses + one.difference.ties)
+
+
 def measures_of(outcome: Outcome) -> list[str]:
     """All measures, in the order in which they came."""
     return list(dict.fromkeys(name for run in outcome.runs for name in run.estimates))
@@ -151,11 +164,13 @@ def findings(outcome: Outcome) -> list[str]:
     for one in outcome.comparisons:
         if one.measure != measure:
             continue
-        apart = one.difference
+        gap = one.difference
+        counts = ""
+        if by_query(one):
+            counts = f", better on {gap.wins}, worse on {gap.losses}, equal on {gap.ties}"
         told.append(
-            f"{one.of} {words[verdict(one)]} {one.against}: {signed(apart.value)} {title} "
-            f"({signed(apart.low)} to {signed(apart.high)}, p {_equals(apart.p)}), better on "
-            f"{apart.wins}, worse on {apart.losses}, equal on {apart.ties}."
+            f"{one.of} {words[verdict(one)]} {one.against}: {signed(gap.value)} {title} "
+            f"({signed(gap.low)} to {signed(gap.high)}, p {_equals(gap.p)}){counts}."
         )
     return told
 
