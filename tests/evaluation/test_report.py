@@ -58,7 +58,8 @@ def test_a_report_says_who_is_better_and_by_how_much() -> None:
     assert first.startswith("dense has nDCG@10 0.")
     assert re.fullmatch(
         r"hybrid is better than dense: \+0\.\d{3} nDCG@10 "
-        r"\(\+0\.\d{3} to \+0\.\d{3}, p [=<] 0\.\d{3}\), better on \d+, worse on \d+, equal on \d+\.",
+        r"\(\+0\.\d{3} to \+0\.\d{3}, p [=<] 0\.\d{3}\), "
+        r"better on \d+, worse on \d+, equal on \d+\.",
         second,
     )
     for report in (html_from_outcome(outcome), markdown_from_outcome(outcome)):

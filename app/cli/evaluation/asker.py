@@ -122,7 +122,7 @@ class Asker:
         answer = self.send("POST", f"/v1/collections/{in_path(name)}/query", members)
         took_ms = (time.perf_counter() - begun_s) * 1e3
         hits = [
-            Hit(one["id"], one.get("rerank_score") or one["score"], one["attributes"])
+            Hit(one["id"], one.get("rerank_score", one["score"]), one["attributes"])
             for one in answer["points"]
         ]
         return Found(hits, answer["matches"], took_ms)
