@@ -98,7 +98,7 @@ class Evaluate(WireModel):
     measures        recall, precision, hit, mrr, map, ndcg and a depth, as in "ndcg@10"; of labels
                     also accuracy, of the vote of the nearest; of "ann" recall alone
     per_query       whether the answer tells each query's values
-    resamples       draws of the bootstrap that gives intervals and p
+    resamples       draws for intervals and p
     """
 
     task: Literal["retrieval", "ann"] = "retrieval"
@@ -159,7 +159,7 @@ class EvaluatedConfiguration(WireModel):
 class Compared(WireModel):
     """A measure of one configuration less the same of another, on the same queries.
 
-    p       two-sided, of the paired bootstrap
+    p       two-sided: how often tossed signs give as large a difference
     wins    queries on which `of` is better
     """
 

@@ -51,7 +51,7 @@ class Comparison:
     """A measure of one configuration, `of`, less that of another, `against`, query by query.
 
     low, high   95 % interval of the difference
-    p           two-sided, of the paired bootstrap
+    p           two-sided: how often tossed signs give as large a difference
     wins        queries on which `of` is better; `losses` and `ties` likewise
     """
 

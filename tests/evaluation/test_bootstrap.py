@@ -50,6 +50,13 @@ def test_no_difference_is_rarely_called_one() -> None:
     assert called < 0.11
 
 
+def test_three_queries_prove_nothing() -> None:
+    one = np.array([[0.1], [0.2], [0.3]])
+    (found,) = paired(one, one + [[0.5], [0.4], [0.6]])
+    assert (found.wins, found.losses) == (3, 0)
+    assert found.p == pytest.approx(1 / 4, abs=0.05)  # two of eight ways to toss three signs
+
+
 def test_equal_configurations_tie() -> None:
     values = np.array([[0.5], [1.0]])
     (found,) = paired(values, values)

@@ -66,7 +66,7 @@ def html_from_outcome(outcome: Outcome) -> str:
         f"<ul class='findings'>{found}</ul></header>\n{''.join(sections)}"
         f"<footer class='soft'><p>Measured {escape(outcome.at)} by likewise {escape(__version__)}. "
         "Intervals hold 95 %: bootstrap over queries, paired where two configurations are "
-        "compared.</p></footer></main></body></html>\n"
+        "compared; p by tossing the sign of each query.</p></footer></main></body></html>\n"
     )
 
 

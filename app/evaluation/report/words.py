@@ -140,7 +140,8 @@ def best(runs: Sequence[Run], measure: str) -> set[str]:
     if len(values) < 2:
         return set()
     most = (min if measure in LOWER_IS_BETTER else max)(values.values())
-    return {name for name, value in values.items() if abs(value - most) < 5e-4}
+    found = {name for name, value in values.items() if abs(value - most) < 5e-4}
+    return found if len(found) < len(values) else set()
 
 
 def findings(outcome: Outcome) -> list[str]:
