@@ -2,8 +2,8 @@
 
 Queries are the sample: a measure's mean over other queries of the same kind would be another. The
 percentile bootstrap draws as many queries as there are, with repetition, again and again.
-Whether a difference may be chance is asked of signs: if both configurations were alike, each query's
-difference could as well have the other sign. Unlike a bootstrap's, that p is honest for a handful
+Whether a difference may be chance is asked of signs: if both configurations were alike, each
+query's difference could as well have the other sign. Unlike a bootstrap's, that p is honest for a handful
 of queries: of three it is never below 1/4.
 
 Sources: Efron & Tibshirani 1993; for retrieval, Sakai 2006 (doi 10.1145/1148170.1148261), Smucker,
@@ -182,7 +182,7 @@ def _resampled_means(values: F64, samples: int, seed: int) -> F64:
 
 
 def _sign_flips(apart: F64, samples: int, seed: int) -> F64:
-    """Share of tosses of all signs, that of the data included, whose sum is as large: [measures]."""
+    """Share of tosses of signs, that of the data included, whose sum is as large: [measures]."""
     filled = np.where(np.isnan(apart), 0.0, apart)
     seen = np.abs(filled.sum(axis=0)) * (1 - 1e-12)
     as_large = np.ones(apart.shape[1])

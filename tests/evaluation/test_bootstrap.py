@@ -52,7 +52,7 @@ def test_no_difference_is_rarely_called_one() -> None:
 
 def test_three_queries_prove_nothing() -> None:
     one = np.array([[0.1], [0.2], [0.3]])
-    (found,) = paired(one, one + [[0.5], [0.4], [0.6]])
+    (found,) = paired(one, one + np.array([[0.5], [0.4], [0.6]]))
     assert (found.wins, found.losses) == (3, 0)
     assert found.p == pytest.approx(1 / 4, abs=0.05)  # two of eight ways to toss three signs
 
