@@ -3,8 +3,8 @@
 Queries are the sample: a measure's mean over other queries of the same kind would be another. The
 percentile bootstrap draws as many queries as there are, with repetition, again and again.
 Whether a difference may be chance is asked of signs: if both configurations were alike, each
-query's difference could as well have the other sign. Unlike a bootstrap's, that p is honest for a handful
-of queries: of three it is never below 1/4.
+query's difference could as well have the other sign. Unlike a bootstrap's, that p is honest
+for a handful of queries: of three it is never below 1/4.
 
 Sources: Efron & Tibshirani 1993; for retrieval, Sakai 2006 (doi 10.1145/1148170.1148261), Smucker,
 Allan & Carterette 2007 (doi 10.1145/1321440.1321528).

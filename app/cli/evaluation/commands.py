@@ -242,7 +242,7 @@ def _configurations(given: Sequence[str]) -> list[Configuration]:
         if any(other.name == called for other in found):
             raise typer.BadParameter(f"two are called {called}", param_hint="--config")
         found.append(Configuration(called, members))
-    return found or [Configuration("query", {})]
+    return found or [Configuration("default", {})]
 
 
 def _object(given: str, option: str) -> dict[str, Any]:

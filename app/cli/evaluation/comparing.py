@@ -201,7 +201,9 @@ def _pair_names(pairs: JudgedPairs) -> list[str]:
 def _shown(item: Item) -> str:
     if item.kind == "vector":
         return "a vector"
-    return item.value.name if item.kind == "image" else str(item.value)[:60]
+    if item.kind == "image":
+        return "/".join(item.value.parts[-2:])
+    return str(item.value)[:60]
 
 
 def _cosines(job: Job, configuration: Configuration, pairs: JudgedPairs) -> F64:

@@ -216,7 +216,9 @@ def _decades(outcome: Outcome) -> str:
         for line in drawn
         for x, y in zip(line.x, line.y, strict=True)
     )
-    plot = svg.lines(title, told, drawn, "share, up to", measure_title(measure), log_x=True)
+    plot = svg.lines(
+        title, told, drawn, "share, up to", measure_title(measure), log_x=True, close=True
+    )
     figure = _figure(title, "Rare on the left, frequent on the right", plot) if plot else ""
     tables = []
     for run in runs:

@@ -112,9 +112,12 @@ def lines(
     *,
     log_x: bool = False,
     diagonal: bool = False,
-    unit_y: bool = True,
+    close: bool = False,
 ) -> str:
-    """Draw lines over one pair of axes, each with its colour, dashes and marks."""
+    """Draw lines of values from 0 to 1, each with its colour, dashes and marks.
+
+    close   whether the axis may begin above 0
+    """
     xs = [x for line in drawn for x in line.x if x > 0 or not log_x]
     ys = [y for line in drawn for y in line.y if not math.isnan(y)]
     if not xs or not ys:
@@ -126,17 +129,21 @@ def lines(
     if least == most:
         least, most = (least / 2, most * 2) if log_x else (least - 1, most + 1)
     across = _scale(_log(least, log_x), _log(most, log_x), _LEFT, WIDTH - _RIGHT)
-    y_low, y_high = (0.0, 1.0) if unit_y else (min(0.0, *ys), max(ys))
+    # What is all near the top is looked at from nearer.
+    y_low = math.floor(min(ys) * 10 - 1e-9) / 10 if close and min(ys) > 0.6 else 0.0
+    y_high = 1.0
     up = _scale(y_low, y_high or 1.0, height - _BOTTOM, _TOP)
     parts = _axes(across, up, least, most, y_low, y_high, height, log_x)
     if diagonal:
         parts.append(_line(across(0), up(0), across(1), up(1), "grid dashed"))
     for number, line in enumerate(drawn):
         points = [
-            (across(_log(max(x, least), log_x)), up(y))
+            (across(_log(x, log_x)), up(y))
             for x, y in zip(line.x, line.y, strict=True)
-            if not math.isnan(y)
+            if not math.isnan(y) and (x > 0 or not log_x)
         ]
+        if not points:
+            continue
         path = "M" + " L".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<path class="line l{number % 8 + 1}" d="{path}"/>')
         if len(points) <= 25:

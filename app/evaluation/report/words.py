@@ -152,9 +152,10 @@ def findings(outcome: Outcome) -> list[str]:
     title = measure_title(measure)
     first = outcome.runs[0]
     estimate = first.estimates[measure]
+    things = "pairs" if outcome.task in ("similarity", "verification") else "queries"
     told = [
         f"{first.name} has {title} {number(estimate.value)} "
-        f"({number(estimate.low)} to {number(estimate.high)}, {estimate.queries} queries)."
+        f"({number(estimate.low)} to {number(estimate.high)}, {estimate.queries} {things})."
     ]
     words = {
         "better": "is better than",
