@@ -24,7 +24,7 @@ from ._errors import (
     VersionError,
 )
 from ._evaluation import Comparison, Estimate, EvaluatedConfiguration, Evaluation
-from ._filters import F, Filter
+from ._filters import F, Filter, match
 from ._points import Point, points_from_columns
 from ._queries import Query, Rerank
 from ._results import (
@@ -37,6 +37,7 @@ from ._results import (
     ImportReport,
     IndexInfo,
     Info,
+    LexicalInfo,
     Limits,
     LineError,
     Model,
@@ -79,6 +80,7 @@ __all__ = [
     "IndexInfo",
     "Info",
     "InvalidRequestError",
+    "LexicalInfo",
     "LikewiseError",
     "Limits",
     "LineError",
@@ -106,6 +108,7 @@ __all__ = [
     "VectorInfo",
     "VersionError",
     "__version__",
+    "match",
     "points_from_columns",
     "to_numpy",
 ]
