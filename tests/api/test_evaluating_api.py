@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -298,6 +299,25 @@ def test_an_evaluation_is_bounded(kinds: InProcess, monkeypatch: pytest.MonkeyPa
     answer = kinds.post(EVALUATE, {"queries": ASKED, "configurations": USING})
     assert answer.json()["context"]["limit"] == 9
     assert limits.MOST_EVALUATED > 9
+
+
+def test_others_are_answered_while_an_evaluation_runs(kinds: InProcess) -> None:
+    done = []
+
+    async def asked(what: str, path: str, body: Any) -> None:
+        answer = await kinds.ask("POST", path, body)
+        assert answer.status_code == 200, answer.text
+        done.append(what)
+
+    async def both() -> None:
+        body = {"sample": {"points": 72, "label": "kind"}, "configurations": USING}
+        query = {"id": 1, "using": "good", "rescore": {"using": "bad"}}
+        await asyncio.gather(
+            asked("evaluation", EVALUATE, body), asked("query", "/v1/collections/c/query", query)
+        )
+
+    kinds.run(both())
+    assert done == ["query", "evaluation"]
 
 
 def test_an_unknown_collection_is_not_found(api: InProcess) -> None:

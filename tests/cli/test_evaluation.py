@@ -126,6 +126,10 @@ def test_filtered_neighbours_are_held_against_the_truth_of_the_files(
     (decade,) = way["decades"]
     assert decade["queries"] == 40
     assert {"ms p50", "ms p99", "queries a second", "recall@10"} == decade["values"].keys()
+    # without files of a truth all vectors are compared by the command itself
+    none = ran(service, tmp_path, fanns, "--filters", "none", "--measure", "recall@100")
+    assert measured(none, "recall@100") == [1]
+    assert any("all vectors were compared here" in note for note in none["notes"])
     # a truth that is not true is noticed
     np.array([1, 0] * 20, "<i4").tofile(fanns / "ground_truth_em.ivecs")
     assert measured(ran(service, tmp_path, fanns, "--filters", "em"), "recall@10")[0] < 0.3

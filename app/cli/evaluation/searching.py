@@ -10,6 +10,7 @@ import numpy as np
 from app.cli.asking import refused
 from app.cli.evaluation.asker import times, wire_vector
 from app.cli.evaluation.job import Configuration, Job
+from app.evaluation.blocks import nearest
 from app.evaluation.loaders.beir import SearchSet, read_beir
 from app.evaluation.loaders.fanns import FannsSet, read_fanns
 from app.evaluation.loaders.sets import read_galleries
@@ -76,7 +77,7 @@ def neighbours(job: Job) -> list[Run]:
     found = read_fanns(job.data)
     kinds = list(job.filters) or found.kinds
     for kind in kinds:
-        if kind not in found.kinds:
+        if kind not in ("none", *found.kinds):
             raise refused(f"--filters {kind}: {job.data} has {', '.join(found.kinds)}")
     measures = job.wanted([f"recall@{job.k}"], ("recall",))
     depth = max(measure.k for measure in measures)
@@ -123,18 +124,22 @@ def _filtered(
     questions = []
     for kind in kinds:
         truth = found.truth(kind, most)
-        if truth is None:
+        if truth is None and kind == "none":
+            job.notes.append("none: no truth is given; all vectors were compared here")
+            near, _ = nearest(np.asarray(found.queries[:most]), found.vectors, depth, metric="l2")
+            truth = list(near)
+        elif truth is None:
             job.notes.append(f"{kind}: no truth is given; exact search of the service is it")
         for number, filter in enumerate(found.filters(kind, most)):
             question: dict[str, Any] = {"vector": wire_vector(found.queries[number])}
             if filter is not None:
                 question["filter"] = filter
             if truth is not None:
-                near = truth[number].tolist()
+                ids = truth[number].tolist()
             else:
                 exact = {**question, "params": {"exact": True}, "k": depth, "fields": []}
-                near = job.asker.query(collection, exact).ids
-            questions.append((f"{kind} {number + 1}", question, near))
+                ids = job.asker.query(collection, exact).ids
+            questions.append((f"{kind} {number + 1}", question, ids))
     return questions
 
 
