@@ -29,12 +29,14 @@ class Level:
     lookup   whose field and expression are taken; it is not run
     how      of a field of tokens: how products become a score; MaxSim without it
     places   where tokens stand, for matchings that look at that
+    excludes whether points that the expression names are left out
     """
 
     at: str
     lookup: Lookup
     how: Aggregation | Matching | None = None
     places: Places | None = None
+    excludes: bool = False
 
     def scores(self, pool: Pool, running: Running, facts: dict[str, Any]) -> tuple[F64, Pool]:
         """Score candidates: float64[n], NaN where one has no such vector; the pool with notes.
@@ -63,6 +65,8 @@ class Level:
             (probe,) = compiled.probes
             assert isinstance(probe, np.ndarray)
             found = scores(field.metric, prepare(field.metric, probe), vectors)
+        if self.excludes and compiled.exclude:
+            has = has & ~np.isin(pool.rows, running.view.find(compiled.exclude))
         return np.where(has, found, np.nan), pool
 
     def _by_tokens(

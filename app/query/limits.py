@@ -18,6 +18,18 @@ MOST_PROBES = 16
 CANDIDATES = 100
 """Candidates of a recall whose list is worked on, unless the query says more."""
 
+MOST_CONCEPTS = 256
+"""Concepts of one dictionary."""
+
+MOST_EXAMPLES = 1024
+"""Points whose vectors are drawn to learn classes or differences from, of one aspect."""
+
+MOST_SAMPLED = 2**21
+"""Numbers of the vectors that are drawn at once, to learn anything from."""
+
+RULED = 200
+"""Candidates of each probe where a rule scores them, unless the query says more."""
+
 MOST_FACETS = 32
 """Facets of one request."""
 

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from app.attributes.filter import Filter, parse_filter
 from app.attributes.values import name_problem
 from app.errors import InvalidQuery, LimitExceeded
-from app.query.expression import ENCODED, LEAVES, Expression, Leaf, Reading
+from app.query.algebra import COMPOSITIONS
+from app.query.expression import ENCODED, LEAVES, NODES, Expression, Leaf, Reading
 from app.query.grouping import GroupBy
 from app.query.levels import Level, read_level
 from app.query.limits import CANDIDATES, MOST_DEPTH, MOST_SOURCES, MOST_STAGES
@@ -29,6 +30,8 @@ from app.query.plan import Fused, Joined, Lookup, Plan, Source, Stage, both
 from app.query.reading import Members, items, number, refused
 from app.query.rescore import Rescore
 from app.ranking.fusion import METHODS, NORMALISATIONS, Fusion
+
+NODES.update(COMPOSITIONS)
 
 MEMBERS = (
     "query",
@@ -72,12 +75,15 @@ class PlanReader:
     max_k: int
     max_filter_nodes: int
     asked: Asked
-    reading: Reading = field(default_factory=Reading)
+    reading: Reading = field(init=False)
     filter: Filter | None = None
     expression: Expression | None = None
     wanted: int = 0
     """Candidates that recalls give unless they say otherwise."""
     _sources: int = 0
+
+    def __post_init__(self) -> None:
+        self.reading = Reading(self.max_k, self.max_filter_nodes)
 
     def plan(self) -> Plan:
         """Read the plan."""
@@ -158,7 +164,7 @@ class PlanReader:
         sources, weights = self._prefetched(prefetch, f"{asked.at}/prefetch", self.filter, 0)
         fuse = members.get("fuse")
         if own is not None and fuse is None:
-            level = Level(asked.at, own)
+            level = Level(asked.at, own, excludes=True)
             scored = Rescore(asked.at, (level,), sum(source_k(one) for one in sources))
             return Joined(asked.at, tuple(sources)), [scored]
         if own is not None:

@@ -24,6 +24,7 @@ class Running:
     leaves    what the leaves mean
     explain   whether the account is wanted in full
     account   one entry a stage, in the order in which they ended
+    compiled  what expressions came to, by the pointer of their lookup
     matches, exact, plans   of the recalls so far
     """
 
@@ -33,6 +34,7 @@ class Running:
     filter: Filter | None = None
     explain: bool = False
     account: list[dict[str, Any]] = field(default_factory=list)
+    compiled: dict[str, Any] = field(default_factory=dict)
     matches: int = 0
     exact: bool = True
     plans: set[str] = field(default_factory=set)
