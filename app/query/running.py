@@ -10,6 +10,7 @@ from typing import Any
 
 from app.attributes.filter import Filter
 from app.backends.base import View
+from app.query.expression import Compiled
 from app.types import VectorField
 
 Leaves = Mapping[tuple[str, str], Any]
@@ -34,7 +35,7 @@ class Running:
     filter: Filter | None = None
     explain: bool = False
     account: list[dict[str, Any]] = field(default_factory=list)
-    compiled: dict[str, Any] = field(default_factory=dict)
+    compiled: dict[str, Compiled] = field(default_factory=dict)
     matches: int = 0
     exact: bool = True
     plans: set[str] = field(default_factory=set)

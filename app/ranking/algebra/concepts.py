@@ -69,7 +69,8 @@ def _solved(gram: F64, product: F64) -> F64:
             if dropped.size == 0 or not active.any():  # rounding: nothing moves any more
                 alpha[~active] = 0.0
                 break
-    return np.maximum(alpha, 0.0)
+    found: F64 = np.maximum(alpha, 0.0)
+    return found
 
 
 def united(alphas: F64) -> F64:
@@ -129,7 +130,8 @@ def clustered(vectors: NDArray[Any], count: int, seed: int, rounds: int = 10) ->
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         centres[held] = np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), centres[held])
     used = np.unique(labels)
-    return centres[used].astype(np.float64)
+    found_centres: F64 = centres[used].astype(np.float64)
+    return found_centres
 
 
 def unit_rows(vectors: NDArray[Any]) -> NDArray[np.float32]:

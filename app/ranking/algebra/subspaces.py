@@ -107,7 +107,8 @@ def compared(form: Form, query: F64, rows: F64, by: str) -> F64:
     if by == "distance":
         apart = rows - query
         squares = np.einsum("nd,nd->n", apart, form.times(apart))
-        return 0.0 - np.sqrt(np.maximum(squares, 0.0))
+        nearness: F64 = 0.0 - np.sqrt(np.maximum(squares, 0.0))
+        return nearness
     image = form.times(query[None])[0]
     squares = np.einsum("nd,nd->n", rows, form.times(rows))
     lengths = np.sqrt(np.maximum(squares, 0.0) * max(float(image @ query), 0.0))
