@@ -123,26 +123,23 @@ class Shown:
     like: tuple[Expression, ...]
     unlike: tuple[Expression, ...]
     gated: bool
-    rank: int | None
     shrinkage: float
-    rest: float
 
     def leaves(self) -> Iterator[Leaf]:
         """Give those of all examples."""
         return every_leaf(self.like, self.unlike)
 
     def form(self, composer: Composer, of: F64, centre: F64) -> Form:
-        """Find where the unlike ones lie apart, and the like ones do not."""
+        """Weigh axes, or find the direction that leads from the unlike ones to the like ones."""
         vectors = composer.vectors((*self.like, *self.unlike)).astype(np.float64)
         like = np.concatenate([of[None], vectors[: len(self.like)]])
         unlike = vectors[len(self.like) :]
         if self.gated:
             return gate(like, unlike)
-        # Every unlike example is a class of its own: what they differ in is what is meant.
-        labels = np.concatenate([np.zeros(len(like)), 1 + np.arange(len(unlike))]).astype(np.int64)
-        every = np.concatenate([like, unlike])
-        found = discriminants(every, labels, self.rank, self.shrinkage)
-        return Subspace(found.matrix, self.rest)
+        labels = np.repeat([0, 1], [len(like), len(unlike)])
+        found = discriminants(np.concatenate([like, unlike]), labels, 1, self.shrinkage)
+        sides = found.matrix @ (like.mean(axis=0) - unlike.mean(axis=0))
+        return Subspace(np.where(sides < 0, -1.0, 1.0)[:, None] * found.matrix)
 
 
 Aspect = Along | Spanned | Labelled | Shown

@@ -23,7 +23,7 @@ from app.query.algebra.reading import COLLECTION, Place, every_leaf
 from app.query.expression import Compiled, Expression, Leaf, Meaning, Reading
 from app.query.limits import MOST_CONCEPTS, MOST_LEAVES
 from app.query.reading import Members, items, refused
-from app.ranking.algebra.subspaces import Form, compared, forgiving
+from app.ranking.algebra.subspaces import Form, Subspace, compared, forgiving
 from app.ranking.algebra.vectors import NOTHING, mean
 from app.types import F32, F64, Metric
 
@@ -57,9 +57,13 @@ class Focus:
         of = composer.vector(self.of).astype(np.float64)
         centre = composer.centre(COLLECTION if self.centred else None)
         form = self.aspect.form(composer, of, centre)
+        if isinstance(self.aspect, Shown) and isinstance(form, Subspace):
+            # One direction, in which further is liker: a search as any other.
+            direction = form.matrix.sum(axis=0)
+            return composer.one(direction, keep=self.keep, mode="focus", rank=form.rank)
         by = self.by
         if by == "auto":
-            by = "cosine" if form.rank > 1 and not isinstance(self.aspect, Shown) else "distance"
+            by = "cosine" if form.rank > 1 else "distance"
         return within(
             composer, form, of - centre, centre, by, self.depth, keep=self.keep, mode="focus"
         )
@@ -276,18 +280,18 @@ def _aspect(place: Place, members: Members) -> Aspect | None:
         return Along(place.term(raw, at, "text"), members.number("rest", 0.25, low=0, high=1))
     if name == "labels":
         return read_labelled(place, raw, at, members)
-    rank = members.integer("rank", None, low=1, high=MOST_CONCEPTS)
-    rest = members.number("rest", 0.0, low=0, high=1)
     if name == "texts":
-        return Spanned(place.terms(raw, at, "text", least=2), rank, rest)
+        return Spanned(
+            place.terms(raw, at, "text", least=2),
+            members.integer("rank", None, low=1, high=MOST_CONCEPTS),
+            members.number("rest", 0.0, low=0, high=1),
+        )
     return Shown(
         at,
         place.terms(raw, at, "id"),
         place.terms(members.required("unlike"), members.place("unlike"), "id"),
         members.choice("method", ("lowrank", "gate"), "lowrank") == "gate",
-        rank,
         members.number("shrinkage", 0.1, low=0, high=1, open_low=True),
-        rest,
     )
 
 

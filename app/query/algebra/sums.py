@@ -139,7 +139,7 @@ def read_reject(reading: Reading, raw: Mapping[str, object], at: str, depth: int
     """Read {"reject": [a, b, …]}: what of a is not in the span of the others."""
     place, members = Place(reading, depth), Members(raw, at, "reject")
     terms = place.terms(members.required("reject"), members.place("reject"), least=2)
-    node = Reject(at, terms, members.flag("center", True), members.flag("keep"))
+    node = Reject(at, terms, members.flag("center"), members.flag("keep"))
     members.end()
     return node
 
