@@ -87,9 +87,8 @@ def shared(alphas: F64) -> F64:
 
 def without(alphas: F64, weight: float = 1.0) -> F64:
     """Take what the first of float64[n, l] has beyond the others: max(α₁ − w·max αᵢ, 0)."""
-    if len(alphas) == 1:
-        return alphas[0]
-    found: F64 = np.maximum(alphas[0] - weight * alphas[1:].max(axis=0), 0.0)
+    others = alphas[1:].max(axis=0, initial=0.0)
+    found: F64 = np.maximum(alphas[0] - weight * others, 0.0)
     return found
 
 
