@@ -23,7 +23,7 @@ from app.query.algebra.reading import COLLECTION, Place, every_leaf
 from app.query.expression import Compiled, Expression, Leaf, Meaning, Reading
 from app.query.limits import MOST_CONCEPTS, MOST_LEAVES
 from app.query.reading import Members, items, refused
-from app.ranking.algebra.subspaces import Form, Subspace, compared, forgiving
+from app.ranking.algebra.subspaces import Form, Subspace, compared, forgiving, kinds
 from app.ranking.algebra.vectors import NOTHING, mean
 from app.types import F32, F64, Metric
 
@@ -173,29 +173,36 @@ class Uncertain:
         if self.labels is None:
             vectors = composer.vectors((*self.first, *self.second)).astype(np.float64)
             one, other = np.split(vectors, 2)
-            form = forgiving(one - other, self.strength, self.rank)
+            rows, squares = kinds(one - other, self.rank)
         else:
-            form = forgiving(self._within(composer, self.labels), self.strength, self.rank)
+            rows, squares = self._within(composer, self.labels)
+        form = forgiving(rows, squares, self.strength)
         return within(
-            composer, form, of, np.zeros_like(of), "distance", self.depth, keep=self.keep,
+            composer,
+            form,
+            of,
+            np.zeros_like(of),
+            "distance",
+            self.depth,
+            keep=self.keep,
             strength=self.strength,
-        )  # fmt: skip
+        )
 
-    def _within(self, composer: Composer, labels: Labelled) -> F64:
+    def _within(self, composer: Composer, labels: Labelled) -> tuple[F64, F64]:
         """Give how points differ from the mean of those that share their value."""
-        name, view = composer.field.name, composer.meaning.view
 
-        def make() -> tuple[F64]:
+        def make() -> tuple[F64, F64, int]:
             vectors, classes = labels.examples(composer)
             wide = vectors.astype(np.float64)
             for one in range(int(classes.max()) + 1):
                 wide[classes == one] -= wide[classes == one].mean(axis=0)
-            return (wide,)
+            return (*kinds(wide, self.rank), len(wide))
 
-        key = ("within", name, labels.field, labels.values, labels.most, labels.per_value)
-        (found,), before = view.remembered(key, make)
-        composer.facts["examples"] = {"points": len(found), "remembered": before}
-        return found
+        learned = (labels.field, labels.values, labels.most, labels.per_value, self.rank)
+        key = ("within", composer.field.name, *learned)
+        (rows, squares, count), before = composer.meaning.view.remembered(key, make)
+        composer.facts["examples"] = {"points": count, "remembered": before}
+        return rows, squares
 
 
 def read_condition(reading: Reading, raw: Mapping[str, object], at: str, depth: int) -> Expression:

@@ -169,22 +169,28 @@ def gate(like: NDArray[Any], unlike: NDArray[Any]) -> Gate:
     return Gate(np.where(total > 1e-12, far / np.maximum(total, 1e-12), 0.0))
 
 
-def forgiving(differences: NDArray[Any], strength: float, rank: int | None = None) -> Forgiving:
-    """Forgive differences of the kind seen between things that mean the same.
+def kinds(differences: NDArray[Any], rank: int | None = None) -> tuple[F64, F64]:
+    """Find the directions in which things differ that mean the same, and how much.
 
     differences   float[n, d], each of two things that answer the same intent
-    strength      γ ≥ 0: M = (I + γ Σ/σ)⁻¹, Σ the mean of d d', σ the mean of its eigenvalues above
-                  zero; 0 forgives nothing, large γ forgives these directions altogether
+    returns       float64[r, d], orthonormal rows; float64[r], mean squares along them, falling
+    """
+    wide = differences.astype(np.float64)
+    rows = basis(wide, rank)
+    squares = np.square(wide @ rows.T).mean(axis=0) if len(wide) else np.zeros(0)
+    return rows, squares
+
+
+def forgiving(rows: F64, squares: F64, strength: float) -> Forgiving:
+    """Forgive differences of the kinds seen between things that mean the same (`kinds`).
+
+    strength   γ ≥ 0: M = (I + γ Σ/σ)⁻¹, Σ the mean of d d', σ the mean of its eigenvalues above
+               zero; 0 forgives nothing, large γ forgives these directions altogether
 
     The closed form of a search with an uncertain query (a query as a Gaussian around its vector:
     Chen et al. 2022, arXiv 2211.07394, jitter features in training instead).
     """
-    wide = differences.astype(np.float64)
-    _, values, rows = np.linalg.svd(wide, full_matrices=False)
-    squares = np.square(values) / max(len(wide), 1)
-    kept = squares > 1e-9 * max(float(squares.max(initial=0.0)), 1e-12)
-    squares, rows = squares[kept][:rank], rows[kept][:rank]
     if squares.size == 0:
-        return Forgiving(np.zeros((0, wide.shape[1])), squares)
-    scaled = strength * squares / squares.mean()
+        return Forgiving(rows, squares)
+    scaled = strength * squares / max(float(squares.mean()), 1e-12)
     return Forgiving(rows, scaled / (1 + scaled))

@@ -15,6 +15,7 @@ from app.ranking.algebra.subspaces import (
     discriminants,
     forgiving,
     gate,
+    kinds,
     span,
 )
 from app.ranking.algebra.vectors import basis, unit
@@ -121,7 +122,7 @@ def test_comparing_is_what_the_matrix_says(kind: str, seed: int, by: str) -> Non
         form, full = Gate(weights), np.diag(weights**2)
     else:
         pairs = random.standard_normal((3, 6))
-        form = forgiving(pairs, 2.0)
+        form = forgiving(*kinds(pairs), 2.0)
         sigma = pairs.T @ pairs / 3
         eigen = np.linalg.eigvalsh(sigma)
         full = np.linalg.inv(np.eye(6) + 2.0 * sigma / eigen[eigen > 1e-9].mean())
@@ -156,7 +157,7 @@ def test_forgiven_styles_let_intents_be_found_and_blurring_alone_does_not() -> N
     items, queries, differences, labels = intents()
 
     def recall(strength: float, among: F64) -> float:
-        form = forgiving(among, strength)
+        form = forgiving(*kinds(among), strength)
         found = []
         for intent, query in enumerate(queries):
             near = np.argsort(-compared(form, query, items, "distance"))[:20]
