@@ -14,7 +14,7 @@ from app.engine.remembering import Remembering
 from app.engine.search import check_words, matching, run
 from app.engine.snapshot import LivePart, Snapshot
 from app.engine.subset import SnapshotSubset
-from app.engine.words import recall_words
+from app.engine.words import Asked, asked_words, recall_words, score_words
 from app.errors import InvalidQuery, UnknownVector
 from app.exchange import Candidates, Recall, Recalled, Search, Words
 from app.kernels import bits as bitset
@@ -22,6 +22,7 @@ from app.keys import key_from_id
 from app.planner.costs import Costs
 from app.types import (
     F32,
+    F64,
     I64,
     Bits,
     Definition,
@@ -64,6 +65,7 @@ class SnapshotView:
         self._costs = costs
         self._read_records = read_records
         self._memory = memory or Remembering()
+        self._last: tuple[Words, Asked] | None = None
 
     @property
     def definition(self) -> Definition:
@@ -74,7 +76,7 @@ class SnapshotView:
         """Find candidates; see `View.recall`."""
         query = wanted.query
         if isinstance(query, Words):
-            return recall_words(wanted, query, self._snapshot)
+            return recall_words(wanted, self._words(query), self._snapshot)
         number, field = self._field(wanted.using)
         if field.kind is VectorKind.SPARSE:
             raise InvalidQuery(f"vector {field.name!r} is searched by vectors of its kind")
@@ -103,6 +105,16 @@ class SnapshotView:
             rows, keys, np.array([found.score for found in page], dtype=np.float64)
         )
         return Recalled(candidates, outcome.matches, outcome.plan, outcome.exact, facts)
+
+    def score_words(self, words: Words, rows: I64) -> F64:
+        """Score rows by words; see `View.score_words`."""
+        return score_words(self._words(words), rows)
+
+    def _words(self, words: Words) -> Asked:
+        """Weigh words; the last ones are remembered, since they are often scored by once more."""
+        if self._last is None or self._last[0] is not words:
+            self._last = words, asked_words(words, self._snapshot)
+        return self._last[1]
 
     def find(self, ids: Sequence[PointId]) -> I64:
         """Find rows by id; see `View.find`."""

@@ -118,19 +118,19 @@ class Leaf:
     kind      one of `LEAVES`
     value     what stands under that name; checked by the service
     encoder   who reads it instead of the field's own encoder
-    bare      it stands for itself, where only its kind is expected: an id in a list of points
+    stands    where its value stands, if not under its kind
     """
 
     at: str
     kind: str
     value: Any
     encoder: str | None = None
-    bare: bool = False
+    stands: str | None = None
 
     @property
     def place(self) -> str:
         """Where its value stands."""
-        return self.at if self.bare else f"{self.at}/{self.kind}"
+        return f"{self.at}/{self.kind}" if self.stands is None else self.stands
 
     def leaves(self) -> Iterator[Leaf]:
         """Give itself."""
@@ -163,7 +163,10 @@ class Reading:
         *,
         bare: bool = False,
     ) -> Leaf:
-        """Make a leaf. Raises LimitExceeded when there are too many."""
+        """Make a leaf. Raises LimitExceeded when there are too many.
+
+        bare   its value stands at `at` itself, as an id in a list of points does
+        """
         self._leaves += 1
         if self._leaves > MOST_LEAVES:
             raise LimitExceeded(
@@ -171,7 +174,7 @@ class Reading:
                 pointer=at,
                 limit=MOST_LEAVES,
             )
-        return Leaf(at, kind, value, encoder, bare)
+        return Leaf(at, kind, value, encoder, at if bare else None)
 
     def expression(self, raw: object, at: str, depth: int = 0) -> Expression:
         """Read an expression that stands at `at`. Raises InvalidQuery or LimitExceeded."""

@@ -20,7 +20,9 @@ Expression = Annotated[
     Any,
     part(
         "What to look for: {text}, {image}, {record}, {vector}, {id}, {tokens}, {sparse}, "
-        "{lexical}, or a composition of such (docs/queries.md).",
+        "{lexical}, or a composition of such: {sum}, {add}, {subtract}, {reject}, {compose}, "
+        "{set}, {label}, {attributes}, {union}, {intersect}, {condition}, {uncertain}, "
+        "{recommend}, {discover}, {context} (docs/similarity/algebra.md).",
         "object",
     ),
 ]
@@ -49,7 +51,10 @@ Fuse = Annotated[
 Hybrid = Annotated[
     Any,
     part(
-        "true, or {weight, fuse, normalise}: weight is the share of vectors.", "boolean", "object"
+        "true, or {text, fields, every, weight, fuse, normalise, candidates}: weight is the share "
+        "of vectors, text what is looked for by words if not the query's own.",
+        "boolean",
+        "object",
     ),
 ]
 

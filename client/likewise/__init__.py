@@ -9,6 +9,7 @@ with Client("http://127.0.0.1:8000") as client:
 """
 
 from ._async import AsyncClient, AsyncCollection
+from ._compositions import q
 from ._errors import (
     AccessError,
     ApiError,
@@ -23,7 +24,7 @@ from ._errors import (
     UnavailableError,
     VersionError,
 )
-from ._filters import F, Filter
+from ._filters import F, Filter, match
 from ._points import Point, points_from_columns
 from ._queries import Query, Rerank
 from ._results import (
@@ -36,6 +37,7 @@ from ._results import (
     ImportReport,
     IndexInfo,
     Info,
+    LexicalInfo,
     Limits,
     LineError,
     Model,
@@ -74,6 +76,7 @@ __all__ = [
     "IndexInfo",
     "Info",
     "InvalidRequestError",
+    "LexicalInfo",
     "LikewiseError",
     "Limits",
     "LineError",
@@ -101,6 +104,8 @@ __all__ = [
     "VectorInfo",
     "VersionError",
     "__version__",
+    "match",
     "points_from_columns",
+    "q",
     "to_numpy",
 ]
