@@ -98,7 +98,7 @@ def test_texts_inside_are_encoded_and_ids_are_kept_on_request(circle: InProcess)
         ({"union": {"id": 1}}, 422, "/query/union"),
         ({"unoin": [{"id": 1}]}, 422, "/query"),
         ({"label": {"field": "half", "value": "none"}}, 422, "/query/label/value"),
-        ({"intersect": [{"id": 0}], "concepts": {"field": "n", "most": 9999}}, 422, "/query/concepts/most"),
+        ({"intersect": [{"id": 0}], "concepts": {"kmeans": 999}}, 422, "/query/concepts/kmeans"),
         ({"set": [0], "background": {"$and": 3}}, 422, "/query/background/$and"),
     ],
 )  # fmt: skip
