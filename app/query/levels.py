@@ -58,6 +58,7 @@ class Level:
                 pointer=self.at,
             )
         compiled = self.lookup.compiled(running)
+        facts |= compiled.facts
         vectors, has = running.view.vectors(field.name, pool.rows)
         if compiled.rule is not None:
             found = compiled.rule(vectors)

@@ -27,6 +27,15 @@ MOST_EXAMPLES = 1024
 MOST_SAMPLED = 2**21
 """Numbers of the vectors that are drawn at once, to learn anything from."""
 
+MOST_AVERAGED = 2**18
+"""Points of a collection up to which means are exact; of larger ones so many are drawn:"""
+
+DRAWN = 2**14
+"""Points of a mean that is not exact: it is off by less than .01 for vectors of length one."""
+
+DRAWN_OF_A_VALUE = 2**10
+"""Likewise, of each value of a dictionary."""
+
 RULED = 200
 """Candidates of each probe where a rule scores them, unless the query says more."""
 

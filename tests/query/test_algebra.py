@@ -12,6 +12,8 @@ import pytest
 from app.backends.base import Backend
 from app.backends.local import LocalBackend
 from app.errors import InvalidQuery
+from app.query import limits
+from app.query.algebra import composing
 from app.types import F32, Point
 from tests.query.asking import ask, collection, unit
 
@@ -228,7 +230,7 @@ def test_a_repeated_attribute_does_not_outvote_the_others() -> None:
 
     def accuracy(repeated: int, aggregate: str) -> float:
         right = []
-        for number, one in enumerate(has):
+        for number, one in enumerate(has[:25]):
             words = [f"{at}/0" for at in one[1:]]
             words += [f"{one[0]}/{wording}" for wording in range(repeated)]
             query = {"attributes": words, "aggregate": aggregate}
@@ -429,4 +431,34 @@ def test_means_are_remembered_until_something_is_written(tmp_path: Path) -> None
     backend.upsert("c", [Point(50, {"v": unit(np.ones(8))}, {})])
     fresh = ask(backend, query).composed[0]["background"]
     assert (fresh["remembered"], fresh["points"]) == (False, 51)
+    backend.close()
+
+
+def test_means_of_large_collections_are_of_a_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    rows = unit(random.standard_normal((400, 8)) + 1)
+    backend = collection(rows, [{"kind": at % 2} for at in range(400)])
+    query = {"label": {"field": "kind", "value": 1}}
+    exact = ask(backend, query, k=20)
+    monkeypatch.setattr(limits, "MOST_AVERAGED", 100)
+    monkeypatch.setattr(composing, "DRAWN", 150)
+    drawn = ask(backend, query, k=20)
+    assert (exact.composed[0]["points"], drawn.composed[0]["points"]) == (200, 150)
+    assert drawn.scores == pytest.approx(exact.scores, abs=0.02)
+
+
+def test_one_and_true_are_two_labels(tmp_path: Path) -> None:
+    opened = LocalBackend(tmp_path, sync=False, head_points=1000)
+    rows = [[1, 0, 0], [1, 0.1, 0], [0, 1, 0], [0, 1, 0.1], [0, 0, 1]]
+    kinds = [{"kind": kind} for kind in (1, 1, True, True, "a")]
+    backend = collection(rows, kinds, backend=opened)
+
+    def explained(at: int, value: Any) -> float:
+        concepts = {"field": "kind", "values": [value, "a"]}
+        query = {"union": [{"id": 4}, {"id": at}], "concepts": concepts, "center": False}
+        told = ask(backend, query).composed[0]["terms"][1]["explained"]
+        return float(told)
+
+    assert explained(0, 1) > 0.9 > 0.1 > explained(0, True)
+    assert explained(2, True) > 0.9 > 0.1 > explained(2, 1)
     backend.close()

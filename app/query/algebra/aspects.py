@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,11 +81,15 @@ class Labelled:
             vectors, labels = self.examples(composer)
             return discriminants(vectors, labels, self.rank, self.shrinkage).matrix, len(vectors)
 
-        learned = (self.field, self.values, self.most, self.per_value, self.rank, self.shrinkage)
-        key = ("discriminants", composer.field.name, *learned)
+        key = ("discriminants", *self.key(composer), self.shrinkage)
         (matrix, count), before = composer.meaning.view.remembered(key, make)
         composer.facts["examples"] = {"points": count, "remembered": before}
         return Subspace(matrix, self.rest)
+
+    def key(self, composer: Composer) -> tuple[Hashable, ...]:
+        """Tell what examples are drawn, and how many directions are kept of them."""
+        values = repr(self.values)  # 1 and true are two values
+        return composer.field.name, self.field, values, self.most, self.per_value, self.rank
 
     def examples(self, composer: Composer) -> tuple[NDArray[Any], I64]:
         """Draw points of each value: float32[n, d], and which value each holds, int64[n].

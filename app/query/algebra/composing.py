@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.attributes.filter import Filter
 from app.errors import InvalidQuery
+from app.query import limits
 from app.query.algebra.reading import EVERYTHING, Background, Chosen
 from app.query.expression import Compiled, Expression, Leaf, Meaning, Probe, Rule
-from app.query.limits import MOST_PROBES, RULED
+from app.query.limits import DRAWN, MOST_PROBES, RULED
 from app.ranking.algebra.vectors import NOTHING, spread
 from app.ranking.scores import scores
 from app.types import F32, F64, Metric, PointId, VectorField, VectorKind
@@ -165,10 +167,20 @@ class Composer:
         name, view = self.field.name, self.meaning.view
 
         def make() -> tuple[F32, int]:
-            return view.mean(name, chosen.filter)
+            return self.averaged(chosen.filter, DRAWN)
 
         (mean, count), before = view.remembered(("mean", name, chosen.key), make)
         return mean.astype(np.float64), count, before
+
+    def averaged(self, filter: Filter | None, drawn: int) -> tuple[F32, int]:
+        """Average what passes, or so many of it where the collection is large: and of how many."""
+        name, view = self.field.name, self.meaning.view
+        if view.subset(None).points <= limits.MOST_AVERAGED:
+            return view.mean(name, filter)
+        rows = view.sample(name, filter, drawn, seed=0)
+        vectors, _ = view.vectors(name, rows)
+        total = vectors.sum(axis=0, dtype=np.float64)
+        return (total / max(rows.size, 1)).astype(np.float32), rows.size
 
     # ── what came of it ──────────────────────────────────────────────────────────────────────
 

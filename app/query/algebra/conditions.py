@@ -196,10 +196,9 @@ class Uncertain:
             wide = vectors.astype(np.float64)
             for one in range(int(classes.max()) + 1):
                 wide[classes == one] -= wide[classes == one].mean(axis=0)
-            return (*kinds(wide, self.rank), len(wide))
+            return (*kinds(wide, labels.rank), len(wide))
 
-        learned = (labels.field, labels.values, labels.most, labels.per_value, self.rank)
-        key = ("within", composer.field.name, *learned)
+        key = ("within", *labels.key(composer))
         (rows, squares, count), before = composer.meaning.view.remembered(key, make)
         composer.facts["examples"] = {"points": count, "remembered": before}
         return rows, squares

@@ -18,7 +18,7 @@ from app.query.algebra.reading import (
     with_value,
 )
 from app.query.expression import Expression, Leaf
-from app.query.limits import MOST_CONCEPTS, MOST_SAMPLED
+from app.query.limits import DRAWN_OF_A_VALUE, MOST_CONCEPTS, MOST_SAMPLED
 from app.query.reading import Members, items, refused
 from app.ranking.algebra.concepts import clustered
 from app.ranking.algebra.vectors import unit
@@ -91,11 +91,11 @@ class Values:
             means = []
             for value in values:
                 chosen = with_value(self.place, self.field, value, self.at)
-                mean, count = view.mean(name, chosen.filter)
+                mean, count = composer.averaged(chosen.filter, DRAWN_OF_A_VALUE)
                 means.append(mean.astype(np.float64) if count else np.zeros(len(mean)))
             return np.stack(means), list(values)
 
-        key = ("values", name, self.field, self.values, self.most)
+        key = ("values", name, self.field, repr(self.values), self.most)
         (means, values), before = view.remembered(key, make)
         composer.facts["concepts"] = {"values": len(values), "remembered": before}
         centre = composer.centre(COLLECTION if centred else None)
