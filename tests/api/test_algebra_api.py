@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from .harness import InProcess
 
@@ -121,3 +124,88 @@ def test_only_dense_vectors_are_composed(api: InProcess) -> None:
         answer = api.post(QUERY, {"query": {"sum": [{"id": 1}, {"id": 1}]}, "using": using})
         assert answer.status_code == 422
         assert "dense" in answer.json()["detail"]
+
+
+SOUND: list[Any] = [
+    {"sum": [{"id": 0}, {"of": {"vector": [1, 0]}, "weight": 2}], "center": True},
+    {"subtract": [{"id": 0}, {"id": 1}], "weight": 0.5, "by": "scores", "candidates": 5},
+    {"compose": {"id": 1, "vector": [0, 1]}, "mix": 0.5},
+    {"set": [1, {"vector": [0, 1]}], "background": {"half": "upper"}, "center": True},
+    {"label": {"field": "half", "value": "upper"}, "background": "matches"},
+    {"attributes": [{"id": 1}, {"id": 2}], "threshold": 0.9, "aggregate": "mean"},
+    {"union": [{"id": 1}, {"id": 2}], "concepts": {"field": "half", "values": ["upper", "lower"]}},
+    {"intersect": [{"id": 1}, {"id": 2}], "concepts": {"kmeans": 4, "sample": 30, "seed": 3}},
+    {"condition": {"of": 1, "labels": {"field": "half", "per_value": 4}, "rest": 0.1, "rank": 1}},
+    {"condition": {"of": 1, "like": [2, 3], "unlike": [20], "shrinkage": 0.3}},
+    {"condition": {"of": 1, "mode": "change", "to": {"id": 9}, "from": {"id": 1}, "weight": 2}},
+    {"uncertain": {"of": 1, "pairs": [[1, 2], [3, 5]], "strength": 2, "rank": 1}},
+    {"recommend": {"positive": [1], "negative": [20], "strategy": "best_score"}},
+    {"discover": {"target": 1, "context": [{"positive": 2, "negative": {"id": 3}}]}},
+]
+junk = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=4),
+    st.lists(st.integers(0, 40), max_size=3),
+    st.sampled_from([{}, [], [[]], {"id": 1}, {"sum": []}, {"field": "half"}, {"$and": []}, [{}]]),
+)
+
+
+def _places(value: Any) -> list[tuple[Any, ...]]:
+    """Paths of everything within."""
+    within: list[tuple[Any, ...]] = [()]
+    if isinstance(value, dict | list):
+        for name, one in value.items() if isinstance(value, dict) else enumerate(value):
+            within += [(name, *path) for path in _places(one)]
+    return within
+
+
+def _spoilt(value: Any, path: tuple[Any, ...], by: Any) -> Any:
+    if not path:
+        return by
+    copy = value.copy()
+    copy[path[0]] = _spoilt(value[path[0]], path[1:], by)
+    return copy
+
+
+@pytest.fixture
+def small(plain: InProcess) -> InProcess:
+    plain.put("/v1/collections/c", {"vectors": {"v": {"dimension": 2}}})
+    points = [
+        {
+            "id": n,
+            "vectors": {"v": [math.cos(n * math.pi / 18), math.sin(n * math.pi / 18)]},
+            "attributes": {"n": n, "half": "upper" if n < 18 else "lower"},
+        }
+        for n in range(36)
+    ]
+    assert plain.put("/v1/collections/c/points", {"points": points}).status_code == 200
+    return plain
+
+
+@pytest.mark.parametrize("query", SOUND, ids=lambda query: next(iter(query)))
+def test_what_is_sound_is_answered(small: InProcess, query: Any) -> None:
+    answer = small.post(QUERY, {"query": query, "k": 3, "explain": True})
+    assert answer.status_code == 200, answer.text
+    assert len(ids(answer.json())) == 3
+
+
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.data())
+def test_no_spoilt_composition_is_our_fault(small: InProcess, data: st.DataObject) -> None:
+    query = data.draw(st.sampled_from(SOUND))
+    path = data.draw(st.sampled_from(_places(query)))
+    spoilt = _spoilt(query, path, data.draw(junk))
+    body = json.dumps({"query": spoilt, "k": 3}).encode()
+    headers = {"content-type": "application/json"}
+    answer = small.send("POST", QUERY, content=body, headers=headers)
+    assert answer.status_code in (200, 400, 404, 422), answer.text
+    if answer.status_code in (404, 422):
+        expected = "" if spoilt is None else "/query"
+        assert answer.json()["pointer"].startswith(expected), answer.text

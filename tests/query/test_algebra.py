@@ -175,6 +175,25 @@ def test_set_expansion_under_something_common_to_all() -> None:
     assert centred > 0.75
 
 
+def test_the_odd_one_out_of_a_set_is_told() -> None:
+    random = np.random.default_rng(6)
+    topics, common = unit(random.standard_normal((6, 32))), unit(random.standard_normal(32))
+    of = np.repeat(np.arange(6), 30)
+    rows = unit(topics[of] + 2 * common + 0.15 * random.standard_normal((180, 32)))
+    backend = collection(rows)
+    right, plain = [], []
+    for topic in range(6):
+        for odd in random.choice(np.flatnonzero(of != topic), 5, replace=False).tolist():
+            members = [*random.choice(np.flatnonzero(of == topic), 4, replace=False).tolist(), odd]
+            (told,) = ask(backend, {"set": members}).composed
+            right.append(int(np.argmin(told["agreement"])) == 4)
+            # Without the background, what is common to all hides it more often.
+            apart = rows[members] @ rows[[members[0]]].T
+            plain.append(int(np.argmin(apart)) == 4)
+    assert np.mean(right) > 0.95
+    assert np.mean(right) >= np.mean(plain)
+
+
 def test_a_set_may_be_seen_against_what_a_filter_lets_pass() -> None:
     rows = [[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]]
     kinds = [{"kind": "a"}, {"kind": "a"}, {"kind": "a"}, {"kind": "b"}, {"kind": "b"}, {}]

@@ -24,7 +24,7 @@ from app.query.algebra.reading import (
 from app.query.expression import Compiled, Expression, Leaf, Meaning, Reading
 from app.query.reading import Members
 from app.ranking.algebra.subspaces import Subspace, compared
-from app.ranking.algebra.vectors import grouped_mean, groups, mean
+from app.ranking.algebra.vectors import agreement, grouped_mean, groups, mean
 from app.types import F32, F64, Metric
 
 
@@ -50,11 +50,13 @@ class Set:
     def compiled(self, meaning: Meaning) -> Compiled:
         """Average, and look from the background."""
         composer = Composer(meaning, self.at, "set")
-        found = mean(composer.vectors(self.members))
+        vectors = composer.vectors(self.members)
+        found = mean(vectors)
         size = len(self.members)
         if self.against is None or composer.metric is Metric.L2:
             return composer.one(found, keep=self.keep, members=size)
         centre = composer.centre(self.against)
+        composer.facts["agreement"] = agreement(vectors - centre).round(6).tolist()
         if not self.centred:
             return composer.one(found - centre, keep=self.keep, members=size)
         composer.only(Metric.COSINE, why="cosines around a mean are compared")

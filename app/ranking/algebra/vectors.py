@@ -43,6 +43,15 @@ def mean(vectors: NDArray[Any]) -> F64:
     return combined(vectors, np.full(len(vectors), 1.0 / len(vectors)))
 
 
+def agreement(vectors: NDArray[Any]) -> F64:
+    """Tell how well each of float[n, d] agrees with the others: float64[n], its cosine with their
+    mean, 0 without others. The least is the odd one out."""
+    wide = vectors.astype(np.float64)
+    others = wide.sum(axis=0) - wide
+    found: F64 = np.einsum("nd,nd->n", unit(wide), unit(others))
+    return found
+
+
 def basis(vectors: NDArray[Any], rank: int | None = None, least: float = 1e-4) -> F64:
     """Give orthonormal rows that span float[n, d]: float64[r, d], r ≤ min(n, d, rank).
 
