@@ -1,4 +1,4 @@
-"""One way to score candidates: by their dense vectors, or token by token."""
+"""One way to score candidates: by their dense or sparse vectors, or token by token."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from app.errors import InvalidQuery
+from app.query.expression import Compiled
 from app.query.late import Places, token_scores
 from app.query.plan import Lookup
 from app.query.pool import Pool
@@ -18,7 +19,7 @@ from app.ranking.tokens.aggregation import Aggregation
 from app.ranking.tokens.dense import grid_places
 from app.ranking.tokens.matching import Matching
 from app.ranking.tokens.reading import aggregation_from, matching_from
-from app.types import F64, VectorField, VectorKind
+from app.types import F64, Sparse, VectorField, VectorKind
 from app.vectors.metric import prepare
 
 
@@ -30,6 +31,7 @@ class Level:
     how      of a field of tokens: how products become a score; MaxSim without it
     places   where tokens stand, for matchings that look at that
     excludes whether points that the expression names are left out
+    name     what its scores are called in answers; None is "level" and its number
     """
 
     at: str
@@ -37,6 +39,7 @@ class Level:
     how: Aggregation | Matching | None = None
     places: Places | None = None
     excludes: bool = False
+    name: str | None = None
 
     def scores(self, pool: Pool, running: Running, facts: dict[str, Any]) -> tuple[F64, Pool]:
         """Score candidates: float64[n], NaN where one has no such vector; the pool with notes.
@@ -46,12 +49,10 @@ class Level:
         Raises InvalidQuery or LimitExceeded.
         """
         field = running.fields[self.lookup.at]
-        if field is not None and field.kind is VectorKind.TOKENS:
+        if field is None:
+            raise InvalidQuery("expected a vector to score by, not words", pointer=self.at)
+        if field.kind is VectorKind.TOKENS:
             return self._by_tokens(field, pool, running, facts)
-        if field is None or field.kind is not VectorKind.DENSE:
-            raise InvalidQuery(
-                "expected a vector of numbers or of tokens to score by", pointer=self.at
-            )
         if self.how is not None:
             raise InvalidQuery(
                 f"vector {field.name!r} has no tokens to compare: name one of tokens in `using`",
@@ -59,6 +60,8 @@ class Level:
             )
         compiled = self.lookup.compiled(running)
         facts |= compiled.facts
+        if field.kind is VectorKind.SPARSE:
+            return self._by_products(compiled, field, pool, running), pool
         vectors, has = running.view.vectors(field.name, pool.rows)
         if compiled.rule is not None:
             found = compiled.rule(vectors)
@@ -69,6 +72,19 @@ class Level:
         if self.excludes and compiled.exclude:
             has = has & ~np.isin(pool.rows, running.view.find(compiled.exclude))
         return np.where(has, found, np.nan), pool
+
+    def _by_products(
+        self, compiled: Compiled, field: VectorField, pool: Pool, running: Running
+    ) -> F64:
+        if compiled.rule is not None or len(compiled.probes) != 1:
+            raise InvalidQuery(
+                f"vector {field.name!r} is sparse: it is compared with one thing, no composition",
+                pointer=self.at,
+            )
+        (probe,) = compiled.probes
+        assert isinstance(probe, Sparse)
+        found, has = running.view.products(field.name, probe, pool.rows)
+        return np.where(has, found, np.nan)
 
     def _by_tokens(
         self, field: VectorField, pool: Pool, running: Running, facts: dict[str, Any]

@@ -39,6 +39,12 @@ DRAWN_OF_A_VALUE = 2**10
 RULED = 200
 """Candidates of each probe where a rule scores them, unless the query says more."""
 
+MOST_DIVERSE = 1000
+"""Candidates that are compared with each other."""
+
+MOST_BOOSTS = 16
+"""Functions of one boost."""
+
 MOST_FACETS = 32
 """Facets of one request."""
 

@@ -7,6 +7,7 @@ optional, knows nothing of the others, and can be run alone on a `Running`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -24,7 +25,7 @@ from app.query.running import Running
 from app.ranking.fusion import Fusion, fuse
 from app.ranking.scores import scores as exact_scores
 from app.ranking.tokens.aggregation import Aggregation
-from app.types import F32, F64, I64, VectorField, VectorKind
+from app.types import F32, F64, I64, Projection, Sparse, VectorField, VectorKind
 from app.vectors.metric import prepare
 
 
@@ -68,6 +69,7 @@ class Lookup:
     k           how many
     threshold   least score
     name        what its scores are called in answers; None: the field's name, or "lexical"
+    named_at    where `using` stands; None is "using" beside the lookup
     """
 
     at: str
@@ -79,6 +81,7 @@ class Lookup:
     exact: bool = False
     threshold: float | None = None
     name: str | None = None
+    named_at: str | None = None
 
     def lookups(self) -> Iterator[Lookup]:
         """Give itself."""
@@ -126,6 +129,9 @@ class Lookup:
                 found = exact_scores(field.metric, prepare(field.metric, probe), vectors)
                 found[~has] = np.nan
                 return found
+            if isinstance(probe, Sparse) and field is not None:
+                products, has = running.view.products(field.name, probe, rows)
+                return np.where(has, products, np.nan)
         return np.full(rows.size, np.nan)
 
     def compiled(self, running: Running) -> Compiled:
@@ -183,17 +189,20 @@ class Lookup:
             exclude=compiled.exclude,
             explain=running.explain,
         )
+        begun_s = time.perf_counter()
         try:
             recalled = running.view.recall(wanted)
         except LikewiseError as error:
             if not isinstance(error, InvalidFilter):  # that one knows its place better
                 error.pointer = self.at
             raise
+        took_ms = round((time.perf_counter() - begun_s) * 1e3, 3)
         running.matches = max(running.matches, recalled.matches)
         running.exact = running.exact and recalled.exact
         running.plans.add(recalled.plan)
         if running.explain:
-            entry = {"stage": "search", "at": self.at, "matches": recalled.matches}
+            entry = {"stage": "search", "at": self.at, "in": 0, "ms": took_ms}
+            entry |= {"out": len(recalled.candidates.keys), "matches": recalled.matches}
             entry |= {"plan": recalled.plan, "exact": recalled.exact, **recalled.facts}
             running.account.append(entry)
         return Pool.of(recalled.candidates, name), recalled.matches
@@ -267,6 +276,8 @@ class _Meaning:
         rows = self.view.find([id_])
         if rows[0] < 0:
             raise PointNotFound("the collection has no point of that id", pointer=leaf.place)
+        if field.kind is VectorKind.SPARSE:
+            return self._own_sparse(field, rows, leaf)
         if field.kind is VectorKind.TOKENS:
             vectors, starts = self.view.tokens(field.name, rows)
             has, vectors = np.diff(starts) > 0, vectors[None]
@@ -279,6 +290,17 @@ class _Meaning:
         vector: F32 = vectors[0]
         return vector
 
+    def _own_sparse(self, field: VectorField, rows: I64, leaf: Leaf) -> Sparse:
+        """Read a point's sparse vector from its record: an index has no rows."""
+        stored = Projection(fields=frozenset(), with_text=False, with_vectors=True)
+        (record,) = self.view.records(rows, stored)
+        vector = (record.vectors or {}).get(field.name)
+        if not isinstance(vector, Sparse):
+            raise InvalidQuery(
+                f"the point has no vector {field.name!r} to start from", pointer=leaf.place
+            )
+        return vector
+
 
 @dataclass(frozen=True, slots=True)
 class Fused:
@@ -286,7 +308,7 @@ class Fused:
 
     k          how many candidates are kept
     complete   whether what one source found is scored by the others too, where they are lookups
-               of a dense field or of words; all sources then have one filter
+               of a dense or sparse field or of words; all sources then have one filter
     """
 
     at: str
@@ -412,6 +434,7 @@ class Plan:
             pool = stage.run(pool, running)
         if self.threshold is not None:
             pool = pool.taken(np.flatnonzero(pool.scores >= self.threshold))
+        running.ranked = len(pool)
         return pool
 
 

@@ -27,6 +27,7 @@ class Running:
     account   one entry a stage, in the order in which they ended
     compiled  what expressions came to, by the pointer of their lookup
     matches, exact, plans   of the recalls so far
+    ranked    candidates that were left when the page was cut
     """
 
     view: View
@@ -39,6 +40,7 @@ class Running:
     matches: int = 0
     exact: bool = True
     plans: set[str] = field(default_factory=set)
+    ranked: int = 0
 
     @contextmanager
     def stage(self, name: str, at: str, *, taken: int) -> Iterator[dict[str, Any]]:
