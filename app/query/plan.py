@@ -25,7 +25,7 @@ from app.query.running import Running
 from app.ranking.fusion import Fusion, fuse
 from app.ranking.scores import scores as exact_scores
 from app.ranking.tokens.aggregation import Aggregation
-from app.types import F32, F64, I64, Projection, Sparse, VectorField, VectorKind
+from app.types import F32, F64, I64, PointId, Projection, Sparse, VectorField, VectorKind
 from app.vectors.metric import prepare
 
 
@@ -69,6 +69,7 @@ class Lookup:
     k           how many
     threshold   least score
     name        what its scores are called in answers; None: the field's name, or "lexical"
+    without     leaves of another lookup that name points, which are not found here either
     named_at    where `using` stands; None is "using" beside the lookup
     """
 
@@ -81,6 +82,7 @@ class Lookup:
     exact: bool = False
     threshold: float | None = None
     name: str | None = None
+    without: tuple[Leaf, ...] = ()
     named_at: str | None = None
 
     def lookups(self) -> Iterator[Lookup]:
@@ -172,6 +174,11 @@ class Lookup:
         found, pool = token_scores(probe, field, pool, running, how, self.at, facts=entry)
         return pool.scored(found, name).first(self.k)
 
+    def _named(self, running: Running) -> list[PointId]:
+        """List the points that the leaves of `without` name; in every field they are the same."""
+        places = {leaf.at for leaf in self.without}
+        return list(dict.fromkeys(v for (at, _), v in running.leaves.items() if at in places))
+
     def _recalled(
         self, probe: Probe, compiled: Compiled, running: Running, name: str
     ) -> tuple[Pool, int]:
@@ -186,7 +193,7 @@ class Lookup:
             k=max(self.k, CANDIDATES if tokens else compiled.depth),
             ef=self.ef,
             exact=self.exact,
-            exclude=compiled.exclude,
+            exclude=(*compiled.exclude, *self._named(running)),
             explain=running.explain,
         )
         begun_s = time.perf_counter()

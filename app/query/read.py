@@ -195,14 +195,14 @@ class PlanReader:
         fusion = self.fusion(fuse, f"{asked.at}/fuse", weights, members.get("normalise"))
         return Fused(asked.at, tuple(sources), fusion, self.wanted), []
 
-    def _own_lookup(self, expression: Expression) -> Lookup | Weighted:
+    def _own_lookup(self, expression: Expression, k: int | None = None) -> Lookup | Weighted:
         asked = self.asked
         own = Lookup(
             asked.at,
             expression,
             self._one_name(asked.using, asked.at),
             self.filter,
-            self.wanted,
+            self.wanted if k is None else k,
             asked.ef,
             asked.exact,
         )
@@ -280,10 +280,11 @@ class PlanReader:
         words = {"text": text, "fields": members.raw("fields"), "every": members.raw("every")}
         members.end()
         leaf = replace(self.reading.leaf("lexical", words, at), stands=at)
+        named = tuple(one for one in expression.leaves() if one.kind == "id")
         self._count(at)
         sources = (
-            replace(self._own_lookup(expression), k=k),
-            Lookup(at, leaf, None, self.filter, k),
+            self._own_lookup(expression, k),
+            Lookup(at, leaf, None, self.filter, k, without=named),
         )
         fusion = self.fusion(
             HYBRID_FUSE if fuse is None else fuse, f"{at}/fuse", [weight, 1 - weight], normalise
