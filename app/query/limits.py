@@ -36,6 +36,9 @@ DRAWN = 2**14
 DRAWN_OF_A_VALUE = 2**10
 """Likewise, of each value of a dictionary."""
 
+MOST_WEIGHT = 1e6
+"""Weight of a term in a sum, either way."""
+
 RULED = 200
 """Candidates of each probe where a rule scores them, unless the query says more."""
 

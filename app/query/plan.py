@@ -122,6 +122,10 @@ class Lookup:
         field = running.fields[self.at]
         compiled = self.compiled(running)
         probe = compiled.probes[0]
+        if rows.size and compiled.rule is not None and self.threshold is None:
+            assert field is not None
+            vectors, has = running.view.vectors(field.name, rows)
+            return np.where(has, compiled.rule(vectors), np.nan)
         if rows.size and compiled.rule is None and self.threshold is None:
             if isinstance(probe, Words) and not probe.every:
                 return running.view.score_words(probe, rows)

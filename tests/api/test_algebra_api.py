@@ -202,10 +202,31 @@ def test_no_spoilt_composition_is_our_fault(small: InProcess, data: st.DataObjec
     query = data.draw(st.sampled_from(SOUND))
     path = data.draw(st.sampled_from(_places(query)))
     spoilt = _spoilt(query, path, data.draw(junk))
-    body = json.dumps({"query": spoilt, "k": 3}).encode()
+    body = json.dumps({"query": spoilt, "using": "v", "k": 3}).encode()
     headers = {"content-type": "application/json"}
     answer = small.send("POST", QUERY, content=body, headers=headers)
     assert answer.status_code in (200, 400, 404, 422), answer.text
     if answer.status_code in (404, 422):
         expected = "" if spoilt is None else "/query"
         assert answer.json()["pointer"].startswith(expected), answer.text
+
+
+def test_a_rule_goes_with_words(api: InProcess) -> None:
+    definition = {"vectors": {"v": {"dimension": 2}}, "lexical": {"fields": ["title"]}}
+    assert api.put("/v1/collections/c", definition).status_code == 201
+    points = [
+        {
+            "id": n,
+            "vectors": {"v": [math.cos(n / 10), math.sin(n / 10)]},
+            "attributes": {"title": "whale" if n == 13 else "ship"},
+        }
+        for n in range(16)
+    ]
+    assert api.put("/v1/collections/c/points", {"points": points}).status_code == 200
+    between = {"intersect": [{"id": 0}, {"id": 10}]}
+    body = {"query": between, "hybrid": {"text": "whale", "weight": 0.5}, "k": 3, "explain": True}
+    answer = api.post(QUERY, body).json()
+    assert set(ids(answer)) & {5, 13} == {5, 13}
+    assert not set(ids(answer)) & {0, 10}
+    for hit in answer["points"]:
+        assert "v" in hit["scores"]  # what only the words found is scored by the rule as well

@@ -252,6 +252,13 @@ def test_other_metrics(metric: Metric) -> None:
             ask(backend, query)
 
 
+def test_what_float32_does_not_hold_is_refused() -> None:
+    rows = np.full((3, 4), 3e38, dtype=np.float32)
+    backend = collection(rows, metric=Metric.IP)
+    with pytest.raises(InvalidQuery, match="float32"):
+        ask(backend, {"sum": [{"id": 0}, {"id": 1}]})
+
+
 # ── with the rest of a query ─────────────────────────────────────────────────────────────────────
 
 NODES: list[dict[str, Any]] = [
@@ -327,6 +334,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"sum": []}, "/query/sum", "at least 1"),
     ({"sum": [{"id": 1}], "weight": 2}, "/query/weight", "no such member"),
     ({"sum": [{"of": {"id": 1}, "weight": "x"}]}, "/query/sum/0/weight", "number"),
+    ({"sum": [{"of": {"id": 1}, "weight": -1e7}]}, "/query/sum/0/weight", "from -1e+06"),
+    ({"add": [{"id": 1}, {"id": 2}], "weight": -1}, "/query/weight", "from 0"),
     ({"sum": [5]}, "/query/sum/0", "object"),
     ({"sum": [{"id": 1}], "union": [{"id": 1}]}, "/query", "exactly one"),
     ({"subtract": [{"id": 1}]}, "/query/subtract", "at least 2"),

@@ -187,8 +187,8 @@ class Composer:
     def one(self, vector: NDArray[Any], *, keep: bool, **facts: Any) -> Compiled:
         """End with one vector. Raises InvalidQuery where nothing is left under cosine."""
         wide = vector.astype(np.float64)
-        length = float(np.linalg.norm(wide))
         if self.metric is Metric.COSINE:
+            length = float(np.linalg.norm(wide))
             if length < NOTHING:
                 raise InvalidQuery(
                     f"{self._node} comes to nothing here: what it is made of cancels out, or has "
@@ -196,7 +196,10 @@ class Composer:
                     pointer=self.at,
                 )
             wide = wide / length
-        probe: Probe = wide.astype(np.float32)
+        with np.errstate(over="ignore"):
+            probe = wide.astype(np.float32)
+        if not np.isfinite(probe).all():
+            raise InvalidQuery(f"{self._node} exceeds what float32 holds", pointer=self.at)
         return Compiled([probe], None, self._excluded(keep), self._told(facts))
 
     def ruled(

@@ -21,7 +21,7 @@ from app.query.algebra.aspects import (
 from app.query.algebra.composing import Composer
 from app.query.algebra.reading import COLLECTION, Place, every_leaf
 from app.query.expression import Compiled, Expression, Leaf, Meaning, Reading
-from app.query.limits import MOST_CONCEPTS, MOST_LEAVES
+from app.query.limits import MOST_CONCEPTS, MOST_LEAVES, MOST_WEIGHT
 from app.query.reading import Members, items, refused
 from app.ranking.algebra.subspaces import Form, Subspace, compared, forgiving, kinds
 from app.ranking.algebra.vectors import NOTHING, mean
@@ -255,7 +255,7 @@ def _change(place: Place, members: Members, of: Expression) -> Change:
         new,
         old,
         aspect,
-        members.number("weight", 1.0, low=0),
+        members.number("weight", 1.0, low=0, high=MOST_WEIGHT),
         members.flag("center", True),
         members.flag("keep"),
     )

@@ -18,7 +18,7 @@ from app.query.algebra.dictionary import Concepts, read_concepts
 from app.query.algebra.reading import Place, every_leaf
 from app.query.algebra.sums import added
 from app.query.expression import Compiled, Expression, Leaf, Meaning, Reading, ReadNode
-from app.query.limits import RULED
+from app.query.limits import MOST_WEIGHT, RULED
 from app.query.reading import Members, refused
 from app.ranking.algebra import concepts as mixtures
 from app.ranking.algebra import rules
@@ -154,7 +154,7 @@ def _reader(node: str) -> ReadNode:
         usual = "concepts" if given is not None else "vectors" if least == 2 else "scores"
         ways = ("concepts", "scores", "vectors") if least == 2 else ("concepts", "scores")
         by = members.choice("by", ways, usual)
-        weight = members.number("weight", 1.0, low=0) if least == 2 else 1.0
+        weight = members.number("weight", 1.0, low=0, high=MOST_WEIGHT) if least == 2 else 1.0
         if (by == "concepts") != (given is not None):
             raise refused("name `concepts` to work by them, and only then", at)
         found: Expression

@@ -10,7 +10,7 @@ import numpy as np
 from app.query.algebra.composing import LINEAR, Composer
 from app.query.algebra.reading import COLLECTION, Place, every_leaf
 from app.query.expression import ENCODED, LEAVES, Compiled, Expression, Leaf, Meaning, Reading
-from app.query.limits import MOST_LEAVES, RULED
+from app.query.limits import MOST_LEAVES, MOST_WEIGHT, RULED
 from app.query.reading import Members, items, refused
 from app.ranking.algebra.vectors import combined, rejected
 from app.types import F32, F64, Metric
@@ -108,7 +108,7 @@ def read_sum(reading: Reading, raw: Mapping[str, object], at: str, depth: int) -
         if isinstance(one, Mapping) and "of" in one:
             weighted = Members(one, here, "a term of a sum")
             terms.append(place.term(weighted.required("of"), weighted.place("of")))
-            weights.append(weighted.number("weight", 1.0))
+            weights.append(weighted.number("weight", 1.0, low=-MOST_WEIGHT, high=MOST_WEIGHT))
             weighted.end()
         else:
             terms.append(place.term(one, here))
@@ -122,7 +122,7 @@ def read_add(reading: Reading, raw: Mapping[str, object], at: str, depth: int) -
     """Read {"add": [a, b, …], "weight": λ}: a + λ (b + …)."""
     place, members = Place(reading, depth), Members(raw, at, "add")
     terms = place.terms(members.required("add"), members.place("add"), least=2)
-    node = added(at, terms, members.number("weight", 1.0), members, "add")
+    node = added(at, terms, members.number("weight", 1.0, low=0, high=MOST_WEIGHT), members, "add")
     members.end()
     return node
 
