@@ -4,11 +4,12 @@ Each module reads its nodes and compiles them: to one vector where that is what 
 a rule that scores candidates. The formulas are `app.ranking.algebra`'s.
 """
 
-from app.query.algebra.conditions import read_condition, read_uncertain
+from app.query.algebra.conditions import read_condition
 from app.query.algebra.examples import read_context, read_discover, read_recommend
 from app.query.algebra.operations import read_intersect, read_subtract, read_union
 from app.query.algebra.sets import read_attributes, read_label, read_set
 from app.query.algebra.sums import read_add, read_compose, read_reject, read_sum
+from app.query.algebra.uncertain import read_uncertain
 from app.query.expression import ReadNode
 
 COMPOSITIONS: dict[str, ReadNode] = {
