@@ -9,6 +9,7 @@ with Client("http://127.0.0.1:8000") as client:
 """
 
 from ._async import AsyncClient, AsyncCollection
+from ._compositions import q
 from ._errors import (
     AccessError,
     ApiError,
@@ -110,5 +111,6 @@ __all__ = [
     "__version__",
     "match",
     "points_from_columns",
+    "q",
     "to_numpy",
 ]
