@@ -73,6 +73,7 @@ from app.service.definitions import changed_index, changed_lexical, define
 from app.service.embedding import Embedded, ToEmbed
 from app.service.embedding_cache import EmbeddingCache
 from app.service.encoding import Encoding
+from app.service.evaluating import Evaluating
 from app.service.fetching import Fetcher
 from app.service.images import Given, ImageInputs
 from app.service.importing import (
@@ -216,6 +217,13 @@ class Service:
         most, nodes = settings.max_k, settings.max_filter_nodes
         self.banks = Banks(backend, lists, self._search, self._write, most, nodes)
         self.calibrations = Calibrations(backend, lists, self._search, self._write, most)
+        self.evaluating = Evaluating(
+            backend,
+            self.query,
+            self._search,
+            max_k=settings.max_k,
+            max_filter_nodes=settings.max_filter_nodes,
+        )
         lanes = (self._search, self._write, self._control, self.snapshots.lane)
         self.lanes = {lane.name: lane for lane in lanes}
         self.work = Work()
