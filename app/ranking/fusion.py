@@ -31,7 +31,7 @@ class Fusion:
     normalise   what is done to each list's scores s before: of all, or list by list; no matter to
                 "rrf"
     floor       what counts where a list lacks a candidate, after the list was normalised; None is
-                the list's least. "rrf" adds nothing then
+                the list's least, of "minmax" 0. "rrf" adds nothing then
     """
 
     method: str = "rrf"
@@ -58,7 +58,11 @@ def fuse(lists: F64, how: Fusion) -> F64:
         return fused
     normalisations = how.normalisations(len(lists))
     worth = np.stack(
-        [_filled(own(one), how.floor) for one, own in zip(lists, normalisations, strict=True)]
+        [
+            # Of a list of equals minmax makes ones, so its least is not below them.
+            _filled(own(one), 0.0 if own.kind == "minmax" and how.floor is None else how.floor)
+            for one, own in zip(lists, normalisations, strict=True)
+        ]
     )
     if how.method == "sum":
         fused = weights @ worth
