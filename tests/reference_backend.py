@@ -413,6 +413,10 @@ class ReferenceView:
         rows = of.tolist() if isinstance(of, np.ndarray) else self._passing(of)
         return ReferenceSubset([(row, self._points[row]) for row in sorted(rows)])
 
+    def passes(self, rows: I64, filter: Filter) -> NDArray[np.bool_]:
+        passing = set(self._passing(filter))
+        return np.array([row in passing for row in rows.tolist()], dtype=np.bool_)
+
     def keys(self, rows: I64) -> list[bytes]:
         return [key_from_id(self._points[row].id) for row in rows.tolist()]
 

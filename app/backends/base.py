@@ -246,6 +246,10 @@ class View(Protocol):
         """The points that pass a filter, those of some rows, or all."""
         ...
 
+    def passes(self, rows: I64, filter: Filter) -> NDArray[np.bool_]:
+        """Whether the points of some rows pass a filter: bool[rows]."""
+        ...
+
     def keys(self, rows: I64) -> list[bytes]:
         """Ids of points as `app.keys.key_from_id` writes them, in the order of `rows`."""
         ...

@@ -209,6 +209,13 @@ class SnapshotView:
             [(live, live.live if of is None else self._passing(of, live)) for live in every]
         )
 
+    def passes(self, rows: I64, filter: Filter) -> NDArray[np.bool_]:
+        """Hold points against a filter; see `View.passes`."""
+        found = np.zeros(rows.size, dtype=np.bool_)
+        for live, places, slots in self.located(rows):
+            found[places] = _marked(self._passing(filter, live), slots)
+        return found
+
     def keys(self, rows: I64) -> list[bytes]:
         """Tell the ids' keys; see `View.keys`."""
         found = [b""] * rows.size

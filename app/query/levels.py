@@ -30,12 +30,14 @@ class Level:
     lookup   whose field and expression are taken; it is not run
     how      of a field of tokens: how products become a score; MaxSim without it
     places   where tokens stand, for matchings that look at that
+    name     what its scores are called in answers; None is "level" and its number
     """
 
     at: str
     lookup: Lookup
     how: Aggregation | Matching | None = None
     places: Places | None = None
+    name: str | None = None
 
     def scores(self, pool: Pool, running: Running, facts: dict[str, Any]) -> tuple[F64, Pool]:
         """Score candidates: float64[n], NaN where one has no such vector; the pool with notes.

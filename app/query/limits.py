@@ -18,6 +18,12 @@ MOST_PROBES = 16
 CANDIDATES = 100
 """Candidates of a recall whose list is worked on, unless the query says more."""
 
+MOST_DIVERSE = 1000
+"""Candidates that are compared with each other."""
+
+MOST_BOOSTS = 16
+"""Functions of one boost."""
+
 MOST_FACETS = 32
 """Facets of one request."""
 

@@ -7,6 +7,7 @@ optional, knows nothing of the others, and can be run alone on a `Running`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -24,7 +25,7 @@ from app.query.running import Running
 from app.ranking.fusion import Fusion, fuse
 from app.ranking.scores import scores as exact_scores
 from app.ranking.tokens.aggregation import Aggregation
-from app.types import F32, F64, I64, Projection, Sparse, VectorField, VectorKind
+from app.types import F32, F64, I64, PointId, Projection, Sparse, VectorField, VectorKind
 from app.vectors.metric import prepare
 
 
@@ -68,6 +69,8 @@ class Lookup:
     k           how many
     threshold   least score
     name        what its scores are called in answers; None: the field's name, or "lexical"
+    without     leaves of another lookup that name points, which are not found here either
+    named_at    where `using` stands; None is "using" beside the lookup
     """
 
     at: str
@@ -79,6 +82,8 @@ class Lookup:
     exact: bool = False
     threshold: float | None = None
     name: str | None = None
+    without: tuple[Leaf, ...] = ()
+    named_at: str | None = None
 
     def lookups(self) -> Iterator[Lookup]:
         """Give itself."""
@@ -161,6 +166,11 @@ class Lookup:
         found, pool = token_scores(probe, field, pool, running, how, self.at, facts=entry)
         return pool.scored(found, name).first(self.k)
 
+    def _named(self, running: Running) -> list[PointId]:
+        """List the points that the leaves of `without` name; in every field they are the same."""
+        places = {leaf.at for leaf in self.without}
+        return list(dict.fromkeys(v for (at, _), v in running.leaves.items() if at in places))
+
     def _recalled(self, probe: Probe, compiled: Compiled, running: Running, name: str) -> Pool:
         field = running.fields[self.at]
         tokens = field is not None and field.kind is VectorKind.TOKENS
@@ -172,20 +182,23 @@ class Lookup:
             k=max(self.k, CANDIDATES) if tokens else self.k,
             ef=self.ef,
             exact=self.exact,
-            exclude=compiled.exclude,
+            exclude=(*compiled.exclude, *self._named(running)),
             explain=running.explain,
         )
+        begun_s = time.perf_counter()
         try:
             recalled = running.view.recall(wanted)
         except LikewiseError as error:
             if not isinstance(error, InvalidFilter):  # that one knows its place better
                 error.pointer = self.at
             raise
+        took_ms = round((time.perf_counter() - begun_s) * 1e3, 3)
         running.matches = max(running.matches, recalled.matches)
         running.exact = running.exact and recalled.exact
         running.plans.add(recalled.plan)
         if running.explain:
-            entry = {"stage": "search", "at": self.at, "matches": recalled.matches}
+            entry = {"stage": "search", "at": self.at, "in": 0, "ms": took_ms}
+            entry |= {"out": len(recalled.candidates.keys), "matches": recalled.matches}
             entry |= {"plan": recalled.plan, "exact": recalled.exact, **recalled.facts}
             running.account.append(entry)
         return Pool.of(recalled.candidates, name)
@@ -381,6 +394,7 @@ class Plan:
             pool = stage.run(pool, running)
         if self.threshold is not None:
             pool = pool.taken(np.flatnonzero(pool.scores >= self.threshold))
+        running.ranked = len(pool)
         return pool
 
 

@@ -18,6 +18,8 @@ from app.wire.base import (
     WireModel,
 )
 from app.wire.language import (
+    Boost,
+    Diversity,
     Expression,
     Fuse,
     GroupBy,
@@ -76,6 +78,8 @@ class Query(WireModel):
     normalise: str | None = None
     hybrid: Hybrid = None
     rescore: Rescore = None
+    boost: Boost = None
+    diversity: Diversity = None
     order_by: OrderBy = None
     group_by: GroupBy = None
     k: int = Field(10, ge=1)

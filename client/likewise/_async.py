@@ -709,6 +709,8 @@ class AsyncCollection:
         normalise: str | None = None,
         hybrid: bool | Mapping[str, Any] | None = None,
         rescore: Mapping[str, Any] | None = None,
+        boost: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
+        diversity: str | Mapping[str, Any] | None = None,
         order_by: str | Mapping[str, Any] | None = None,
         group_by: str | Mapping[str, Any] | None = None,
     ) -> QueryResult:
@@ -744,6 +746,8 @@ class AsyncCollection:
                     normalise=normalise,
                     hybrid=hybrid,
                     rescore=rescore,
+                    boost=boost,
+                    diversity=diversity,
                     order_by=order_by,
                     group_by=group_by,
                 ),

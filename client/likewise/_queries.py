@@ -57,6 +57,8 @@ class Query:
                      vectors in it may be lists or arrays, sparse ones a `SparseVector` or a dict
                      of `indices` and `values`, images bytes
     prefetch, fuse, normalise, hybrid, rescore   the parts of a plan, likewise
+    boost            functions of attributes that raise and lower scores
+    diversity        how hits are chosen that differ: "mmr", "dpp", or an object
     order_by         the attribute that orders all points that pass, or a query's candidates
     group_by         the attribute whose values make groups: hits come group after group
 
@@ -89,6 +91,8 @@ class Query:
     normalise: str | None = None
     hybrid: bool | Mapping[str, Any] | None = None
     rescore: Mapping[str, Any] | None = None
+    boost: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None
+    diversity: str | Mapping[str, Any] | None = None
     order_by: str | Mapping[str, Any] | None = None
     group_by: str | Mapping[str, Any] | None = None
 
@@ -130,7 +134,18 @@ def query_to_wire(query: QueryLike) -> dict[str, object]:
     return given(wire)
 
 
-_PLAN = ("query", "prefetch", "fuse", "normalise", "hybrid", "rescore", "order_by", "group_by")
+_PLAN = (
+    "query",
+    "prefetch",
+    "fuse",
+    "normalise",
+    "hybrid",
+    "rescore",
+    "boost",
+    "diversity",
+    "order_by",
+    "group_by",
+)
 """Parts of a plan: sent as they are, with vectors and images in the form of the wire."""
 
 

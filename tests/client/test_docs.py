@@ -20,6 +20,7 @@ README = REPOSITORY / "client" / "README.md"
 DEMO = REPOSITORY / "client" / "examples" / "stdlib_demo.py"
 QUERIES = [
     REPOSITORY / "docs" / "queries.md",
+    REPOSITORY / "docs" / "facets.md",
     *sorted((REPOSITORY / "docs/similarity").glob("*.md")),
 ]
 WITH_EXAMPLES = [page for page in QUERIES if page.exists() and "```python\n" in page.read_text()]

@@ -71,6 +71,15 @@ def test_rows_lead_from_ids_to_vectors_keys_attributes_and_records(filled: Backe
     filled.view("c", work)
 
 
+def test_rows_are_held_against_a_filter(filled: Backend) -> None:
+    def work(view: View) -> list[bool]:
+        rows = view.find([3, "ten", 4, 0, 3])
+        found: list[bool] = view.passes(rows, where(even=True)).tolist()
+        return found
+
+    assert filled.view("c", work) == [False, True, True, True, False]
+
+
 def test_points_without_the_vector_are_told_apart(backend: Backend) -> None:
     fields = {name: VectorField(name, 2, Metric.COSINE) for name in ("a", "b")}
     backend.create("c", Definition(vectors=fields))
