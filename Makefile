@@ -13,7 +13,7 @@ MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup models run demo test crash-test model-test stress fuzz fuzz-snapshots \
-	lint types check fmt bench bench-filtered bench-http bench-embed bench-hybrid churn soak image clean
+	lint types check fmt bench bench-filtered bench-http bench-embed bench-hybrid bench-algebra churn soak image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,11 @@ bench-hybrid: $(READY) models ## Words, vectors and both by nDCG@10, and what a 
 	@$(BIN)/likewise warm
 	$(BIN)/python -m bench.hybrid "$(DATA)"
 	$(BIN)/python -m bench.hybrid_speed "$(DATA)/arxiv"
+
+bench-algebra: $(READY) models ## What compositions find among real papers, and what they cost (DATA=folder)
+	@test -n "$(DATA)" || { echo "say where the papers are: make bench-algebra DATA=folder"; exit 1; }
+	@$(BIN)/likewise warm
+	$(BIN)/python -m bench.algebra "$(DATA)"
 
 churn: $(READY) ## Rewrite a collection ten times and compare it with a fresh one (ARGS=--quick)
 	@$(BIN)/python -m bench.churn $(ARGS)

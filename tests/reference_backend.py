@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -30,6 +30,7 @@ from app.backends.base import (
     CollectionStatistics,
     Facet,
     Lifetime,
+    Made,
     Numbers,
     Order,
     Ordered,
@@ -412,6 +413,9 @@ class ReferenceView:
     def subset(self, of: Filter | I64 | None) -> Subset:
         rows = of.tolist() if isinstance(of, np.ndarray) else self._passing(of)
         return ReferenceSubset([(row, self._points[row]) for row in sorted(rows)])
+
+    def remembered(self, key: Hashable, make: Callable[[], Made]) -> tuple[Made, bool]:
+        return make(), False
 
     def passes(self, rows: I64, filter: Filter) -> NDArray[np.bool_]:
         passing = set(self._passing(filter))

@@ -16,7 +16,7 @@ Guarantees that every backend gives and `tests/contract` checks:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import IO, Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -67,6 +67,7 @@ __all__ = [
     "Facet",
     "Incoming",
     "Lifetime",
+    "Made",
     "Numbers",
     "Order",
     "Ordered",
@@ -87,6 +88,9 @@ __all__ = [
 
 Viewed = TypeVar("Viewed")
 """What somebody makes of a view."""
+
+Made = TypeVar("Made", bound=tuple[Any, ...])
+"""What is worked out of a state, and may be remembered: arrays and plain values."""
 
 
 class Incoming(Protocol):
@@ -240,6 +244,11 @@ class View(Protocol):
     def sample(self, using: str, filter: Filter | None, most: int, seed: int) -> I64:
         """Rows of at most `most` points that pass and have such a vector, drawn without
         repetition, the same ones for the same state and seed."""
+        ...
+
+    def remembered(self, key: Hashable, make: Callable[[], Made]) -> tuple[Made, bool]:
+        """What `make` makes of this state alone, and whether it was made before: the backend may
+        keep it under the key until something is written. It must not be changed."""
         ...
 
     def subset(self, of: Filter | I64 | None) -> Subset:

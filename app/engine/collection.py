@@ -46,6 +46,7 @@ from app.engine.gate import Gate
 from app.engine.parts import Effect, Parts, analysed, prepared
 from app.engine.records import read_records
 from app.engine.recovery import recover
+from app.engine.remembering import Remembering
 from app.engine.search import check_words, matching, run
 from app.engine.snapshot import Snapshot
 from app.engine.upkeep import Upkeep
@@ -143,6 +144,7 @@ class Collection:
         several = any(field.kind is VectorKind.TOKENS for field in self._fields)
         self._most_patched = MAX_PATCHED_TOKENS if several else MAX_PATCHED
         self._gate = Gate(name)
+        self._memory = Remembering()
         self._write_lock = threading.Lock()
         self._store = Store(folder / "store.sqlite", fields=self._fields, sync=sync)
         self._rebuilding = False
@@ -384,7 +386,9 @@ class Collection:
         """Run something on one state, again if a write overtakes it; see `Backend.view`."""
 
         def read() -> tuple[_Read] | None:
-            view = SnapshotView(self._visible(), self.definition, self._costs, self._records)
+            view = SnapshotView(
+                self._visible(), self.definition, self._costs, self._records, self._memory
+            )
             try:
                 return (work(view),)
             except Overtaken:

@@ -66,7 +66,7 @@ class LivePart:
         return _first(self.part.after(after), bits, limit)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Snapshot:
     """All parts of a collection at one moment; the growing head last.
 

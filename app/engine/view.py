@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.attributes.filter import Filter
 from app.engine.fitting import check_fits
+from app.engine.remembering import Remembering
 from app.engine.search import check_words, matching, run
 from app.engine.snapshot import LivePart, Snapshot
 from app.engine.sparse import products, recall_sparse
@@ -38,6 +39,8 @@ from app.vectors.tokens import pooled
 
 _GATHERED = 65_536  # vectors held at once while a mean is taken
 
+_Made = TypeVar("_Made", bound=tuple[Any, ...])
+
 ReadRecords = Callable[[Snapshot, Sequence[tuple[int, bytes]], Projection], "list[Record] | None"]
 
 
@@ -54,6 +57,7 @@ class SnapshotView:
         definition: Definition,
         costs: Costs,
         read_records: ReadRecords,
+        memory: Remembering | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._definition = definition
@@ -61,6 +65,7 @@ class SnapshotView:
         self._numbers = {field.name: number for number, field in enumerate(self._fields)}
         self._costs = costs
         self._read_records = read_records
+        self._memory = memory or Remembering()
         self._last: tuple[Words, Asked] | None = None
 
     @property
@@ -194,6 +199,10 @@ class SnapshotView:
             return every
         drawn = np.random.default_rng(seed).choice(every.size, size=most, replace=False)
         return every[np.sort(drawn)]
+
+    def remembered(self, key: Hashable, make: Callable[[], _Made]) -> tuple[_Made, bool]:
+        """Make something once for this state; see `View.remembered`."""
+        return self._memory.get(self._snapshot, key, make)
 
     def subset(self, of: Filter | I64 | None) -> SnapshotSubset:
         """Take some points together; see `View.subset`."""

@@ -18,7 +18,7 @@ New nodes enter `NODES`, by the member that names them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -69,6 +69,10 @@ class Meaning(Protocol):
         """
         ...
 
+    def vectors(self, leaves: Sequence[Leaf]) -> F32:
+        """Give several at once, as `vector` does: float32[leaves, dimension]."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
@@ -78,12 +82,16 @@ class Compiled:
     rule      scores the candidates; None lets the recall's scores stand (of one probe)
     exclude   points that are not to be found, since the query names them
     facts     for `explain`
+    depth     candidates of each probe at least, for a rule that orders them otherwise
+    certain   whether the best by the rule are among the best of the probes
     """
 
     probes: list[Probe]
     rule: Rule | None = None
     exclude: tuple[PointId, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    depth: int = 0
+    certain: bool = False
 
 
 class Expression(Protocol):
@@ -135,13 +143,30 @@ class Leaf:
 
 
 class Reading:
-    """The reading of one query's expressions, which counts what it reads."""
+    """The reading of one query's expressions, which counts what it reads.
 
-    def __init__(self) -> None:
+    max_k              most candidates of one recall
+    max_filter_nodes   of a filter that stands in an expression
+    """
+
+    def __init__(self, max_k: int = 10_000, max_filter_nodes: int = 1_000) -> None:
+        self.max_k = max_k
+        self.max_filter_nodes = max_filter_nodes
         self._leaves = 0
 
-    def leaf(self, kind: str, value: object, at: str, encoder: str | None = None) -> Leaf:
-        """Make a leaf. Raises LimitExceeded when there are too many."""
+    def leaf(
+        self,
+        kind: str,
+        value: object,
+        at: str,
+        encoder: str | None = None,
+        *,
+        bare: bool = False,
+    ) -> Leaf:
+        """Make a leaf. Raises LimitExceeded when there are too many.
+
+        bare   its value stands at `at` itself, as an id in a list of points does
+        """
         self._leaves += 1
         if self._leaves > MOST_LEAVES:
             raise LimitExceeded(
@@ -149,7 +174,7 @@ class Reading:
                 pointer=at,
                 limit=MOST_LEAVES,
             )
-        return Leaf(at, kind, value, encoder)
+        return Leaf(at, kind, value, encoder, at if bare else None)
 
     def expression(self, raw: object, at: str, depth: int = 0) -> Expression:
         """Read an expression that stands at `at`. Raises InvalidQuery or LimitExceeded."""

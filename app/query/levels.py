@@ -30,6 +30,7 @@ class Level:
     lookup   whose field and expression are taken; it is not run
     how      of a field of tokens: how products become a score; MaxSim without it
     places   where tokens stand, for matchings that look at that
+    excludes whether points that the expression names are left out
     name     what its scores are called in answers; None is "level" and its number
     """
 
@@ -37,6 +38,7 @@ class Level:
     lookup: Lookup
     how: Aggregation | Matching | None = None
     places: Places | None = None
+    excludes: bool = False
     name: str | None = None
 
     def scores(self, pool: Pool, running: Running, facts: dict[str, Any]) -> tuple[F64, Pool]:
@@ -57,6 +59,7 @@ class Level:
                 pointer=self.at,
             )
         compiled = self.lookup.compiled(running)
+        facts |= compiled.facts
         if field.kind is VectorKind.SPARSE:
             return self._by_products(compiled, field, pool, running), pool
         vectors, has = running.view.vectors(field.name, pool.rows)
@@ -66,6 +69,8 @@ class Level:
             (probe,) = compiled.probes
             assert isinstance(probe, np.ndarray)
             found = scores(field.metric, prepare(field.metric, probe), vectors)
+        if self.excludes and compiled.exclude:
+            has = has & ~np.isin(pool.rows, running.view.find(compiled.exclude))
         return np.where(has, found, np.nan), pool
 
     def _by_products(

@@ -97,7 +97,8 @@ class Lookup:
             entry["using"] = "lexical" if field is None else field.name
             compiled = self.compiled(running)
             entry |= compiled.facts
-            pools = [self._recalled(probe, compiled, running, name) for probe in compiled.probes]
+            recalls = [self._recalled(probe, compiled, running, name) for probe in compiled.probes]
+            pools = [pool for pool, _ in recalls]
             if field is not None and field.kind is VectorKind.TOKENS:
                 pool = self._late(pools, compiled, field, running, name, entry)
             elif compiled.rule is None:
@@ -106,6 +107,9 @@ class Lookup:
                 assert field is not None
                 pool, _ = union(pools)
                 vectors, _ = running.view.vectors(field.name, pool.rows)
+                everything = len(pool) >= max(matches for _, matches in recalls)
+                running.exact = running.exact and (everything or compiled.certain)
+                entry["scored"] = len(pool)
                 pool = replace(pool, parts={}).scored(compiled.rule(vectors), name)
                 pool = pool.first(self.k)
             if self.threshold is not None:
@@ -118,6 +122,10 @@ class Lookup:
         field = running.fields[self.at]
         compiled = self.compiled(running)
         probe = compiled.probes[0]
+        if rows.size and compiled.rule is not None and self.threshold is None:
+            assert field is not None
+            vectors, has = running.view.vectors(field.name, rows)
+            return np.where(has, compiled.rule(vectors), np.nan)
         if rows.size and compiled.rule is None and self.threshold is None:
             if isinstance(probe, Words) and not probe.every:
                 return running.view.score_words(probe, rows)
@@ -133,7 +141,10 @@ class Lookup:
         return np.full(rows.size, np.nan)
 
     def compiled(self, running: Running) -> Compiled:
-        """Compile the expression in its field. Raises InvalidQuery or PointNotFound."""
+        """Compile the expression in its field, once a run. Raises InvalidQuery or PointNotFound."""
+        known = running.compiled.get(self.at)
+        if known is not None:
+            return known
         compiled = self.expression.compiled(_Meaning(running, self))
         if len(compiled.probes) > MOST_PROBES:
             raise LimitExceeded(
@@ -142,6 +153,7 @@ class Lookup:
                 pointer=self.at,
                 limit=MOST_PROBES,
             )
+        running.compiled[self.at] = compiled
         return compiled
 
     def _late(
@@ -171,7 +183,10 @@ class Lookup:
         places = {leaf.at for leaf in self.without}
         return list(dict.fromkeys(v for (at, _), v in running.leaves.items() if at in places))
 
-    def _recalled(self, probe: Probe, compiled: Compiled, running: Running, name: str) -> Pool:
+    def _recalled(
+        self, probe: Probe, compiled: Compiled, running: Running, name: str
+    ) -> tuple[Pool, int]:
+        """Give what one probe finds, and how many points match."""
         field = running.fields[self.at]
         tokens = field is not None and field.kind is VectorKind.TOKENS
         wanted = Recall(
@@ -179,7 +194,7 @@ class Lookup:
             None if field is None else field.name,
             self.filter,
             # Pooled vectors only choose what is compared token by token.
-            k=max(self.k, CANDIDATES) if tokens else self.k,
+            k=max(self.k, CANDIDATES if tokens else compiled.depth),
             ef=self.ef,
             exact=self.exact,
             exclude=(*compiled.exclude, *self._named(running)),
@@ -201,7 +216,7 @@ class Lookup:
             entry |= {"out": len(recalled.candidates.keys), "matches": recalled.matches}
             entry |= {"plan": recalled.plan, "exact": recalled.exact, **recalled.facts}
             running.account.append(entry)
-        return Pool.of(recalled.candidates, name)
+        return Pool.of(recalled.candidates, name), recalled.matches
 
 
 class _Meaning:
@@ -221,12 +236,48 @@ class _Meaning:
         return self._own_vector(leaf, value)
 
     def vector(self, leaf: Leaf) -> F32:
-        field, probe = self.field, self.probe(leaf)
-        if field is None or field.kind is not VectorKind.DENSE or not isinstance(probe, np.ndarray):
-            raise InvalidQuery(
-                "expected a dense vector here: name such a field in `using`", pointer=leaf.at
+        (vector,) = self.vectors([leaf])
+        found: F32 = vector
+        return found
+
+    def vectors(self, leaves: Sequence[Leaf]) -> F32:
+        field = self.field
+        if field is None or field.kind is not VectorKind.DENSE:
+            at = leaves[0].at if leaves else None
+            raise InvalidQuery("expected a dense vector here: name one in `using`", pointer=at)
+        found = np.empty((len(leaves), field.dimension), dtype=np.float32)
+        named: list[int] = []
+        for number, leaf in enumerate(leaves):
+            if leaf.kind == "id":
+                named.append(number)
+                continue
+            probe = self._leaves[leaf.at, field.name]
+            if not isinstance(probe, np.ndarray):
+                raise InvalidQuery("expected something with a dense vector", pointer=leaf.place)
+            found[number] = prepare(field.metric, probe)
+        if named:
+            found[named] = self._own_vectors([leaves[number] for number in named], field)
+        return found
+
+    def _own_vectors(self, leaves: Sequence[Leaf], field: VectorField) -> F32:
+        """Look up the dense vectors of points that the query names."""
+        ids = [self._leaves[leaf.at, field.name] for leaf in leaves]
+        rows = self.view.find(ids)
+        lacking = np.flatnonzero(rows < 0)
+        if lacking.size:
+            raise PointNotFound(
+                "the collection has no point of that id", pointer=leaves[int(lacking[0])].place
             )
-        return prepare(field.metric, probe)
+        unique, places = np.unique(rows, return_inverse=True)
+        vectors, has = self.view.vectors(field.name, unique)
+        lacking = np.flatnonzero(~has[places])
+        if lacking.size:
+            raise InvalidQuery(
+                f"the point has no vector {field.name!r} to start from",
+                pointer=leaves[int(lacking[0])].place,
+            )
+        found: F32 = vectors[places]
+        return found
 
     def _own_vector(self, leaf: Leaf, id_: Any) -> Probe:
         """Look up the vector of a point that the query names."""

@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 from app.attributes.filter import Filter, parse_filter
 from app.attributes.values import name_problem
 from app.errors import InvalidQuery, LimitExceeded
+from app.query.algebra import COMPOSITIONS
 from app.query.boost import read_boost
 from app.query.diversity import read_diversity
-from app.query.expression import ENCODED, LEAVES, Expression, Leaf, Reading
+from app.query.expression import ENCODED, LEAVES, NODES, Expression, Leaf, Reading
 from app.query.grouping import GroupBy
 from app.query.levels import Level, read_level
 from app.query.limits import CANDIDATES, MOST_DEPTH, MOST_SOURCES, MOST_STAGES
@@ -32,6 +33,8 @@ from app.query.reading import Members, items, number, refused
 from app.query.rescore import Rescore
 from app.query.weighted import Weighted
 from app.ranking.fusion import METHODS, NORMALISATIONS, Fusion
+
+NODES.update(COMPOSITIONS)
 
 MEMBERS = (
     "query",
@@ -84,12 +87,15 @@ class PlanReader:
     max_k: int
     max_filter_nodes: int
     asked: Asked
-    reading: Reading = field(default_factory=Reading)
+    reading: Reading = field(init=False)
     filter: Filter | None = None
     expression: Expression | None = None
     wanted: int = 0
     """Candidates that recalls give unless they say otherwise."""
     _sources: int = 0
+
+    def __post_init__(self) -> None:
+        self.reading = Reading(self.max_k, self.max_filter_nodes)
 
     def plan(self) -> Plan:
         """Read the plan."""
@@ -182,7 +188,7 @@ class PlanReader:
             if isinstance(own, Weighted):
                 scored = replace(own.rescore(), wants=every)
             else:
-                scored = Rescore(asked.at, (Level(asked.at, own),), every)
+                scored = Rescore(asked.at, (Level(asked.at, own, excludes=True),), every)
             return Joined(asked.at, tuple(sources)), [scored]
         if own is not None:
             sources, weights = [own, *sources], [1.0, *weights]

@@ -10,6 +10,7 @@ from typing import Any
 
 from app.attributes.filter import Filter
 from app.backends.base import View
+from app.query.expression import Compiled
 from app.types import VectorField
 
 Leaves = Mapping[tuple[str, str], Any]
@@ -24,6 +25,7 @@ class Running:
     leaves    what the leaves mean
     explain   whether the account is wanted in full
     account   one entry a stage, in the order in which they ended
+    compiled  what expressions came to, by the pointer of their lookup
     matches, exact, plans   of the recalls so far
     ranked    candidates that were left when the page was cut
     """
@@ -34,6 +36,7 @@ class Running:
     filter: Filter | None = None
     explain: bool = False
     account: list[dict[str, Any]] = field(default_factory=list)
+    compiled: dict[str, Compiled] = field(default_factory=dict)
     matches: int = 0
     exact: bool = True
     plans: set[str] = field(default_factory=set)

@@ -20,7 +20,9 @@ Expression = Annotated[
     Any,
     part(
         "What to look for: {text}, {image}, {record}, {vector}, {id}, {tokens}, {sparse}, "
-        "{lexical}, or a composition of such (docs/queries.md).",
+        "{lexical}, or a composition of such: {sum}, {add}, {subtract}, {reject}, {compose}, "
+        "{set}, {label}, {attributes}, {union}, {intersect}, {condition}, {uncertain}, "
+        "{recommend}, {discover}, {context} (docs/similarity/algebra.md).",
         "object",
     ),
 ]

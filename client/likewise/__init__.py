@@ -9,6 +9,7 @@ with Client("http://127.0.0.1:8000") as client:
 """
 
 from ._async import AsyncClient, AsyncCollection
+from ._compositions import q
 from ._errors import (
     AccessError,
     ApiError,
@@ -23,6 +24,7 @@ from ._errors import (
     UnavailableError,
     VersionError,
 )
+from ._evaluation import Comparison, Estimate, EvaluatedConfiguration, Evaluation
 from ._filters import F, Filter, match
 from ._points import Point, points_from_columns
 from ._queries import Query, Rerank
@@ -63,9 +65,13 @@ __all__ = [
     "Client",
     "Collection",
     "CollectionInfo",
+    "Comparison",
     "ConflictError",
     "Embeddings",
     "Encodings",
+    "Estimate",
+    "EvaluatedConfiguration",
+    "Evaluation",
     "EveryOutput",
     "F",
     "Facets",
@@ -105,5 +111,6 @@ __all__ = [
     "__version__",
     "match",
     "points_from_columns",
+    "q",
     "to_numpy",
 ]

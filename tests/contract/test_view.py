@@ -251,6 +251,24 @@ def test_kinds_of_vectors_are_not_taken_for_each_other(with_tokens: Backend) -> 
     refused(lambda view: view.tokens("none", view.find([1])), UnknownVector)
 
 
+def test_what_is_remembered_is_of_one_state(filled: Backend) -> None:
+    made: list[int] = []
+
+    def points(view: View) -> int:
+        def make() -> tuple[int]:
+            made.append(1)
+            return (view.mean("v", None)[1],)
+
+        (count,), _ = view.remembered("points", make)
+        return count
+
+    assert [filled.view("c", points) for _ in range(3)] == [11, 11, 11]
+    filled.upsert("c", [point(99, [1, 1, 1, 1])])
+    before = len(made)
+    assert filled.view("c", points) == 12
+    assert len(made) == before + 1  # nothing of the older state was taken
+
+
 # ── sparse vectors ───────────────────────────────────────────────────────────────────────────
 
 

@@ -1,0 +1,1 @@
+"""The query algebra on arrays: vectors composed, concepts, subspaces, and rules that score."""
