@@ -18,6 +18,7 @@ from rich.console import Console
 
 from app import log
 from app.cli import keys, models, transfer
+from app.cli.evaluation import commands as evaluation
 from app.cli.snapshots import snapshot_cli
 from app.config import Settings, WrongSetting, read_settings, settings_table, unknown_variables
 from app.errors import LikewiseError
@@ -32,6 +33,7 @@ cli = typer.Typer(
 cli.add_typer(models.cli, name="models")
 cli.add_typer(snapshot_cli, name="snapshot")
 cli.add_typer(keys.cli, name="keys")
+cli.add_typer(evaluation.cli, name="eval")
 cli.command("import")(transfer.import_points)
 cli.command("export")(transfer.export_points)
 

@@ -45,6 +45,7 @@ NAME = "papers"
 ENCODER = "all-MiniLM-L6-v2"
 ATTRIBUTES = ("year", "primary_cat")
 WARM_UP = 30
+SETTLED_S = 8.0
 IDS_ONLY = Projection(frozenset(), with_text=False)
 
 Ways = Mapping[str, Callable[[int], Any]]
@@ -82,6 +83,19 @@ def rows(title: str, taken: Mapping[str, list[float]]) -> Iterator[str]:
         yield f"| {name} | {medians[name]:.2f} | {percentile_ms(times, 95):.2f} | {ratio} |"
 
 
+def quiet(building: Callable[[], bool]) -> Callable[[], bool]:
+    """Tell when nothing was built for a while: an idle collection is merged further."""
+    since = time.perf_counter()
+
+    def settled() -> bool:
+        nonlocal since
+        if building():
+            since = time.perf_counter()
+        return time.perf_counter() - since > SETTLED_S
+
+    return settled
+
+
 # ── over HTTP ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -110,7 +124,7 @@ def over_http(data: Data, asked: list[str]) -> dict[str, list[float]]:
             }
             for number, (paper, vector) in enumerate(zip(data.papers, data.vectors, strict=True))
         )
-        wait_until(lambda: not papers.describe().building)
+        wait_until(quiet(lambda: papers.describe().building))
         connection = http.client.HTTPConnection("127.0.0.1", port)
 
         def way(question: Callable[[int], Mapping[str, Any]]) -> Callable[[int], None]:
@@ -158,7 +172,7 @@ def in_engine(data: Data, asked: list[str]) -> dict[str, list[float]]:
         ]
         for start in range(0, len(points), 2000):
             backend.upsert(NAME, points[start : start + 2000])
-        wait_until(lambda: not backend.describe(NAME).building)
+        wait_until(quiet(lambda: backend.describe(NAME).building))
 
         def dense(number: int) -> None:
             backend.search(NAME, [Search(data.queries[number], "v", k=K, projection=IDS_ONLY)])

@@ -49,6 +49,7 @@ _ADMIN_OF_ALL = Need(Access.ADMIN, all_collections=True)
 NEEDS: dict[str, Need] = {
     "POST /v1/collections/{name}/query": _READ,
     "POST /v1/collections/{name}/query:batch": _READ,
+    "POST /v1/collections/{name}/evaluate": _READ,
     "PUT /v1/collections/{name}/points": _WRITE,
     "PATCH /v1/collections/{name}/points": _WRITE,
     "POST /v1/collections/{name}/points/get": _READ,

@@ -20,6 +20,7 @@ from app.wire.base import WireModel
 from app.wire.cohere import CohereEmbed
 from app.wire.collections import AlterCollection, CreateCollection
 from app.wire.embeddings import CreateEmbeddings
+from app.wire.evaluating import Evaluate
 from app.wire.facets import CountFacets
 from app.wire.points import (
     CountPoints,
@@ -49,6 +50,7 @@ REQUESTS: tuple[type[WireModel], ...] = (
     ExportPoints,
     Query,
     QueryBatch,
+    Evaluate,
     CreateEmbeddings,
     CohereEmbed,
     TeiEmbed,

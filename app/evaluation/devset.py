@@ -12,18 +12,17 @@ Two layouts are read:
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from app.errors import InvalidRequest
+from app.evaluation.loaders.beir import read_beir
+from app.evaluation.loaders.sets import read_sts
 from app.evaluation.measures import ndcg, spearman
 from app.types import F32
 
@@ -91,58 +90,22 @@ def read_devset(path: Path) -> Pairs | Search:
     Raises InvalidRequest naming the file and what was expected there.
     """
     try:
-        found = _read_search(path) if path.is_dir() else _read_pairs(path)
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+        return _read_search(path) if path.is_dir() else _read_pairs(path)
+    except InvalidRequest as error:
         raise InvalidRequest(
             f"{path} is no development set: expected JSON lines with s1, s2 and score, or a folder "
-            f"with corpus.jsonl, queries.jsonl and qrels ({type(exc).__name__}: {exc})"
-        ) from exc
-    if isinstance(found, Pairs) and len(found.scores) < 2:
-        raise InvalidRequest(f"{path} holds fewer than two pairs")
-    if isinstance(found, Search) and not found.queries:
-        raise InvalidRequest(f"{path} holds no query with judgements")
-    return found
+            f"with corpus.jsonl, queries.jsonl and qrels ({error.detail})"
+        ) from error
 
 
 def _read_pairs(path: Path) -> Pairs:
-    rows = list(_lines(path))
+    found = read_sts(path)
     return Pairs(
-        [str(row["s1"]) for row in rows],
-        [str(row["s2"]) for row in rows],
-        [float(row["score"]) for row in rows],
+        [one.value for one in found.first], [one.value for one in found.second], found.said
     )
 
 
 def _read_search(folder: Path) -> Search:
-    gains: dict[str, dict[str, float]] = {}
-    with _first(folder, "qrels/test.tsv", "qrels_test.tsv", "qrels.tsv").open(
-        newline="", encoding="utf-8"
-    ) as table:
-        for row in csv.reader(table, delimiter="\t"):
-            if row[2] != "score":  # the header
-                gains.setdefault(row[0], {})[row[1]] = float(row[2])
-    documents = {
-        row["_id"]: f"{row.get('title', '')} {row['text']}".strip()
-        for row in _lines(_first(folder, "corpus.jsonl", "corpus.jsonl.gz"))
-    }
-    queries = {
-        row["_id"]: str(row["text"])
-        for row in _lines(_first(folder, "queries.jsonl", "queries.jsonl.gz"))
-        if row["_id"] in gains
-    }
-    return Search(documents, queries, gains)
-
-
-def _first(folder: Path, *names: str) -> Path:
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise FileNotFoundError(f"none of {', '.join(names)}")
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            if line.strip():
-                yield json.loads(line)
+    found = read_beir(folder)
+    documents = {document.id: document.whole for document in found.documents()}
+    return Search(documents, found.queries, found.gains)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.evaluation.ranked import gain, judged
 from app.types import F64
 
 
@@ -24,6 +25,15 @@ def spearman(one: NDArray[Any], other: NDArray[Any]) -> float:
     return float(ranks @ others) / spread if spread else float("nan")
 
 
+def pearson(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """Pearson's correlation of two rows of numbers, as `spearman` that of their ranks."""
+    ours, theirs = np.array(one, np.float64), np.array(other, np.float64)
+    ours -= ours.mean()
+    theirs -= theirs.mean()
+    spread = float(np.sqrt((ours @ ours) * (theirs @ theirs)))
+    return float(ours @ theirs) / spread if spread else float("nan")
+
+
 def ndcg(ranked: Sequence[Any], gains: Mapping[Any, float], k: int) -> float:
     """Normalised discounted cumulative gain of the first k results.
 
@@ -31,14 +41,11 @@ def ndcg(ranked: Sequence[Any], gains: Mapping[Any, float], k: int) -> float:
     gains    gain of every relevant id; others gain nothing
     returns  0 … 1; nan if nothing is relevant
 
-    DCG@k = Σ gain(i) / log2(i + 1), divided by that of the best order there is.
+    A result that comes twice gains once. The formula is that of `app.evaluation.ranked.gain`.
     Source: Järvelin & Kekäläinen 2002 (doi 10.1145/582415.582418), with linear gains.
     """
-    discounts = 1.0 / np.log2(np.arange(2, k + 2))
-    found = np.array([gains.get(one, 0.0) for one in ranked[:k]], np.float64)
-    best = np.sort(np.array([gain for gain in gains.values() if gain > 0], np.float64))[::-1][:k]
-    due = float(best @ discounts[: len(best)])
-    return float(found @ discounts[: len(found)]) / due if due else float("nan")
+    one = judged(ranked, gains)
+    return gain(one, k) if one.due.size else float("nan")
 
 
 def _ranks(values: NDArray[Any]) -> F64:

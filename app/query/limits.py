@@ -59,3 +59,24 @@ MOST_BUCKETS = 1000
 
 MOST_QUANTILES = 100
 """Quantiles of one facet."""
+
+MOST_JUDGED = 1000
+"""Queries of one evaluation."""
+
+MOST_RELEVANT = 100_000
+"""Judgements of one evaluation together."""
+
+MOST_CONFIGURATIONS = 8
+"""Ways to ask that one evaluation compares."""
+
+MOST_MEASURES = 32
+"""Measures of one evaluation."""
+
+MOST_LABELS = 8
+"""Attributes whose values are labels in one evaluation."""
+
+MOST_EVALUATED = 2_000_000
+"""Results that one evaluation looks at: queries × configurations × depth."""
+
+MOST_RESAMPLES = 10_000
+"""Draws of a bootstrap."""

@@ -100,21 +100,19 @@ def gaussian_rows(vectors: F32, has: NDArray[np.bool_]) -> Rows:
     vectors   float32[n, d]
     has       bool[n]: one without a vector is like nothing else
     """
-    points = vectors.astype(np.float64)
     count = int(has.sum())
-    seen = points[has]
-    spread = 0.0
-    if count > 1:
-        centred = seen - seen.mean(axis=0)
-        spread = 2 * float(np.einsum("nd,nd->", centred, centred)) / (count - 1)
+    points = vectors.astype(np.float64)
+    # Around their mean products are no larger than distances, and little is lost between them.
+    points -= points[has].mean(axis=0) if count else 0.0
+    points[~has] = 0.0
+    lengths = np.einsum("nd,nd->n", points, points)
+    spread = 2 * float(lengths.sum()) / (count - 1) if count > 1 else 0.0
 
     def row(place: int) -> F64:
-        apart = points - points[place]
-        squared = np.einsum("nd,nd->n", apart, apart)
-        found: F64 = np.exp(-squared / spread) if spread > 0 else (squared == 0).astype(np.float64)
-        found[~has] = 0.0
-        if not has[place]:
-            found[:] = 0.0
+        found: F64 = np.zeros(len(points))
+        if has[place]:
+            squared = np.maximum(lengths + lengths[place] - 2 * (points @ points[place]), 0.0)
+            found = np.where(has, np.exp(-squared / spread) if spread > 0 else 1.0, 0.0)
         found[place] = 1.0
         return found
 

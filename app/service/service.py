@@ -71,6 +71,7 @@ from app.service.definitions import changed_index, changed_lexical, define
 from app.service.embedding import Embedded, ToEmbed
 from app.service.embedding_cache import EmbeddingCache
 from app.service.encoding import Encoding
+from app.service.evaluating import Evaluating
 from app.service.fetching import Fetcher
 from app.service.images import Given, ImageInputs
 from app.service.importing import (
@@ -206,6 +207,13 @@ class Service:
             images=self._images,
             reader=self._readers.reader,
             describe=self._encoding.describe,
+        )
+        self.evaluating = Evaluating(
+            backend,
+            self.query,
+            self._search,
+            max_k=settings.max_k,
+            max_filter_nodes=settings.max_filter_nodes,
         )
         lanes = (self._search, self._write, self._control, self.snapshots.lane)
         self.lanes = {lane.name: lane for lane in lanes}

@@ -24,6 +24,7 @@ from ._errors import (
     UnavailableError,
     VersionError,
 )
+from ._evaluation import Comparison, Estimate, EvaluatedConfiguration, Evaluation
 from ._filters import F, Filter, match
 from ._points import Point, points_from_columns
 from ._queries import Query, Rerank
@@ -64,9 +65,13 @@ __all__ = [
     "Client",
     "Collection",
     "CollectionInfo",
+    "Comparison",
     "ConflictError",
     "Embeddings",
     "Encodings",
+    "Estimate",
+    "EvaluatedConfiguration",
+    "Evaluation",
     "EveryOutput",
     "F",
     "Facets",

@@ -169,6 +169,11 @@ def _member(name: str, value: Any) -> Any:
     return _plain(value)
 
 
+def plain(value: Any) -> Any:
+    """Return members of a query, with vectors and images in the form of the wire."""
+    return _plain(value)
+
+
 def _rerank_to_wire(rerank: RerankLike | None) -> dict[str, object] | None:
     if rerank is None:
         return None

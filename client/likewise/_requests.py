@@ -26,12 +26,13 @@ from ._errors import (
     VersionError,
     error_from_problem,
 )
+from ._evaluation import Evaluation, evaluation_from_json
 from ._files import Incoming, Outgoing
 from ._filters import FilterLike
 from ._images import input_to_wire
 from ._json import to_json
 from ._points import Batch, PointId
-from ._queries import QueryLike, given, projection_to_wire, query_to_wire
+from ._queries import QueryLike, given, plain, projection_to_wire, query_to_wire
 from ._results import (
     CollectionInfo,
     Embeddings,
@@ -442,6 +443,35 @@ def facets(
     asked = None if query is None else query_to_wire(query)
     body = {"facets": facets, "filter": filter, "query": asked}
     return Call(_post(_points_path(collection, "/facets"), body), _body(facets_from_json))
+
+
+def evaluate(
+    collection: str,
+    queries: Iterable[Mapping[str, Any]] | None,
+    *,
+    sample: Mapping[str, Any] | None,
+    configurations: Mapping[str, Mapping[str, Any]] | None,
+    task: Literal["retrieval", "ann"],
+    measures: Sequence[str] | None,
+    per_query: bool,
+    resamples: int | None,
+    seed: int | None,
+) -> Call[Evaluation]:
+    body = {
+        "task": task,
+        "queries": None if queries is None else [plain(query) for query in queries],
+        "sample": sample,
+        "configurations": None
+        if configurations is None
+        else [{"name": name, "query": plain(query)} for name, query in configurations.items()],
+        "measures": None if measures is None else list(measures),
+        "per_query": per_query,
+        "resamples": resamples,
+        "seed": seed,
+    }
+    # An evaluation takes as long as all of its queries.
+    request = replace(_post(f"{_collection_path(collection)}/evaluate", body), patient=True)
+    return Call(request, _body(evaluation_from_json))
 
 
 def scroll(

@@ -15,6 +15,7 @@ import httpx
 
 from . import _flows as flows
 from . import _requests as requests
+from ._evaluation import Evaluation
 from ._files import PIECE, Incoming, Outgoing, Progress
 from ._filters import FilterLike
 from ._flows import Flow, Outcome, Sleep
@@ -645,6 +646,42 @@ class Collection:
         query    of the points that it finds: its first k
         """
         return self._client._call(requests.facets(self.name, facets, filter, query))
+
+    def evaluate(
+        self,
+        queries: Iterable[Mapping[str, Any]] | None = None,
+        *,
+        sample: Mapping[str, Any] | None = None,
+        configurations: Mapping[str, Mapping[str, Any]] | None = None,
+        task: Literal["retrieval", "ann"] = "retrieval",
+        measures: Sequence[str] | None = None,
+        per_query: bool = False,
+        resamples: int | None = None,
+        seed: int | None = None,
+    ) -> Evaluation:
+        """Measure answers: `films.evaluate([{"text": "a shark", "relevant": [7]}])["query"]`.
+
+        queries          judged ones: what is searched for, and `relevant`: ids, or {"id", "grade"}
+        sample           instead of them, points that look for those of the same `label`:
+                         {"points": 100, "label": "genre"}
+        configurations   ways to ask, by name: members of a query; the first is compared with each
+                         of the others. "$text" stands for the text of the judged query.
+        task             "ann" holds approximate answers against exact ones
+        measures         such as "ndcg@10"; per_query tells them query by query
+        """
+        return self._client._call(
+            requests.evaluate(
+                self.name,
+                queries,
+                sample=sample,
+                configurations=configurations,
+                task=task,
+                measures=measures,
+                per_query=per_query,
+                resamples=resamples,
+                seed=seed,
+            )
+        )
 
     def scroll(
         self,

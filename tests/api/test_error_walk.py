@@ -349,6 +349,8 @@ FROM_BELOW: tuple[type[LikewiseError], ...] = (
     errors.StorageReadOnly,
     errors.IncompatibleFormat,
     errors.DirectoryInUse,
+    # Words that are being indexed while somebody looks for them (test_lexical_api).
+    errors.LexicalUnavailable,
 )
 """Raised by the backend of a real request."""
 

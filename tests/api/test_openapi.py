@@ -52,6 +52,7 @@ OPERATIONS = {
     "export_points": "POST /v1/collections/{name}/points:export",
     "query_points": "POST /v1/collections/{name}/query",
     "query_points_batch": "POST /v1/collections/{name}/query:batch",
+    "evaluate_queries": "POST /v1/collections/{name}/evaluate",
 }
 
 

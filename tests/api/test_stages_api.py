@@ -282,6 +282,40 @@ def test_thresholds_groups_and_rescoring_go_with_it(topics: InProcess) -> None:
     assert covered(topics.post(QUERY, fused)) == TOPICS
 
 
+def test_every_stage_is_accounted_for(topics: InProcess) -> None:
+    asked = {name: ASKED[name] for name in ("vector", "using")}
+    body = {
+        "prefetch": [
+            {**asked, "k": 30},
+            {"id": 3, "using": {"v": 1, "l": 0.5}, "k": 20},
+            {"prefetch": [{**asked, "k": 5}]},
+        ],
+        "fuse": "rrf",
+        "rescore": {**asked, "candidates": 40},
+        "boost": {"functions": [{"filter": {"topic": 1}, "weight": 2}], "candidates": 25},
+        "diversity": {"method": "dpp", "using": "v", "by": "topic", "most": 3},
+        "score_threshold": 0.1,
+        "k": 4,
+        "offset": 2,
+        "explain": True,
+    }
+    for last in ({}, {"group_by": "topic", "k": 2, "offset": 0}):
+        explain = topics.post(QUERY, {**body, **last}).json()["explain"]
+        stages = explain["stages"]
+        for entry in stages:
+            assert 0 <= entry["ms"] <= explain["total_ms"], entry
+            assert min(entry["in"], entry["out"]) >= 0, entry
+        names = [entry["stage"] for entry in stages if entry["stage"] != "search"]
+        expected = ["recall", "recall", "recall", "weigh", "recall", "fuse", "fuse"]
+        expected += ["rescore", "boost", "diversity"]
+        assert names == expected + (["group"] if last else [])
+        taken = {entry["stage"]: (entry["in"], entry["out"]) for entry in stages}
+        assert taken["boost"] == (taken["rescore"][1], 25)
+        assert taken["diversity"] == (25, explain["cut"]["in"])
+        assert explain["cut"]["out"] == (6 if last else 4)
+        assert explain["read_ms"] <= explain["total_ms"]
+
+
 @pytest.mark.parametrize(
     ("more", "pointer"),
     [

@@ -81,6 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "backends",
         "encoders",
         "metrics",
+        "evaluation",
     },
     "cli": BASE | {"config", "access", "encoders", "evaluation"},
 }

@@ -36,6 +36,7 @@ from likewise import (
     ServerError,
     UnavailableError,
 )
+from likewise import _evaluation as evaluation
 from likewise import _requests as requests
 from likewise import _results as results
 from likewise._errors import error_from_problem
@@ -238,6 +239,47 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
             for query in EVERY_QUERY
         ],
         results.Facets,
+    ),
+    "POST /v1/collections/{name}/evaluate": (
+        [
+            requests.evaluate(
+                "c",
+                [
+                    {"name": "a", "text": "t", "encoder": "tiny", "relevant": [1, "a"]},
+                    {"image": b"an image", "filter": F("a") == 1},
+                    {"record": {"brand": "acme"}},
+                    {"vector": array("f", [1.0])},
+                    {"id": "a", "relevant": [{"id": 1, "grade": 2}]},
+                    {"query": {"vector": array("f", [1.0])}},
+                ],
+                sample=None,
+                configurations={"dense": {"using": "title"}},
+                task="ann",
+                measures=["recall@10"],
+                per_query=True,
+                resamples=100,
+                seed=1,
+            ),
+            requests.evaluate(
+                "c",
+                None,
+                sample={
+                    "points": 10,
+                    "seed": 1,
+                    "filter": F("a") == 1,
+                    "label": ["a", "b"],
+                    "match": "a",
+                    "using": "title",
+                },
+                configurations=None,
+                task="retrieval",
+                measures=None,
+                per_query=False,
+                resamples=None,
+                seed=None,
+            ),
+        ],
+        evaluation.Evaluation,
     ),
     "POST /v1/collections/{name}/points/scroll": (
         [requests.scroll("c", filter=F("a") == 1, page_size=5, cursor="x", **PROJECTION)],
@@ -506,7 +548,9 @@ def _assert_fits(value: Any, hint: Any) -> None:
 
 
 def _hints(cls: Any) -> Mapping[str, Any]:
-    return typing.get_type_hints(cls, {**vars(results), "array": _Array, "PointId": str | int})
+    return typing.get_type_hints(
+        cls, {**vars(results), **vars(evaluation), "array": _Array, "PointId": str | int}
+    )
 
 
 class _Array:

@@ -269,6 +269,23 @@ def test_points_are_summed_up_by_their_attributes(films: Any) -> None:
     assert (one.points, one["years"]["count"]) == (1, 1)
 
 
+def test_answers_are_evaluated(films: Any) -> None:
+    judged = [{"name": "itself", "text": FILMS[1].text, "relevant": [2]}]
+    found = films.evaluate(
+        judged,
+        configurations={"plain": {}, "old": {"filter": F("year") < 1960}},
+        measures=["hit@1"],
+        per_query=True,
+    )
+    assert (found["plain"]["hit@1"], found["old"]["hit@1"], found.points) == (1, 0, 3)
+    assert found["old"].per_query == {"queries": ["itself"], "values": {"hit@1": [0]}}
+    (one,) = found.comparisons
+    assert (one.of, one.against, one.difference, one.losses) == ("old", "plain", -1, 1)
+    with pytest.raises(InvalidRequestError) as refused:
+        films.evaluate(judged, configurations={"plain": {"using": "nowhere"}})
+    assert refused.value.problem.pointer == "/configurations/0/query/using"
+
+
 # ── querying ─────────────────────────────────────────────────────────────────────────────────
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.text.analysis import GAP, LANGUAGES, analyzer_of, document_of
@@ -33,6 +33,7 @@ def test_a_text_is_its_folded_words(text: str, words: list[str]) -> None:
     assert words_of(text) == words
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_folding_is_stable_and_its_words_are_bounded(text: str) -> None:
     words = words_of(text)
@@ -71,6 +72,7 @@ def test_endings_are_cut_as_published(words: str, same: str | None) -> None:
         assert len(stems) > 1
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789é", min_size=1, max_size=30))
 def test_any_word_has_a_stem_no_longer_than_it_and_one_letter(word: str) -> None:
     found = stem(word)
@@ -133,6 +135,7 @@ def test_words_are_bounded() -> None:
         read_clauses(" ".join(f"w{n}" for n in range(MOST_WORDS + 1)))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='ab"*- \x00é\n', max_size=40))
 def test_any_text_is_clauses_or_refused(text: str) -> None:
     try:

@@ -1,0 +1,1 @@
+"""Reports of evaluations: one HTML file with its plots, or Markdown."""
