@@ -76,7 +76,7 @@ def _plus(
     """Add what a posting is worth; nothing, where its word stands in no field that counts."""
     frequency = _frequency(weights, mix, at)
     if norms.shape[0] == 0:
-        total += factor * frequency
+        total += factor * frequency + 0.0  # as in `_add`
     elif frequency > 0.0:
         total += factor * (frequency / (frequency + np.float64(norms[slots[at]])))
     return total
@@ -97,7 +97,7 @@ def _add(
     """Add a run of a term's postings to the sums of their slots: `_plus`, a loop for each kind."""
     if norms.shape[0] == 0:
         for at in range(first, stop):
-            worth = factor * (mix[0] * np.float64(weights[at, 0]))
+            worth = factor * (mix[0] * np.float64(weights[at, 0])) + 0.0  # never −0.0
             sums[np.int64(slots[at]) - base] += worth
     else:
         fields = mix.shape[0]
