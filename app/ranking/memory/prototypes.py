@@ -18,7 +18,7 @@ def similarities(metric: Metric, queries: F64, classes: F64) -> F64:
     if metric is Metric.COSINE:
         scores: F64 = np.clip(unit(queries) @ unit(classes).T, -1.0, 1.0)
         return scores
-    dots = queries @ classes.T
+    dots: F64 = queries @ classes.T
     if metric is Metric.IP:
         return dots
     squared = (queries**2).sum(1)[:, None] + (classes**2).sum(1)[None] - 2.0 * dots
@@ -63,9 +63,7 @@ def left_out(mean: F64, count: int, item: F64) -> F64 | None:
     return rest
 
 
-def moved(
-    mean: F64, count: int, batch: F64, momentum: float | None = None
-) -> tuple[F64, int]:
+def moved(mean: F64, count: int, batch: F64, momentum: float | None = None) -> tuple[F64, int]:
     """Bring a prototype up to date with new items, in order: µ ← (1 − m) µ + m x.
 
     mean, count  float64[d] and the items in it so far
@@ -86,8 +84,8 @@ def moved(
 def borrowed(tail: F64, heads: F64, head_means: F64) -> F64:
     """Make examples of a class that has few: x' = µ_tail + (x_head − µ_head).
 
-    The class gives the middle, other classes the spread around it; sound where classes spread alike,
-    and of no use where they do not.
+    The class gives the middle, other classes the spread around it: sound where classes spread
+    alike, and of no use where they do not.
 
     tail        float64[d], its mean
     heads       float64[n, d], items of other classes

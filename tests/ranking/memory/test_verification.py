@@ -62,7 +62,9 @@ def test_intervals_of_many_pairs() -> None:
 
 
 @given(scores, shares)
-def test_the_threshold_keeps_the_target_and_no_lower_one_does(impostors: np.ndarray, far: float) -> None:  # type: ignore[type-arg]  # noqa: E501
+def test_the_threshold_keeps_the_target_and_no_lower_one_does(
+    impostors: np.ndarray, far: float
+) -> None:  # type: ignore[type-arg]
     threshold = threshold_for(impostors, far)
     assert rate(impostors, threshold).share <= far + 1e-9
     lower = impostors[impostors < threshold]
@@ -71,7 +73,7 @@ def test_the_threshold_keeps_the_target_and_no_lower_one_does(impostors: np.ndar
 
 
 @given(scores, shares)
-def test_the_rejecting_threshold_is_the_mirror(genuine: np.ndarray, frr: float) -> None:  # type: ignore[type-arg]  # noqa: E501
+def test_the_rejecting_threshold_is_the_mirror(genuine: np.ndarray, frr: float) -> None:  # type: ignore[type-arg]
     threshold = rejecting_threshold(genuine, frr)
     assert np.mean(genuine <= threshold) <= frr + 1e-9
     above = genuine[genuine > threshold]
