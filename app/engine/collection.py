@@ -86,6 +86,8 @@ from app.types import (
     AttributeValue,
     Definition,
     Hit,
+    Kept,
+    KeptInfo,
     Lexical,
     Point,
     PointId,
@@ -287,6 +289,31 @@ class Collection:
 
         return self._write(operation, alone=selection.filter is not None)
 
+    def keep(self, kind: str, key: str, body: bytes) -> KeptInfo:
+        """Keep a value by kind and key; see `Backend.keep`."""
+        kept: list[KeptInfo] = []
+
+        def operation(writer: Writer) -> Effect:
+            kept.append(writer.keep(kind, key, body, self._expiry.now_ms))
+            return Effect(count=1)
+
+        self._write(operation)
+        return kept[-1]  # the operation runs again when another of its group failed
+
+    def forget(self, kind: str, key: str) -> bool:
+        """Remove such a value; see `Backend.forget`."""
+        return bool(self._write(lambda writer: Effect(count=writer.forget(kind, key))))
+
+    def kept(self, kind: str, key: str) -> Kept | None:
+        """Read such a value; see `Backend.kept`."""
+        with self._gate:
+            return self._store.kept(kind, key)
+
+    def all_kept(self, kind: str | None) -> list[KeptInfo]:
+        """List such values; see `Backend.all_kept`."""
+        with self._gate:
+            return self._store.all_kept(kind)
+
     def _write(self, operation: Callable[[Writer], Effect], *, alone: bool = False) -> int:
         with self._gate:
             count = self._commits.write(operation, alone=alone)
@@ -384,7 +411,9 @@ class Collection:
         """Run something on one state, again if a write overtakes it; see `Backend.view`."""
 
         def read() -> tuple[_Read] | None:
-            view = SnapshotView(self._visible(), self.definition, self._costs, self._records)
+            view = SnapshotView(
+                self._visible(), self.definition, self._costs, self._records, self._store.kept
+            )
             try:
                 return (work(view),)
             except Overtaken:

@@ -24,6 +24,7 @@ from app.types import (
     I64,
     Bits,
     Definition,
+    Kept,
     PointId,
     Projection,
     Record,
@@ -37,6 +38,8 @@ from app.vectors.tokens import pooled
 _GATHERED = 65_536  # vectors held at once while a mean is taken
 
 ReadRecords = Callable[[Snapshot, Sequence[tuple[int, bytes]], Projection], "list[Record] | None"]
+
+ReadKept = Callable[[str, str], "Kept | None"]
 
 
 class Overtaken(Exception):
@@ -52,6 +55,7 @@ class SnapshotView:
         definition: Definition,
         costs: Costs,
         read_records: ReadRecords,
+        read_kept: ReadKept,
     ) -> None:
         self._snapshot = snapshot
         self._definition = definition
@@ -59,6 +63,8 @@ class SnapshotView:
         self._numbers = {field.name: number for number, field in enumerate(self._fields)}
         self._costs = costs
         self._read_records = read_records
+        self._read_kept = read_kept
+        self._kept: dict[tuple[str, str], Kept | None] = {}
 
     @property
     def definition(self) -> Definition:
@@ -202,6 +208,12 @@ class SnapshotView:
         if records is None:
             raise Overtaken
         return records
+
+    def kept(self, kind: str, key: str) -> Kept | None:
+        """Read what is kept; see `View.kept`."""
+        if (kind, key) not in self._kept:
+            self._kept[kind, key] = self._read_kept(kind, key)
+        return self._kept[kind, key]
 
     # ── what the searches of other kinds of vectors share ────────────────────────────────────
 
