@@ -87,7 +87,7 @@ class Classifier:
         for head in self.heads:
             field = fields[head.at]
             begun_s = time.perf_counter()
-            running = Running(view, _Everywhere(field), leaves, explain=self.explain)
+            running = Running(view, Everywhere(field), leaves, explain=self.explain)
             judged = head.judge(Bench(running, field, things))
             took_ms = round((time.perf_counter() - begun_s) * 1e3, 3)
             judged.facts = {
@@ -234,7 +234,7 @@ class Together:
     nearest: F64
 
 
-class _Everywhere(dict[str, VectorField | None]):
+class Everywhere(dict[str, VectorField | None]):
     """The one field that a head compares in, whatever it looks up."""
 
     def __init__(self, field: VectorField) -> None:

@@ -227,9 +227,9 @@ class Voting:
         residuals, middles = np.concatenate(heads), np.concatenate(head_means)
         drawn = np.random.default_rng(0)
         labels: list[Label] = []
-        for label, mean, missing in rare:
+        for label, middle, missing in rare:
             chosen = drawn.choice(len(residuals), size=missing, replace=missing > len(residuals))
-            means.append(borrowed(mean, residuals[chosen], middles[chosen]))
+            means.append(borrowed(middle, residuals[chosen], middles[chosen]))
             labels += [label] * missing
         return np.concatenate(means), labels
 

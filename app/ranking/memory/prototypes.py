@@ -30,7 +30,8 @@ def unit(vectors: F64 | F32) -> F64:
     """Scale the last axis to length one, in float64; zeros stay."""
     wide = vectors.astype(np.float64)
     lengths = np.linalg.norm(wide, axis=-1, keepdims=True)
-    return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
+    scaled: F64 = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
+    return scaled
 
 
 def without_group_means(means: F64, counts: I64, groups: F64) -> F64:

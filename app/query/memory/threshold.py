@@ -1,0 +1,209 @@
+"""A threshold as it is kept: chosen on labelled pairs, for one field as its encoder made it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from app.errors import StoredDataError
+from app.ranking.memory.verification import (
+    Confidence,
+    Rate,
+    clopper_pearson,
+    confidence,
+    equal_error,
+    rate,
+    rejecting_threshold,
+    threshold_for,
+)
+from app.types import F64
+
+Json = dict[str, Any]
+
+_MARKS = 257
+"""Quantiles of scores that are kept of each side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What vectors of a field compare as: a threshold means nothing in another one.
+
+    space   of the encoder, `id@version`; None where callers bring the vectors
+    """
+
+    using: str
+    dimension: int
+    metric: str
+    encoder: str | None
+    space: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Scores at or above `accept` are the same, below `reject` different, between unsure.
+
+    measured    "held_out" or "calibration": which pairs `far` and `tar` were counted on
+    impostors, genuine   quantiles of their scores, ascending, evenly spaced from 0 to 1
+    """
+
+    space: Space
+    accept: float
+    reject: float
+    target_far: float
+    target_frr: float | None
+    measured: str
+    far: Rate
+    tar: Rate
+    chosen_far: Rate
+    chosen_tar: Rate
+    equal_error: float
+    confidence: Confidence
+    impostors: tuple[float, ...]
+    genuine: tuple[float, ...]
+
+    def decision(self, score: float) -> str:
+        """Decide."""
+        if score >= self.accept:
+            return "same"
+        return "different" if score < self.reject else "unsure"
+
+    def far_at(self, score: float) -> float:
+        """Tell the share of impostors that score as high, between quantiles."""
+        return 1.0 - _share_below(self.impostors, score)
+
+    def frr_at(self, score: float) -> float:
+        """Tell the share of genuine pairs that score lower, between quantiles."""
+        return _share_below(self.genuine, score)
+
+    def shown(self) -> Json:
+        """Give what answers show."""
+        return {
+            "using": self.space.using,
+            "encoder": self.space.encoder,
+            "space": self.space.space,
+            "accept": self.accept,
+            "reject": self.reject,
+            "target_far": self.target_far,
+            "target_frr": self.target_frr,
+            "measured": self.measured,
+            "far": self.far._asdict(),
+            "tar": self.tar._asdict(),
+            "chosen": {"far": self.chosen_far._asdict(), "tar": self.chosen_tar._asdict()},
+            "equal_error": self.equal_error,
+        }
+
+    def written(self) -> bytes:
+        """Write it as it is kept."""
+        told = asdict(self)
+        for name in ("far", "tar", "chosen_far", "chosen_tar", "confidence"):
+            told[name] = getattr(self, name)._asdict()
+        return orjson.dumps(told)
+
+
+def chosen(
+    space: Space,
+    sides: Sequence[tuple[F64, F64]],
+    target_far: float,
+    target_frr: float | None,
+) -> Threshold:
+    """Choose a threshold on the first side, (genuine, impostors), and measure it on the last."""
+    genuine, impostors = sides[0]
+    accept = threshold_for(impostors, target_far)
+    reject = accept
+    if target_frr is not None:
+        reject = min(rejecting_threshold(genuine, target_frr), accept)
+    of_genuine, of_impostors = sides[-1]
+    return Threshold(
+        space,
+        accept,
+        reject,
+        target_far,
+        target_frr,
+        "held_out" if len(sides) > 1 else "calibration",
+        rate(of_impostors, accept),
+        rate(of_genuine, accept),
+        rate(impostors, accept),
+        rate(genuine, accept),
+        equal_error(genuine, impostors)[0],
+        confidence(genuine, impostors),
+        _marks(impostors),
+        _marks(genuine),
+    )
+
+
+def _marks(scores: F64) -> tuple[float, ...]:
+    marks: list[float] = np.quantile(scores, np.linspace(0, 1, _MARKS)).tolist()
+    return tuple(marks)
+
+
+def _share_below(marks: Sequence[float], score: float) -> float:
+    if score <= marks[0]:
+        return 0.0
+    if score > marks[-1]:
+        return 1.0
+    return float(np.interp(score, marks, np.linspace(0, 1, len(marks))))
+
+
+# ── reading what was kept ────────────────────────────────────────────────────────────────────
+
+
+def threshold_from(body: bytes) -> Threshold:
+    """Read what `written` wrote. It may be anybody's: raises StoredDataError if it is not that."""
+    try:
+        raw = orjson.loads(body)
+        space = raw["space"]
+        found = Threshold(
+            Space(
+                _text(space["using"]),
+                int(space["dimension"]),
+                _text(space["metric"]),
+                None if space["encoder"] is None else _text(space["encoder"]),
+                None if space["space"] is None else _text(space["space"]),
+            ),
+            _number(raw["accept"]),
+            _number(raw["reject"]),
+            _number(raw["target_far"]),
+            None if raw["target_frr"] is None else _number(raw["target_frr"]),
+            _text(raw["measured"]),
+            *[_rate(raw[name]) for name in ("far", "tar", "chosen_far", "chosen_tar")],
+            _number(raw["equal_error"]),
+            Confidence(_number(raw["confidence"]["slope"]), _number(raw["confidence"]["middle"])),
+            _rising(raw["impostors"]),
+            _rising(raw["genuine"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise StoredDataError("a threshold that is kept cannot be read: choose it anew") from None
+    return found
+
+
+def _number(raw: object) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
+        raise ValueError
+    return float(raw)
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise ValueError
+    return raw
+
+
+def _rate(raw: Mapping[str, Any]) -> Rate:
+    hits, of = raw["hits"], raw["of"]
+    if type(hits) is not int or type(of) is not int or not 0 <= hits <= of < 2**53:
+        raise ValueError
+    return Rate(hits / of if of else 0.0, *clopper_pearson(hits, of), hits, of)
+
+
+def _rising(raw: object) -> tuple[float, ...]:
+    if not isinstance(raw, list) or len(raw) != _MARKS:
+        raise ValueError
+    found = tuple(_number(one) for one in raw)
+    if any(a > b for a, b in zip(found, found[1:], strict=False)):
+        raise ValueError
+    return found
