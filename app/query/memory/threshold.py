@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import orjson
 
-from app.errors import StoredDataError
+from app.errors import KeptOutdated
 from app.ranking.memory.verification import (
     Confidence,
     Rate,
@@ -153,7 +154,7 @@ def _share_below(marks: Sequence[float], score: float) -> float:
 
 
 def threshold_from(body: bytes) -> Threshold:
-    """Read what `written` wrote. It may be anybody's: raises StoredDataError if it is not that."""
+    """Read what `written` wrote. It may be anybody's: raises KeptOutdated if it is not that."""
     try:
         raw = orjson.loads(body)
         space = raw["space"]
@@ -170,14 +171,17 @@ def threshold_from(body: bytes) -> Threshold:
             _number(raw["target_far"]),
             None if raw["target_frr"] is None else _number(raw["target_frr"]),
             _text(raw["measured"]),
-            *[_rate(raw[name]) for name in ("far", "tar", "chosen_far", "chosen_tar")],
+            _rate(raw["far"]),
+            _rate(raw["tar"]),
+            _rate(raw["chosen_far"]),
+            _rate(raw["chosen_tar"]),
             _number(raw["equal_error"]),
             Confidence(_number(raw["confidence"]["slope"]), _number(raw["confidence"]["middle"])),
             _rising(raw["impostors"]),
             _rising(raw["genuine"]),
         )
     except (KeyError, TypeError, ValueError):
-        raise StoredDataError("a threshold that is kept cannot be read: choose it anew") from None
+        raise KeptOutdated("the threshold cannot be read: choose it anew") from None
     return found
 
 
@@ -204,6 +208,6 @@ def _rising(raw: object) -> tuple[float, ...]:
     if not isinstance(raw, list) or len(raw) != _MARKS:
         raise ValueError
     found = tuple(_number(one) for one in raw)
-    if any(a > b for a, b in zip(found, found[1:], strict=False)):
+    if any(a > b for a, b in pairwise(found)):
         raise ValueError
     return found
