@@ -17,7 +17,13 @@ from app.query.memory.inputs import Bench, Thing
 from app.query.memory.labels import Label, columns, key_of
 from app.query.plan import Lookup
 from app.query.running import Leaves, Running
-from app.ranking.memory.composing import all_pairs, paired, paired_features, weighted
+from app.ranking.memory.composing import (
+    all_pairs,
+    paired,
+    paired_features,
+    softly,
+    weighted,
+)
 from app.ranking.memory.decisions import Bar, kept_out, margins
 from app.ranking.softmax import softmax_topk
 from app.types import F64, I64, VectorField
@@ -48,6 +54,7 @@ class Classifier:
 
     heads        one or more
     by_class     weights of labels for each head: name → label key → weight; 1 where there is none
+    fuse         "pool": Σ_m w_mc p_mc, scaled; "softmax" of it, as fitted weights are for
     compose      whether labels are made of two
     several      whether a thing may have several labels: those that reach their threshold
     threshold    for labels that `thresholds` does not have
@@ -57,6 +64,7 @@ class Classifier:
 
     heads: tuple[Head, ...]
     by_class: Mapping[str, Mapping[tuple[int, Any], float]] = field(default_factory=dict)
+    fuse: str = "pool"
     compose: Compose | None = None
     several: bool = False
     threshold: float = 0.5
@@ -110,6 +118,8 @@ class Classifier:
                 (weights * ~np.isnan(probabilities[:, 0])).sum(0) if len(judged[0].nearest) else 1
             )
             parts = weights[:, None] * np.nan_to_num(probabilities) / np.maximum(total, 1e-300)
+        elif self.fuse == "softmax":
+            parts = softly(probabilities, weights)
         else:
             parts = weighted(probabilities, weights)
         return Together(labels, parts, _mean_scores(scores, weights), _nearest(judged))

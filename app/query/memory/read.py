@@ -77,6 +77,7 @@ class ClassifierReader:
         found = Classifier(
             tuple(heads),
             self._by_class(heads),
+            members.choice("fuse", ("pool", "softmax"), "pool"),
             compose,
             several,
             threshold,
@@ -140,6 +141,7 @@ class ClassifierReader:
             return self._voting(members, name, weight, using, filter, shared)
         if method == "prototypes":
             return self._means(members, name, weight, using, filter, shared)
+        members.raw("label")  # of no use here, but to whoever fits the classifier
         texts = self._label_texts(members)
         above = members.number("group_above", 0.8, low=-1, high=1)
         if method == "zero_shot":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.ranking.class_fusion import contributions, fused
 from app.ranking.memory.prototypes import unit
 from app.types import F64, I64
 
@@ -25,6 +26,19 @@ def weighted(heads: F64, weights: F64) -> F64:
     total = parts.sum(axis=(0, 2), keepdims=True)
     shares: F64 = np.divide(parts, total, out=np.zeros_like(parts), where=total > 0)
     return shares
+
+
+def softly(heads: F64, weights: F64) -> F64:
+    """Give each head's part in `class_fusion.fused`: the softmax is shared out as w p is.
+
+    heads, weights, returns   as `weighted`
+    """
+    fitted = fused(heads, weights)
+    parts = contributions(heads, weights)
+    total = parts.sum(axis=0)
+    heads_alone = np.full_like(parts, 1.0 / len(heads))
+    shares: F64 = np.divide(parts, total[None], out=heads_alone, where=total[None] > 0)
+    return shares * fitted[None]
 
 
 def paired(parts: F64, pairs: I64) -> F64:
