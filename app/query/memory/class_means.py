@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from app.query.memory.labels import (
     remembered,
 )
 from app.query.plan import Lookup
-from app.ranking.memory.prototypes import left_out, similarities, without_group_means
+from app.ranking.memory.prototypes import left_out, moved, similarities, without_group_means
 from app.ranking.softmax import softmax_topk
 from app.types import F64, I64, PointId, VectorField
 
@@ -35,6 +35,24 @@ class Kept(NamedTuple):
     labels: list[Label]
     means: F64
     counts: I64
+
+    def after(self, labels: Sequence[Label], rows: F64, momentum: float | None) -> Kept:
+        """Learn examples in their order, float64[examples, d]; labels may be new ones."""
+        found = {
+            key_of(label): (label, mean, count)
+            for label, mean, count in zip(
+                self.labels, self.means, self.counts.tolist(), strict=True
+            )
+        }
+        for label, row in zip(labels, rows, strict=True):
+            _, mean, count = found.get(key_of(label), (label, row, 0))
+            found[key_of(label)] = (label, *moved(mean, count, row[None], momentum))
+        kept = [found[key] for key in sorted(found)]
+        return Kept(
+            [label for label, _, _ in kept],
+            np.stack([mean for _, mean, _ in kept]),
+            np.array([count for _, _, count in kept], dtype=np.int64),
+        )
 
 
 class Groups(NamedTuple):

@@ -89,13 +89,13 @@ class ClassifierReader:
         members.end()
         return found
 
-    def things(self) -> list[Thing]:
-        """Read `inputs`."""
+    def things(self, where: str | None = None) -> list[Thing]:
+        """Read `inputs`, which stand at `where` if they were put together."""
         members = self._members
         reading = Reading()
         found = []
         for place, raw in enumerate(members.items("inputs", most=MOST_INPUTS)):
-            at = f"{members.place('inputs')}/{place}"
+            at = f"{where or members.place('inputs')}/{place}"
             group = None
             if isinstance(raw, Mapping) and raw.get("nuisance") is not None:
                 group = read_label(raw["nuisance"], f"{at}/nuisance")

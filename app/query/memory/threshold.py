@@ -157,15 +157,8 @@ def threshold_from(body: bytes) -> Threshold:
     """Read what `written` wrote. It may be anybody's: raises KeptOutdated if it is not that."""
     try:
         raw = orjson.loads(body)
-        space = raw["space"]
         found = Threshold(
-            Space(
-                _text(space["using"]),
-                int(space["dimension"]),
-                _text(space["metric"]),
-                None if space["encoder"] is None else _text(space["encoder"]),
-                None if space["space"] is None else _text(space["space"]),
-            ),
+            space_from(raw["space"]),
             _number(raw["accept"]),
             _number(raw["reject"]),
             _number(raw["target_far"]),
@@ -183,6 +176,17 @@ def threshold_from(body: bytes) -> Threshold:
     except (KeyError, TypeError, ValueError):
         raise KeptOutdated("the threshold cannot be read: choose it anew") from None
     return found
+
+
+def space_from(raw: Mapping[str, Any]) -> Space:
+    """Read a space. Raises KeyError, TypeError or ValueError."""
+    return Space(
+        _text(raw["using"]),
+        int(raw["dimension"]),
+        _text(raw["metric"]),
+        None if raw["encoder"] is None else _text(raw["encoder"]),
+        None if raw["space"] is None else _text(raw["space"]),
+    )
 
 
 def _number(raw: object) -> float:
