@@ -24,6 +24,7 @@ from app.api.routes import (
     cohere,
     collections,
     embeddings,
+    memory,
     points,
     queries,
     reranking,
@@ -108,6 +109,7 @@ def create_app(
     for routes in (
         queries,
         points,
+        memory,
         streams,
         embeddings,
         cohere,
