@@ -111,11 +111,11 @@ class Classifying:
         if not isinstance(reject, Mapping) or reject.get("threshold") is None:
             return raw
         members = Members(reject, "/reject", "reject")
-        threshold, _ = self._verifying.kept(name, members.text("threshold"))
+        kept = self._verifying.kept(name, members.text("threshold"))
         if reject.get("min_score") is not None:
             raise refused("expected either threshold or min_score", "/reject")
         rest = {member: value for member, value in reject.items() if member != "threshold"}
-        return {**raw, "reject": {**rest, "min_score": threshold.accept}}
+        return {**raw, "reject": {**rest, "min_score": kept.threshold.accept}}
 
     def _fields(self, classifier: Classifier, definition: Definition) -> dict[str, VectorField]:
         return {

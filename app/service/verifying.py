@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from app.attributes.filter import Filter, parse_filter
 from app.backends.base import View
@@ -32,6 +34,18 @@ Json = dict[str, Any]
 KIND = "threshold"
 
 
+class KeptThreshold(NamedTuple):
+    """A threshold under its name, and when it was chosen."""
+
+    name: str
+    threshold: Threshold
+    created_at: str
+
+    def shown(self) -> Json:
+        """Give what answers show."""
+        return {"name": self.name, **self.threshold.shown(), "created_at": self.created_at}
+
+
 class Verifying:
     """The use cases of `verify` and `thresholds`."""
 
@@ -51,8 +65,8 @@ class Verifying:
             using = members.text("using", None)
             rule = self._rule(name, members, definition)
             members.end()
-            if isinstance(rule, Threshold):
-                field = means.check_space(rule.space, definition, "the threshold")
+            if isinstance(rule, KeptThreshold):
+                field = means.check_space(rule.threshold.space, definition, "the threshold")
                 if using not in (None, field.name):
                     raise InvalidQuery(
                         f"the threshold is for vector {field.name!r}", pointer="/using"
@@ -72,7 +86,7 @@ class Verifying:
                 _answer(field, score, rule, fact)
                 for score, fact in zip(scores.tolist(), facts, strict=True)
             ]
-            shown = rule.shown() if isinstance(rule, Threshold) else None
+            shown = rule.shown() if isinstance(rule, KeptThreshold) else None
             return {"pairs": told, "threshold": shown}
 
         return await means.viewed(name, definition.mark, run)
@@ -86,14 +100,14 @@ class Verifying:
 
     def _rule(
         self, name: str, members: Members, definition: Definition
-    ) -> Threshold | tuple[float, float] | None:
+    ) -> KeptThreshold | tuple[float, float] | None:
         """Read `threshold`: the name of a kept one, a number, or {accept, reject}."""
         raw, at = members.raw("threshold"), members.place("threshold")
         if raw is None:
             return None
         if isinstance(raw, str):
             try:
-                return self.kept(name, raw)[0]
+                return self.kept(name, raw)
             except ThresholdNotFound as error:
                 raise under(error, at) from None
         if isinstance(raw, Mapping):
@@ -107,13 +121,13 @@ class Verifying:
 
     # ── thresholds ───────────────────────────────────────────────────────────────────────────
 
-    def kept(self, name: str, key: str) -> tuple[Threshold, str]:
-        """Find a threshold and when it was made; on a lane. Raises ThresholdNotFound."""
+    def kept(self, name: str, key: str) -> KeptThreshold:
+        """Find a threshold; on a lane. Raises ThresholdNotFound."""
         check_name(key, "threshold")
         found = self._means.backend.kept(name, KIND, key)
         if found is None:
             raise ThresholdNotFound("the collection keeps no threshold of that name")
-        return threshold_from(found.body), found.info.created_at
+        return KeptThreshold(key, threshold_from(found.body), found.info.created_at)
 
     async def choose(self, name: str, key: str, raw: Mapping[str, object]) -> Json:
         """Choose a threshold on labelled pairs, given or drawn from points, and keep it."""
@@ -160,7 +174,7 @@ class Verifying:
             threshold = chosen(means.space(field), sides, far, frr)
             body = threshold.written()
             info = means.backend.keep(name, KIND, key, body, definition.mark)
-            return {"name": key, **threshold.shown(), "created_at": info.created_at}
+            return KeptThreshold(key, threshold, info.created_at).shown()
 
         shown: Json = await means.write(keep)
         return shown
@@ -170,8 +184,7 @@ class Verifying:
 
         def work() -> Json:
             self._means.definition(name)
-            threshold, created_at = self.kept(name, key)
-            return {"name": key, **threshold.shown(), "created_at": created_at}
+            return self.kept(name, key).shown()
 
         shown: Json = await self._means.search(work)
         return shown
@@ -204,10 +217,11 @@ def _answer(field: VectorField, score: float, rule: Any, fact: Json) -> Json:
     if score != score:
         return {"score": None, "distance": None, "decision": "unsure", **fact}
     told: Json = {"score": score, "distance": distance_of(field, score), "decision": None, **fact}
-    if isinstance(rule, Threshold):
-        told["decision"] = rule.decision(score)
-        told["confidence"] = float(rule.confidence.of(score))  # type: ignore[arg-type]
-        told["far"], told["frr"] = rule.far_at(score), rule.frr_at(score)
+    if isinstance(rule, KeptThreshold):
+        chosen = rule.threshold
+        told["decision"] = chosen.decision(score)
+        told["confidence"] = float(chosen.confidence.of(np.array(score)))
+        told["far"], told["frr"] = chosen.far_at(score), chosen.frr_at(score)
     elif rule is not None:
         accept, reject = rule
         told["decision"] = "same" if score >= accept else "unsure"

@@ -280,14 +280,15 @@ class Chosen(WireModel):
     tar: Rate
 
 
-class ThresholdShown(WireModel):
-    """A threshold and where it comes from.
+class Threshold(WireModel):
+    """A threshold that is kept, and where it comes from.
 
     accept, reject   same at or above the one, different below the other
     measured         "held_out": pairs of other labels than those it was chosen by
     far, tar         false and true accepts among these
     """
 
+    name: str
     using: str
     encoder: str | None
     space: str | None
@@ -300,12 +301,6 @@ class ThresholdShown(WireModel):
     tar: Rate
     chosen: Chosen
     equal_error: float
-
-
-class Threshold(ThresholdShown):
-    """A threshold that is kept."""
-
-    name: str
     created_at: str
 
 
@@ -313,7 +308,7 @@ class VerifyAnswer(WireModel):
     """One answer for each pair, in order."""
 
     pairs: list[Verified]
-    threshold: ThresholdShown | None
+    threshold: Threshold | None
     took_ms: float
 
 

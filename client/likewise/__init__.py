@@ -24,6 +24,17 @@ from ._errors import (
     VersionError,
 )
 from ._filters import F, Filter
+from ._memory import (
+    Classification,
+    Classifications,
+    Classifier,
+    Kept,
+    LabelScore,
+    Rate,
+    Threshold,
+    Verification,
+    Verifications,
+)
 from ._points import Point, points_from_columns
 from ._queries import Query, Rerank
 from ._results import (
@@ -59,6 +70,9 @@ __all__ = [
     "ApiError",
     "AsyncClient",
     "AsyncCollection",
+    "Classification",
+    "Classifications",
+    "Classifier",
     "Client",
     "Collection",
     "CollectionInfo",
@@ -74,6 +88,8 @@ __all__ = [
     "IndexInfo",
     "Info",
     "InvalidRequestError",
+    "Kept",
+    "LabelScore",
     "LikewiseError",
     "Limits",
     "LineError",
@@ -85,6 +101,7 @@ __all__ = [
     "Query",
     "QueryResult",
     "Ranked",
+    "Rate",
     "Readiness",
     "Record",
     "Records",
@@ -95,10 +112,13 @@ __all__ = [
     "ServerError",
     "SnapshotInfo",
     "SparseVector",
+    "Threshold",
     "TokenVectors",
     "TransportError",
     "UnavailableError",
     "VectorInfo",
+    "Verification",
+    "Verifications",
     "VersionError",
     "__version__",
     "points_from_columns",

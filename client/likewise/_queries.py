@@ -123,7 +123,7 @@ def query_to_wire(query: QueryLike) -> dict[str, object]:
         "params": params or None,
         "explain": query.explain or None,
         "rerank": _rerank_to_wire(query.rerank),
-        **{name: _plain(getattr(query, name)) for name in _PLAN},
+        **{name: plain(getattr(query, name)) for name in _PLAN},
         **projection_to_wire(query.fields, query.with_text, query.with_vectors),
     }
     return given(wire)
@@ -133,15 +133,16 @@ _PLAN = ("query", "prefetch", "fuse", "normalise", "hybrid", "rescore", "order_b
 """Parts of a plan: sent as they are, with vectors and images in the form of the wire."""
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a part of a plan with vectors and images in the form of the wire."""
     if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
+        return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, bytes | Path):
         return image_to_wire(value)
     if isinstance(value, array) or hasattr(value, "__array__"):
         return value.tolist() if getattr(value, "ndim", 1) != 1 else vector_to_base64(value)
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return value
 
 
