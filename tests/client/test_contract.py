@@ -463,9 +463,8 @@ def _unnamed(part: re.Match[str]) -> str:
 def test_a_call_goes_to_its_endpoint(name: str) -> None:
     for call in CALLS[name][0]:
         path = call.request.path.partition("?")[0]
-        path = re.sub(
-            r"/(collections/c|snapshots/s|models/m|classifiers/k|thresholds/t)\b", _unnamed, path
-        )
+        named = r"/(collections/c|snapshots/s|models/m|classifiers/k|thresholds/t)\b"
+        path = re.sub(named, _unnamed, path)
         assert f"{call.request.method} {path}" == name
 
 

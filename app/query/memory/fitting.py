@@ -71,8 +71,10 @@ class Fitted:
         heads = tuple(self._head(head) for head in classifier.heads)
         found = replace(classifier, heads=heads)
         if self.weights:
+            # Relative to the head's own weight, which holds for labels that were not there.
+            means = self._mean_weights()
             by_class = {
-                name: {key_of(label): weight for label, weight in own}
+                name: {key_of(label): weight / (means[name] or 1.0) for label, weight in own}
                 for name, own in self.weights.items()
             }
             found = replace(found, by_class=by_class, fuse="softmax")
@@ -81,9 +83,15 @@ class Fitted:
             found = replace(found, thresholds={**found.thresholds, **chosen})
         return found
 
+    def _mean_weights(self) -> dict[str, float]:
+        return {
+            name: sum(weight for _, weight in own) / max(len(own), 1)
+            for name, own in self.weights.items()
+        }
+
     def _head(self, head: Head) -> Head:
-        if self.weights:  # fitted weights are whole: a head's own is in them
-            head = replace(head, weight=1.0)  # type: ignore[type-var]
+        if head.name in self.weights:
+            head = replace(head, weight=self._mean_weights()[head.name])  # type: ignore[type-var]
         if isinstance(head, ClassMeans) and head.name in self.means:
             head = replace(head, kept=self.means[head.name])
         if isinstance(head, ClassMeans | LabelTexts) and head.name in self.temperatures:
@@ -187,7 +195,7 @@ class Fitting:
             if not (tried.weights or tried.thresholds):
                 continue
             worth = self._worth(tried.into(classifier), judged, decides)
-            kept = worth["score"] >= best["score"]
+            kept = worth["score"] > best["score"]
             report[name] = {"score": worth["score"], "before": best["score"], "kept": kept}
             if kept:
                 fitted.weights |= tried.weights

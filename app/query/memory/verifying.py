@@ -232,13 +232,14 @@ def lookups_of(pairs: Sequence[Asked], using: str) -> Iterator[Lookup]:
 
 def check_sides(sides: Sequence[tuple[F64, F64]], target_far: float, at: str) -> None:
     """Refuse pairs that can say nothing about such a rate."""
-    genuine, impostors = sides[0]
-    if not genuine.size or not impostors.size:
-        raise InvalidQuery(
-            f"a threshold needs pairs of both kinds: there are {genuine.size} genuine ones and "
-            f"{impostors.size} of impostors to choose it by",
-            pointer=at,
-        )
+    for genuine, impostors in sides:
+        if not genuine.size or not impostors.size:
+            raise InvalidQuery(
+                f"a threshold needs pairs of both kinds{' on each side' if len(sides) > 1 else ''}:"
+                f" there are {genuine.size} genuine ones and {impostors.size} of impostors",
+                pointer=at,
+            )
+    impostors = sides[0][1]
     if impostors.size * target_far < 1:
         raise InvalidQuery(
             f"{impostors.size} pairs of impostors cannot tell a rate of {target_far:g}: at least "
