@@ -229,7 +229,7 @@ class Fitting:
                 counted[2] += key in held
         micro = np.array(list(hits.values())).sum(0)
         macro = float(np.mean([_f1(*counted) for counted in hits.values()]))
-        return {"micro_f1": _f1(*micro.tolist()), "macro_f1": macro, "score": _f1(*micro.tolist())}
+        return {"micro_f1": _f1(*micro.tolist()), "macro_f1": macro, "score": macro}
 
     # ── choices ──────────────────────────────────────────────────────────────────────────────
 

@@ -107,7 +107,10 @@ METHODS: list[Json] = [
     {"method": "knn", "k": 4, "weights": "exponential"},
     {"method": "prototypes"},
     {"heads": [{"method": "knn", "k": 3}, {"method": "prototypes", "weight": 2}]},
-    {"heads": [{"method": "prototypes"}, {"method": "prototypes", "name": "x"}], "compose": "pairs"},
+    {
+        "heads": [{"method": "prototypes"}, {"method": "prototypes", "name": "x"}],
+        "compose": "pairs",
+    },
 ]
 
 
