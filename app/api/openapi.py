@@ -115,7 +115,7 @@ _WRITES = {
 }
 
 
-_USES_WHAT_IS_KEPT = {"classify", "verify"}
+_USES_WHAT_IS_KEPT = {"classify", "verify", "describe_classifier", "describe_threshold"}
 
 _ENCODES = {
     "create_embeddings",

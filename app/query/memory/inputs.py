@@ -35,12 +35,15 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class LabelText(Leaf):
-    """A text of a label, read by the field's encoder; it stands where it stands."""
+    """A text of a label in one template, read by the field's encoder; the text stands at `where`,
+    and `at` tells templates apart."""
+
+    where: str = ""
 
     @property
     def place(self) -> str:
         """Where its value stands."""
-        return self.at
+        return self.where
 
 
 @dataclass(slots=True)

@@ -287,7 +287,8 @@ class ClassifierReader:
                 raise refused("expected a text", one)
             for which, template in enumerate(templates):
                 key = f"{one}#{which}" if len(templates) > 1 else one
-                found.append(LabelText(key, "text", template.replace("{label}", text)))
+                filled = template.replace("{label}", text)
+                found.append(LabelText(key, "text", filled, where=one))
         self._texts += len(found)
         if self._texts > MOST_LABEL_TEXTS:
             raise LimitExceeded(

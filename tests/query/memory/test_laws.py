@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -171,7 +172,7 @@ def test_a_higher_bar_never_lets_more_through(
             assert one["scores"] == unbarred["scores"]
             assert one["label"] in (None, unbarred["label"])
             assert (one["abstained"] == bar) == (one["label"] is None)
-    assert all(later <= earlier for earlier, later in zip(through, through[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(through))
 
 
 @pytest.mark.parametrize("metric", list(Metric))

@@ -4,6 +4,7 @@ loses; where a mechanism cannot help, its test says that too."""
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -279,7 +280,7 @@ def test_attributes_that_are_wrong_or_missing_cost_little_by_little(engine: Back
 
     curve = [right(6, 0), right(4, 0), right(2, 0), right(2, 2)]
     assert curve[0] > 0.9
-    assert all(a >= b - 0.03 for a, b in zip(curve, curve[1:], strict=False))
+    assert all(a >= b - 0.03 for a, b in pairwise(curve))
     assert curve[-1] < curve[0] - 0.1
 
 
