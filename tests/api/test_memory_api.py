@@ -13,15 +13,16 @@ from .harness import InProcess
 C = "/v1/collections/c"
 R = np.random.default_rng(7)
 PEOPLE = 14
-FACES = R.standard_normal((PEOPLE, 12)) * 2
+DIRECTIONS = np.linalg.qr(R.standard_normal((16, 16)))[0]
+FACES = 5 * DIRECTIONS[:PEOPLE]
 SEEN = np.repeat(np.arange(PEOPLE), 6)
-VECTORS = (FACES[SEEN] + R.standard_normal((len(SEEN), 12))).tolist()
+VECTORS = (FACES[SEEN] + R.standard_normal((len(SEEN), 16))).tolist()
 
 
 @pytest.fixture
 def faces(api: InProcess) -> InProcess:
     """`api` with six vectors of each of fourteen people; the first four of each are enrolled."""
-    assert api.put(C, {"dimension": 12}).status_code == 201
+    assert api.put(C, {"dimension": 16}).status_code == 201
     points = [
         {
             "id": number,
@@ -166,7 +167,7 @@ def test_a_claim_is_held_against_who_is_enrolled(faces: InProcess) -> None:
 
 def test_a_kept_threshold_is_a_bar_for_strangers(faces: InProcess) -> None:
     made = ok(faces.put(f"{C}/thresholds/t", {"label": "person", "target_far": 0.002}))
-    stranger = (-np.array(VECTORS[0])).tolist()
+    stranger = DIRECTIONS[PEOPLE].tolist()
     asked = {
         "inputs": [{"vector": VECTORS[1]}, {"vector": stranger}], "label": "person",
         "reject": {"threshold": "t"},
