@@ -165,7 +165,8 @@ class Cached:
         vectors, _ = view.vectors(using, rows)
         shots = self.shots or usual_shots(rows.size, len(labels))
         cache = unlabelled_cache(unit(vectors), classes, shots)
-        return cache, [id_from_key(key) for key in view.keys(rows[cache.places])]
+        ids = [id_from_key(key) for key in view.keys(rows)]
+        return cache, [ids[place] for place in cache.places.tolist()]
 
     def _labelled(
         self, view: View, using: str, labels: Sequence[Label]
@@ -177,11 +178,13 @@ class Cached:
             view.sample(using, both(remember, holding(self.label, label)), shots, number)
             for number, label in enumerate(labels)
         ]
-        rows = np.concatenate(found)
+        # A point of several labels is drawn for each, and read once.
+        rows, places = np.unique(np.concatenate(found), return_inverse=True)
         vectors, _ = view.vectors(using, rows)
         values = np.repeat(np.arange(len(labels)), [few.size for few in found])
-        cache = Cache(unit(vectors), values, np.arange(rows.size))
-        return cache, [id_from_key(key) for key in view.keys(rows)]
+        ids = [id_from_key(key) for key in view.keys(rows)]
+        cache = Cache(unit(vectors)[places], values, places.astype(np.int64))
+        return cache, [ids[place] for place in places.tolist()]
 
 
 def class_vectors(

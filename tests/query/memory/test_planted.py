@@ -318,6 +318,24 @@ def test_a_labelled_cache_mends_texts_that_are_off(engine: Backend) -> None:
     assert cached > alone + 0.1
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_point_may_stand_for_several_labels(engine: Backend, labelled: bool) -> None:
+    texts = {"a": np.eye(4)[0], "b": np.eye(4)[1]}
+    middle = unit(np.array([[1.0, 1.0, 0.1, 0.0], [0.0, 0.0, 1.0, 1.0]]))
+    filled(middle, [{"y": ["a", "b"]}, {"y": "b"}], backend=engine)
+    asked: Json = {
+        "inputs": [{"vector": middle[0]}], "method": "cache", "labels": ["a", "b"], "label": "y",
+        "labelled": labelled, "alpha": 1.0, "explain": True,
+    }  # fmt: skip
+    (answer,) = classified(engine, asked, texts)
+    told = sorted((voter["id"], voter["labels"]) for voter in answer["voters"]["cache"])
+    every = [(0, ["a"]), (0, ["b"]), (1, ["b"])]
+    assert told == (every if labelled else sorted([*every, (1, ["a"])]))
+    weights = [v["weight"] for v in answer["voters"]["cache"] if v["id"] == 0]
+    assert weights[0] == pytest.approx(weights[1])
+    assert weights[0] > 0.5
+
+
 def test_an_unlabelled_cache_is_worth_a_little_and_is_gated(engine: Backend) -> None:
     """Where texts are mostly right, points that they are sure of help; where they are mostly wrong
     the cache only repeats them, and a development set switches it off."""
