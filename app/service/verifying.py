@@ -10,7 +10,7 @@ import numpy as np
 from app.attributes.filter import Filter, parse_filter
 from app.backends.base import View
 from app.errors import InvalidQuery, ThresholdNotFound
-from app.query.memory.threshold import Threshold, chosen, threshold_from
+from app.query.memory.threshold import Side, Threshold, chosen, threshold_from
 from app.query.memory.verifying import (
     Asked,
     Claims,
@@ -27,7 +27,7 @@ from app.query.memory.verifying import (
 from app.query.reading import Members, number
 from app.service.checks import check_name
 from app.service.remembering import Means, Resolved, under
-from app.types import F64, Definition, VectorField
+from app.types import Definition, VectorField
 
 Json = dict[str, Any]
 
@@ -159,9 +159,9 @@ class Verifying:
         definition, field, far, frr, pairs, drawn, seed, halves, resolved = found
         await means.encoded(resolved)
 
-        def run(view: View) -> list[tuple[F64, F64]]:
+        def run(view: View) -> list[Side]:
             if drawn is not None:
-                found: list[tuple[F64, F64]] = drawn.scores(view, field)
+                found: list[Side] = drawn.scores(view, field)
                 return found
             scores, _ = scores_of(view, pairs, field, resolved.leaves, None)
             told = [bool(pair.same) for pair in pairs]

@@ -264,13 +264,19 @@ class Verified(WireModel):
 
 
 class Rate(WireModel):
-    """A share that was counted, `hits` of `of`, with its interval at 95 %."""
+    """A share that was counted, `hits` of `of`, with its interval at 95 %.
+
+    low, high     as if pairs were independent (Clopper-Pearson)
+    over_labels   as if labels were drawn, and with them all their pairs; null where labels are
+                  not known, or it is not what was measured
+    """
 
     share: float
     low: float
     high: float
     hits: int
     of: int
+    over_labels: list[float] | None
 
 
 class Chosen(WireModel):

@@ -162,13 +162,19 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share that was counted, `hits` of `of`, with its interval at 95 %."""
+    """A share that was counted, `hits` of `of`, with its interval at 95 %.
+
+    low, high     as if pairs were independent
+    over_labels   as if labels were drawn, and with them all their pairs; None where labels are
+                  not known, or it is not what was measured
+    """
 
     share: float
     low: float
     high: float
     hits: int
     of: int
+    over_labels: list[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +295,12 @@ def threshold_from_json(body: Json) -> Threshold:
 
 def _rate(body: Json) -> Rate:
     return Rate(
-        float(body["share"]), float(body["low"]), float(body["high"]), body["hits"], body["of"]
+        float(body["share"]),
+        float(body["low"]),
+        float(body["high"]),
+        body["hits"],
+        body["of"],
+        body["over_labels"],
     )
 
 

@@ -26,6 +26,7 @@ from app.query.memory.labels import Label, columns, in_order, key_of, labelled, 
 from app.query.running import Leaves
 from app.ranking.class_fusion import fit_weights
 from app.ranking.memory.decisions import best_temperature, f1_thresholds
+from app.ranking.softmax import softmax_topk
 from app.types import I64, PointId, VectorField, VectorKind
 
 Json = dict[str, Any]
@@ -182,10 +183,9 @@ class Fitting:
         if "temperature" in what:
             for head, one in zip(classifier.heads, judged, strict=True):
                 if isinstance(head, ClassMeans | LabelTexts):
-                    fitted.temperatures[head.name] = self._temperature(one, chooses)
-        if fitted.alphas or fitted.temperatures:
-            classifier = fitted.into(classifier)
-            judged = self._judged(classifier)
+                    tau = fitted.temperatures[head.name] = self._temperature(one, chooses)
+                    one.probabilities = softmax_topk(one.scores, tau)
+        classifier = fitted.into(classifier)
         best = self._worth(classifier, judged, decides)
         for name, choose in (("weights", self._weights), ("thresholds", self._thresholds)):
             if name not in what:
@@ -247,6 +247,8 @@ class Fitting:
             }
             kept = scores["with"] >= scores["without"]
             fitted.alphas[head.name] = head.alpha if kept else 0.0
+            if not kept:
+                judged[number] = without[0]
             told[head.name] = {**scores, "kept": kept}
         return told
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -18,11 +18,12 @@ from app.ranking.memory.verification import (
     clopper_pearson,
     confidence,
     equal_error,
+    interval_over_labels,
     rate,
     rejecting_threshold,
     threshold_for,
 )
-from app.types import F64
+from app.types import F64, I64
 
 Json = dict[str, Any]
 
@@ -44,11 +45,43 @@ class Space:
     space: str | None
 
 
+class Side(NamedTuple):
+    """Scores of labelled pairs, and whose they are where that is known.
+
+    genuine, impostors   float64[…]
+    of_genuine           int64[genuine], the label of each pair
+    of_impostors         int64[impostors, 2], its two labels
+    """
+
+    genuine: F64
+    impostors: F64
+    of_genuine: I64 | None = None
+    of_impostors: I64 | None = None
+
+    def intervals(self, threshold: float) -> tuple[Interval, Interval] | None:
+        """Give intervals of FAR and TAR over the labels; None where these are not known."""
+        if self.of_genuine is None or self.of_impostors is None:
+            return None
+        labels = int(max(self.of_genuine.max(), self.of_impostors.max())) + 1
+        accepted, compared = np.zeros((2, labels, labels))
+        places = tuple(self.of_impostors.T)
+        np.add.at(compared, places, 1.0)
+        np.add.at(accepted, places, (self.impostors >= threshold).astype(np.float64))
+        own = np.bincount(self.of_genuine, minlength=labels).astype(np.float64)
+        good = (self.genuine >= threshold).astype(np.float64)
+        passed: F64 = np.bincount(self.of_genuine, good, minlength=labels).astype(np.float64)
+        return interval_over_labels(accepted, compared), interval_over_labels(passed, own)
+
+
+Interval = tuple[float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """Scores at or above `accept` are the same, below `reject` different, between unsure.
 
     measured    "held_out" or "calibration": which pairs `far` and `tar` were counted on
+    over_labels   intervals of the two where labels, not pairs, are drawn; None for given pairs
     impostors, genuine   quantiles of their scores, ascending, evenly spaced from 0 to 1
     """
 
@@ -60,6 +93,7 @@ class Threshold:
     measured: str
     far: Rate
     tar: Rate
+    over_labels: tuple[Interval, Interval] | None
     chosen_far: Rate
     chosen_tar: Rate
     equal_error: float
@@ -83,6 +117,7 @@ class Threshold:
 
     def shown(self) -> Json:
         """Give what answers show."""
+        far, tar = (None, None) if self.over_labels is None else map(list, self.over_labels)
         return {
             "using": self.space.using,
             "encoder": self.space.encoder,
@@ -92,9 +127,12 @@ class Threshold:
             "target_far": self.target_far,
             "target_frr": self.target_frr,
             "measured": self.measured,
-            "far": self.far._asdict(),
-            "tar": self.tar._asdict(),
-            "chosen": {"far": self.chosen_far._asdict(), "tar": self.chosen_tar._asdict()},
+            "far": {**self.far._asdict(), "over_labels": far},
+            "tar": {**self.tar._asdict(), "over_labels": tar},
+            "chosen": {
+                "far": {**self.chosen_far._asdict(), "over_labels": None},
+                "tar": {**self.chosen_tar._asdict(), "over_labels": None},
+            },
             "equal_error": self.equal_error,
         }
 
@@ -108,17 +146,17 @@ class Threshold:
 
 def chosen(
     space: Space,
-    sides: Sequence[tuple[F64, F64]],
+    sides: Sequence[Side],
     target_far: float,
     target_frr: float | None,
 ) -> Threshold:
-    """Choose a threshold on the first side, (genuine, impostors), and measure it on the last."""
-    genuine, impostors = sides[0]
+    """Choose a threshold on the first side, and measure it on the last."""
+    genuine, impostors = sides[0].genuine, sides[0].impostors
     accept = threshold_for(impostors, target_far)
     reject = accept
     if target_frr is not None:
         reject = min(rejecting_threshold(genuine, target_frr), accept)
-    of_genuine, of_impostors = sides[-1]
+    last = sides[-1]
     return Threshold(
         space,
         accept,
@@ -126,8 +164,9 @@ def chosen(
         target_far,
         target_frr,
         "held_out" if len(sides) > 1 else "calibration",
-        rate(of_impostors, accept),
-        rate(of_genuine, accept),
+        rate(last.impostors, accept),
+        rate(last.genuine, accept),
+        last.intervals(accept),
         rate(impostors, accept),
         rate(genuine, accept),
         equal_error(genuine, impostors)[0],
@@ -166,6 +205,7 @@ def threshold_from(body: bytes) -> Threshold:
             _text(raw["measured"]),
             _rate(raw["far"]),
             _rate(raw["tar"]),
+            None if raw["over_labels"] is None else _intervals(raw["over_labels"]),
             _rate(raw["chosen_far"]),
             _rate(raw["chosen_tar"]),
             _number(raw["equal_error"]),
@@ -206,6 +246,11 @@ def _rate(raw: Mapping[str, Any]) -> Rate:
     if type(hits) is not int or type(of) is not int or not 0 <= hits <= of < 2**53:
         raise ValueError
     return Rate(hits / of if of else 0.0, *clopper_pearson(hits, of), hits, of)
+
+
+def _intervals(raw: Any) -> tuple[Interval, Interval]:
+    (a, b), (c, d) = raw
+    return (_number(a), _number(b)), (_number(c), _number(d))
 
 
 def _rising(raw: object) -> tuple[float, ...]:

@@ -24,6 +24,7 @@ from app.query.memory.labels import (
     read_field,
     read_label,
 )
+from app.query.memory.threshold import Side
 from app.query.plan import Lookup
 from app.query.reading import Members, refused
 from app.query.running import Leaves, Running
@@ -190,8 +191,8 @@ class Drawn:
     seed: int
     halves: bool
 
-    def scores(self, view: View, field: VectorField) -> list[tuple[F64, F64]]:
-        """Score them: (genuine, impostors) of the first half and of the second, or of all."""
+    def scores(self, view: View, field: VectorField) -> list[Side]:
+        """Score them: of the first half of the labels and of the second, or of all."""
         remember = labelled(self.filter, self.label)
         rows = view.sample(field.name, remember, self.sample, self.seed)
         vectors, _ = view.vectors(field.name, rows)
@@ -204,23 +205,24 @@ class Drawn:
         sides = [order[: people // 2], order[people // 2 :]] if self.halves else [order]
         return [self._of(field, wide, who, side) for side in sides]
 
-    def _of(self, field: VectorField, vectors: F64, who: I64, side: I64) -> tuple[F64, F64]:
+    def _of(self, field: VectorField, vectors: F64, who: I64, side: I64) -> Side:
         chosen = np.flatnonzero(np.isin(who, side))
-        if chosen.size < 2:
-            return np.empty(0), np.empty(0)
         scores = similarities(metric_of(field), vectors[chosen], vectors[chosen])
-        upper = np.triu_indices(chosen.size, 1)
-        same = who[chosen][upper[0]] == who[chosen][upper[1]]
-        flat = scores[upper]
-        return flat[same], flat[~same]
+        _, labels = np.unique(who[chosen], return_inverse=True)
+        a, b = np.triu_indices(chosen.size, 1)
+        flat, of_a, of_b = scores[a, b], labels[a], labels[b]
+        same = of_a == of_b
+        return Side(
+            flat[same], flat[~same], of_a[same], np.stack([of_a[~same], of_b[~same]], axis=1)
+        )
 
 
-def halved(scores: F64, same: Sequence[bool], seed: int, halves: bool) -> list[tuple[F64, F64]]:
-    """Split given pairs at random: (genuine, impostors) of each side."""
+def halved(scores: F64, same: Sequence[bool], seed: int, halves: bool) -> list[Side]:
+    """Split given pairs at random."""
     truth = np.array(same, dtype=np.bool_)
     order = np.random.default_rng(seed).permutation(truth.size)
     sides = [order[: truth.size // 2], order[truth.size // 2 :]] if halves else [order]
-    return [(scores[side][truth[side]], scores[side][~truth[side]]) for side in sides]
+    return [Side(scores[side][truth[side]], scores[side][~truth[side]]) for side in sides]
 
 
 def lookups_of(pairs: Sequence[Asked], using: str) -> Iterator[Lookup]:
@@ -230,16 +232,17 @@ def lookups_of(pairs: Sequence[Asked], using: str) -> Iterator[Lookup]:
             yield Lookup(thing.at, thing.expression, using, None, 1)
 
 
-def check_sides(sides: Sequence[tuple[F64, F64]], target_far: float, at: str) -> None:
+def check_sides(sides: Sequence[Side], target_far: float, at: str) -> None:
     """Refuse pairs that can say nothing about such a rate."""
-    for genuine, impostors in sides:
-        if not genuine.size or not impostors.size:
+    for side in sides:
+        if not side.genuine.size or not side.impostors.size:
+            where = " on each side" if len(sides) > 1 else ""
             raise InvalidQuery(
-                f"a threshold needs pairs of both kinds{' on each side' if len(sides) > 1 else ''}:"
-                f" there are {genuine.size} genuine ones and {impostors.size} of impostors",
+                f"a threshold needs pairs of both kinds{where}: there are {side.genuine.size} "
+                f"genuine ones and {side.impostors.size} of impostors",
                 pointer=at,
             )
-    impostors = sides[0][1]
+    impostors = sides[0].impostors
     if impostors.size * target_far < 1:
         raise InvalidQuery(
             f"{impostors.size} pairs of impostors cannot tell a rate of {target_far:g}: at least "

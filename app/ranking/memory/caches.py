@@ -75,7 +75,7 @@ def confidence_similarity(queries: F64, keys: F64, classes: F64) -> F64:
     """
     of_queries, of_keys = class_distributions(queries, classes), class_distributions(keys, classes)
     own = (of_queries * np.log(np.maximum(of_queries, 1e-300))).sum(1, keepdims=True)
-    divergence = own - of_queries @ np.log(np.maximum(of_keys, 1e-300)).T
+    divergence: F64 = own - of_queries @ np.log(np.maximum(of_keys, 1e-300)).T
     if keys.shape[0] == 0:
         return divergence
     low, high = divergence.min(1, keepdims=True), divergence.max(1, keepdims=True)

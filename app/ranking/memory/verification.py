@@ -142,6 +142,36 @@ def _fraction(a: float, b: float, x: float) -> float:
     return found
 
 
+def interval_over_labels(
+    accepted: F64, compared: F64, *, draws: int = 1000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Give the interval of a rate whose pairs are not independent: labels are drawn, not pairs.
+
+    One person's faces are in many pairs, and a person who is like everybody else is wrong in all of
+    them. So whole labels are drawn again, with repetition, and the rate is taken over the pairs
+    among those that were drawn: Σ m_i m_j A_ij / Σ m_i m_j N_ij.
+
+    accepted, compared   float64[labels, labels], accepted and all pairs of two labels, i ≤ j; or
+                         float64[labels], of one label each (genuine pairs)
+    Source: the bootstrap over subjects (Bolle et al. 2004, "The subset bootstrap for confidence
+    intervals in biometrics"; Efron and Tibshirani 1993).
+    """
+    labels = accepted.shape[0]
+    drawn = np.random.default_rng(seed).multinomial(labels, np.full(labels, 1 / labels), draws)
+    times = drawn.astype(np.float64)
+    if accepted.ndim == 1:
+        hits, of = times @ accepted, times @ compared
+    else:
+        hits = np.einsum("bi,bi->b", times @ accepted, times)
+        of = np.einsum("bi,bi->b", times @ compared, times)
+    rates = hits[of > 0] / of[of > 0]
+    if rates.size == 0:
+        return 0.0, 1.0
+    half = (1 - level) / 2
+    low, high = np.quantile(rates, [half, 1 - half])
+    return float(low), float(high)
+
+
 # ── confidence ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -15,6 +15,7 @@ from app.ranking.memory.verification import (
     confidence,
     equal_error,
     incomplete_beta,
+    interval_over_labels,
     rate,
     rejecting_threshold,
     threshold_for,
@@ -92,6 +93,39 @@ def test_a_threshold_holds_on_pairs_that_it_has_not_seen() -> None:
     guessed = rate(impostors[200_000:], float(genuine.mean() + impostors.mean()) / 2)
     assert guessed.low > 0.01
     assert rate(genuine, threshold).share > 0.9
+
+
+def test_pairs_of_the_same_people_are_not_independent() -> None:
+    """Some people are like everybody. Intervals as if pairs were independent miss the true rates
+    most of the time; those over people hold nearly as often as they say."""
+    r = np.random.default_rng(6)
+
+    def seen(people: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+        like = r.normal(0, 0.7, people)
+        scores = like[:, None] + like[None] + r.normal(0, 1, (people, people))
+        upper = np.triu_indices(people, 1)
+        accepted = np.zeros((people, people))
+        accepted[upper] = scores[upper] >= 2.0
+        compared = np.zeros((people, people))
+        compared[upper] = 1.0
+        return accepted, compared
+
+    accepted, compared = seen(2000)
+    true = accepted.sum() / compared.sum()
+    as_pairs = over_people = 0
+    for trial in range(60):
+        accepted, compared = seen(60)
+        low, high = clopper_pearson(int(accepted.sum()), int(compared.sum()))
+        as_pairs += low <= true <= high
+        low, high = interval_over_labels(accepted, compared, draws=300, seed=trial)
+        over_people += low <= true <= high
+    assert as_pairs < 0.7 * 60
+    assert over_people > 0.85 * 60
+
+
+def test_intervals_of_what_cannot_be_told_are_everything() -> None:
+    assert interval_over_labels(np.zeros((1, 1)), np.zeros((1, 1))) == (0.0, 1.0)
+    assert interval_over_labels(np.ones(4), np.ones(4)) == (1.0, 1.0)
 
 
 def test_equal_errors_are_equal() -> None:
