@@ -13,7 +13,7 @@ MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup models run demo test crash-test model-test stress fuzz fuzz-snapshots \
-	lint types check fmt bench bench-filtered bench-http bench-embed churn soak image clean
+	lint types check fmt bench bench-filtered bench-http bench-embed bench-memory churn soak image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,11 @@ bench-embed: $(EMBED_READY) models ## Compare text encoders with their peers (DA
 	@test -n "$(DATA)" || { echo "say where the data is: make bench-embed DATA=folder with stsb, arxiv, scifact"; exit 1; }
 	@$(EMBED_VENV)/bin/python -m bench.embed "$(DATA)" \
 		--infinity $(INFINITY_VENV)/bin/python $(ARGS)
+
+bench-memory: $(READY) models ## Measure classify and verify (DATA=folder with arxiv, images/att_faces)
+	@test -n "$(DATA)" || { echo "say where the data is: make bench-memory DATA=folder with arxiv, images"; exit 1; }
+	@$(BIN)/likewise warm
+	@$(BIN)/python -m bench.memory "$(DATA)" $(ARGS)
 
 churn: $(READY) ## Rewrite a collection ten times and compare it with a fresh one (ARGS=--quick)
 	@$(BIN)/python -m bench.churn $(ARGS)
