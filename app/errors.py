@@ -14,7 +14,7 @@ The first fork is whose move it is, the second whether the same request may succ
     │    Unauthenticated  Forbidden
     ├─ NotFound                    names what is missing
     │    RouteNotFound  MethodNotAllowed  CollectionNotFound  PointNotFound  EncoderNotFound
-    │    SnapshotNotFound  ClassifierNotFound  ThresholdNotFound
+    │    SnapshotNotFound  ArtefactNotFound
     ├─ Conflict                    true, but not now
     │    DefinitionDiffers  SchemaConflict  CollectionExists  SnapshotExists  KeptOutdated
     ├─ Unavailable                 try later, perhaps after `retry_after_s`
@@ -354,18 +354,11 @@ class SnapshotNotFound(NotFound):
     title = "Snapshot not found"
 
 
-class ClassifierNotFound(NotFound):
-    """The collection keeps no classifier of that name."""
+class ArtefactNotFound(NotFound):
+    """The collection keeps nothing of that kind and name."""
 
-    code = "classifier-not-found"
-    title = "Classifier not found"
-
-
-class ThresholdNotFound(NotFound):
-    """The collection keeps no threshold of that name."""
-
-    code = "threshold-not-found"
-    title = "Threshold not found"
+    code = "artefact-not-found"
+    title = "Not kept with the collection"
 
 
 # ── true, but not in this state ──────────────────────────────────────────────────────────────

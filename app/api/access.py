@@ -83,6 +83,15 @@ NEEDS: dict[str, Need] = {
     "PATCH /v1/collections/{name}": _ADMIN,
     "DELETE /v1/collections/{name}": _ADMIN,
     "POST /v1/collections/{name}/snapshots": _ADMIN,
+    # Queries name them, or do not: they are data of who fills the collection.
+    "GET /v1/collections/{name}/query-banks": _READ,
+    "GET /v1/collections/{name}/query-banks/{bank}": _READ,
+    "PUT /v1/collections/{name}/query-banks/{bank}": _WRITE,
+    "DELETE /v1/collections/{name}/query-banks/{bank}": _WRITE,
+    "GET /v1/collections/{name}/calibrations": _READ,
+    "GET /v1/collections/{name}/calibrations/{calibration}": _READ,
+    "PUT /v1/collections/{name}/calibrations/{calibration}": _WRITE,
+    "DELETE /v1/collections/{name}/calibrations/{calibration}": _WRITE,
     # A snapshot may be of any collection, and be restored as any.
     "GET /v1/snapshots": _ADMIN_OF_ALL,
     "GET /v1/snapshots/{snapshot}": _ADMIN_OF_ALL,

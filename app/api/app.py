@@ -24,6 +24,7 @@ from app.api.routes import (
     cohere,
     collections,
     embeddings,
+    fusion,
     memory,
     points,
     queries,
@@ -116,6 +117,7 @@ def create_app(
         reranking,
         tei,
         collections,
+        fusion,
         snapshots,
         status,
     ):

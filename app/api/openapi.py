@@ -21,6 +21,7 @@ from app.wire.cohere import CohereEmbed
 from app.wire.collections import AlterCollection, CreateCollection
 from app.wire.embeddings import CreateEmbeddings
 from app.wire.facets import CountFacets
+from app.wire.fusion import PutCalibration, PutQueryBank
 from app.wire.memory import ChooseThreshold, Classify, Learn, MakeClassifier, Verify
 from app.wire.points import (
     CountPoints,
@@ -59,6 +60,8 @@ REQUESTS: tuple[type[WireModel], ...] = (
     MakeClassifier,
     Learn,
     ChooseThreshold,
+    PutQueryBank,
+    PutCalibration,
     CreateSnapshot,
     RestoreSnapshot,
 )

@@ -44,6 +44,14 @@ class Level:
         Raises InvalidQuery or LimitExceeded.
         """
         field = running.fields[self.lookup.at]
+        found, pool = self._scores(field, pool, running, facts)
+        if self.lookup.correct is not None:
+            found = self.lookup.correct.scores(pool, found, field, running, facts)
+        return found, pool
+
+    def _scores(
+        self, field: VectorField | None, pool: Pool, running: Running, facts: dict[str, Any]
+    ) -> tuple[F64, Pool]:
         if field is not None and field.kind is VectorKind.TOKENS:
             return self._by_tokens(field, pool, running, facts)
         if field is None or field.kind is not VectorKind.DENSE:

@@ -18,6 +18,18 @@ MOST_PROBES = 16
 CANDIDATES = 100
 """Candidates of a recall whose list is worked on, unless the query says more."""
 
+MOST_BANK = 2_000
+"""Queries of one bank."""
+
+MOST_DEV = 1_000
+"""Labelled queries by which a bank is tried, or a calibration fitted."""
+
+MOST_BANK_PRODUCTS = 500_000_000
+"""Products of numbers that correct one list of candidates: some tens of milliseconds."""
+
+MOST_TRIAL_PRODUCTS = 20_000_000_000
+"""The same for a bank that is tried: some seconds."""
+
 MOST_FACETS = 32
 """Facets of one request."""
 

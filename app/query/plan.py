@@ -16,7 +16,9 @@ import numpy as np
 from app.attributes.filter import And, Filter
 from app.backends.base import Recall
 from app.errors import InvalidQuery, LikewiseError, LimitExceeded, PointNotFound
+from app.query.correcting import Correction
 from app.query.expression import Compiled, Expression, Leaf, Probe
+from app.query.fusing import resolved
 from app.query.late import token_scores
 from app.query.limits import CANDIDATES, MOST_PROBES
 from app.query.pool import EMPTY, Pool, union
@@ -67,6 +69,7 @@ class Lookup:
     k           how many
     threshold   least score
     name        what its scores are called in answers; None: the field's name, or "lexical"
+    correct     what is done about hubs
     """
 
     at: str
@@ -78,6 +81,12 @@ class Lookup:
     exact: bool = False
     threshold: float | None = None
     name: str | None = None
+    correct: Correction | None = None
+
+    @property
+    def depth(self) -> int:
+        """Candidates that are recalled: a correction may want more than are kept."""
+        return self.k if self.correct is None else max(self.k, self.correct.wants)
 
     def lookups(self) -> Iterator[Lookup]:
         """Give itself."""
@@ -101,7 +110,10 @@ class Lookup:
                 pool, _ = union(pools)
                 vectors, _ = running.view.vectors(field.name, pool.rows)
                 pool = replace(pool, parts={}).scored(compiled.rule(vectors), name)
-                pool = pool.first(self.k)
+                pool = pool.first(self.depth)
+            if self.correct is not None:
+                corrected = f"{name} corrected"
+                pool = self.correct.run(pool, field, running, corrected, entry).first(self.k)
             if self.threshold is not None:
                 pool = pool.taken(np.flatnonzero(pool.scores >= self.threshold))
             entry["out"] = len(pool)
@@ -139,7 +151,7 @@ class Lookup:
         pool = replace(pool, parts={f"{name} pooled": pool.scores})
         how = Aggregation()
         found, pool = token_scores(probe, field, pool, running, how, self.at, facts=entry)
-        return pool.scored(found, name).first(self.k)
+        return pool.scored(found, name).first(self.depth)
 
     def _recalled(self, probe: Probe, compiled: Compiled, running: Running, name: str) -> Pool:
         field = running.fields[self.at]
@@ -149,7 +161,7 @@ class Lookup:
             None if field is None else field.name,
             self.filter,
             # Pooled vectors only choose what is compared token by token.
-            k=max(self.k, CANDIDATES) if tokens else self.k,
+            k=max(self.depth, CANDIDATES) if tokens else self.depth,
             ef=self.ef,
             exact=self.exact,
             exclude=compiled.exclude,
@@ -240,7 +252,8 @@ class Fused:
             entry["method"] = self.fusion.method
             entry["lists"] = [len(one) for one in pools]
             if len(pool):
-                pool = pool.scored(fuse(lists, self.fusion), "fused").first(self.k)
+                fusion = resolved(self.fusion, running, self.at)
+                pool = pool.scored(fuse(lists, fusion), "fused").first(self.k)
             entry["out"] = len(pool)
         return pool
 

@@ -6,6 +6,7 @@ What may stand beside `query` (or beside its short forms `text`, `vector`, …):
     prefetch   sources whose candidates are fused (`fuse`), or else scored by the query
     hybrid     a text is looked for by vector and by words, and both are fused
     fuse       how lists become one, `normalise` what is done to their scores before
+    correct    what is done about hubs
     and the stages of `STAGES`, which run in that order
 
 Every part of a plan knows the pointer of the JSON it came from.
@@ -20,15 +21,17 @@ from typing import Any, NamedTuple
 from app.attributes.filter import Filter, parse_filter
 from app.attributes.values import name_problem
 from app.errors import InvalidQuery, LimitExceeded
+from app.query.correcting import Correction, read_correction
 from app.query.expression import ENCODED, LEAVES, Expression, Leaf, Reading
+from app.query.fusing import read_fusion
 from app.query.grouping import GroupBy
 from app.query.levels import Level, read_level
 from app.query.limits import CANDIDATES, MOST_DEPTH, MOST_SOURCES, MOST_STAGES
 from app.query.ordering import OrderedSource, OrderStage, read_order
 from app.query.plan import Fused, Joined, Lookup, Plan, Source, Stage, both
-from app.query.reading import Members, items, number, refused
+from app.query.reading import Members, items, refused
 from app.query.rescore import Rescore
-from app.ranking.fusion import METHODS, NORMALISATIONS, Fusion
+from app.ranking.fusion import Fusion
 
 MEMBERS = (
     "query",
@@ -39,6 +42,7 @@ MEMBERS = (
     "rescore",
     "order_by",
     "group_by",
+    "correct",
 )
 """Members of a query that are read here; whoever adds a stage adds its name."""
 
@@ -149,6 +153,11 @@ class PlanReader:
                 raise refused("expected either hybrid or prefetch, received both", asked.at)
             return self._hybrid(members["hybrid"]), []
         own = None if self.expression is None else self._own_lookup(self.expression)
+        if own is None and members.get("correct") is not None:
+            raise refused(
+                "there is no query here whose scores are corrected: put it into a source",
+                f"{asked.at}/correct",
+            )
         if prefetch is None and own is None and members.get("order_by") is not None:
             return self._ordered(members["order_by"]), []
         if prefetch is None:
@@ -163,7 +172,9 @@ class PlanReader:
             return Joined(asked.at, tuple(sources)), [scored]
         if own is not None:
             sources, weights = [own, *sources], [1.0, *weights]
-        fusion = self.fusion(fuse, f"{asked.at}/fuse", weights, members.get("normalise"))
+        fusion = self.fusion(
+            fuse, f"{asked.at}/fuse", weights, members.get("normalise"), f"{asked.at}/normalise"
+        )
         return Fused(asked.at, tuple(sources), fusion, self.wanted), []
 
     def _own_lookup(self, expression: Expression) -> Lookup:
@@ -177,7 +188,15 @@ class PlanReader:
             self.wanted,
             asked.ef,
             asked.exact,
+            correct=self.correction(asked.members.get("correct"), f"{asked.at}/correct"),
         )
+
+    def correction(self, raw: object, at: str) -> Correction | None:
+        """Read what is done about hubs."""
+        if raw is None:
+            return None
+        wants = min(max(CANDIDATES, self.wanted), self.max_k)
+        return read_correction(raw, at, candidates=wants, max_k=self.max_k)
 
     def field_name(self, raw: object, at: str) -> str | None:
         """Read which vector is searched."""
@@ -222,7 +241,7 @@ class PlanReader:
         )
         self._count(at)
         sources = (self._own_lookup(expression), words)
-        fusion = self.fusion(fuse, f"{at}/fuse", [weight, 1 - weight], normalise)
+        fusion = self.fusion(fuse, f"{at}/fuse", [weight, 1 - weight], normalise, f"{at}/normalise")
         return Fused(asked.at, sources, fusion, self.wanted)
 
     def _prefetched(
@@ -253,7 +272,11 @@ class PlanReader:
                 members.raw("prefetch"), members.place("prefetch"), filter, depth + 1
             )
             fusion = self.fusion(
-                members.raw("fuse"), members.place("fuse"), weights, members.raw("normalise")
+                members.raw("fuse"),
+                members.place("fuse"),
+                weights,
+                members.raw("normalise"),
+                members.place("normalise"),
             )
             source = Fused(at, tuple(inner), fusion, k)
         else:
@@ -268,6 +291,7 @@ class PlanReader:
                 members.flag("exact"),
                 members.number("score_threshold", None),
                 members.text("name", None, most=64),
+                self.correction(members.raw("correct"), members.place("correct")),
             )
         members.end()
         return source, weight
@@ -295,36 +319,21 @@ class PlanReader:
         if expression is None:
             raise refused("there is no query to score by: give one here", members.at)
         using = self.field_name(members.raw("using"), members.place("using"))
-        return Lookup(members.at, expression, using, self.filter, self.wanted)
+        correct = self.correction(members.raw("correct"), members.place("correct"))
+        return Lookup(members.at, expression, using, self.filter, self.wanted, correct=correct)
 
     # ── fusing ───────────────────────────────────────────────────────────────────────────────
 
     def fusion(
-        self, raw: object, at: str, weights: list[float], normalise: object = None
+        self,
+        raw: object,
+        at: str,
+        weights: list[float],
+        normalise: object = None,
+        normalise_at: str = "",
     ) -> Fusion:
-        """Read how lists are fused: a method's name, or an object with its options."""
-        if raw is None or isinstance(raw, str):
-            raw = {"method": raw} if raw else {}
-        members = Members(raw, at, "fuse")
-        if "weights" in members:
-            given = items(members.raw("weights"), members.place("weights"), most=MOST_SOURCES)
-            if len(given) != len(weights):
-                raise refused(
-                    f"expected {len(weights)} weights, one for each list",
-                    members.place("weights"),
-                )
-            place = members.place("weights")
-            weights = [number(one, f"{place}/{i}", low=0) for i, one in enumerate(given)]
-        if normalise is not None and not isinstance(normalise, str):
-            raise refused("expected the name of a normalisation", f"{at}/normalise")
-        fusion = Fusion(
-            members.choice("method", METHODS, "rrf"),
-            tuple(weights),
-            members.choice("normalise", NORMALISATIONS, normalise or "none"),
-            members.number("rank_constant", 60.0, low=0),
-        )
-        members.end()
-        return fusion
+        """Read how lists are fused; see `app.query.fusing`."""
+        return read_fusion(raw, at, weights, normalise, normalise_at)
 
     # ── groups ───────────────────────────────────────────────────────────────────────────────
 
@@ -381,7 +390,11 @@ def _rescores(reader: PlanReader, raw: Any, at: str) -> list[Stage]:
     if "levels" in members:
         levels, weights = _levels(reader, members)
         fusion = reader.fusion(
-            members.raw("fuse", "sum"), members.place("fuse"), weights, members.raw("normalise")
+            members.raw("fuse", "sum"),
+            members.place("fuse"),
+            weights,
+            members.raw("normalise"),
+            members.place("normalise"),
         )
     else:
         members.raw("levels")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.query.fusing import resolved
 from app.query.levels import Level
 from app.query.plan import Lookup
 from app.query.pool import Pool
@@ -49,7 +50,10 @@ class Rescore:
                 if facts is not entry:
                     entry[f"level {number}"] = facts
                     pool = pool.parted(own, f"level {number}")
-            (scored,) = found if self.fusion is None else (fuse(np.stack(found), self.fusion),)
+            if self.fusion is None:
+                (scored,) = found
+            else:
+                scored = fuse(np.stack(found), resolved(self.fusion, running, self.at))
             if self.weight < 1 and len(pool):
                 both = Fusion("sum", (self.weight, 1 - self.weight), "minmax")
                 scored = fuse(np.stack([scored, pool.scores]), both)

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.attributes.filter import parse_filter
 from app.backends.base import View
-from app.errors import ClassifierNotFound, InvalidQuery
+from app.errors import ArtefactNotFound, InvalidQuery, KeptOutdated
 from app.query.memory.class_means import Kept
 from app.query.memory.classify import Classifier
 from app.query.memory.fitting import WHAT, Fit, Fitted, Fitting
@@ -96,7 +96,7 @@ class Classifying:
             raise refused("expected the name of a classifier", "/classifier")
         try:
             kept, _ = self._kept(name, key)
-        except ClassifierNotFound as error:
+        except ArtefactNotFound as error:
             raise under(error, "/classifier") from None
         for space in kept.spaces.values():
             self._means.check_space(space, definition, "the classifier")
@@ -144,7 +144,7 @@ class Classifying:
         check_name(key, "classifier")
         found = self._means.backend.kept(name, KIND, key)
         if found is None:
-            raise ClassifierNotFound("the collection keeps no classifier of that name")
+            raise _not_found(key)
         return classifier_from(found.body), found.info.created_at
 
     async def make(self, name: str, key: str, raw: Mapping[str, object]) -> Json:
@@ -264,7 +264,7 @@ class Classifying:
                 for head, own in kept.fitted.means.items():
                     rows = made.get(kept.spaces[head].using)
                     if rows is None or rows.shape[1] != own.means.shape[1]:
-                        raise ClassifierNotFound("the classifier was made anew meanwhile")
+                        raise KeptOutdated("the classifier was made anew meanwhile")
                     moved[head] = own.after([one.label for one in examples], rows, momentum)
                 kept = replace(kept, fitted=replace(kept.fitted, means=moved))
                 info = means.backend.keep(name, KIND, key, kept.written(), definition.mark)
@@ -307,12 +307,16 @@ class Classifying:
         return shown
 
     async def forget(self, name: str, key: str) -> None:
-        """Remove a classifier. Raises ClassifierNotFound."""
+        """Remove a classifier. Raises ArtefactNotFound."""
 
         def work() -> None:
             self._means.definition(name)
             check_name(key, "classifier")
             if not self._means.backend.forget(name, KIND, key):
-                raise ClassifierNotFound("the collection keeps no classifier of that name")
+                raise _not_found(key)
 
         await self._means.write(work)
+
+
+def _not_found(name: str) -> ArtefactNotFound:
+    return ArtefactNotFound(f"the collection has no classifier named {name!r}")

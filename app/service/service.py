@@ -65,6 +65,8 @@ from app.errors import (
 from app.metrics.accounts import CacheAccount, Work
 from app.query.facets import FacetPart, read_facets
 from app.service import embedding, importing
+from app.service.banks import Banks
+from app.service.calibrations import Calibrations
 from app.service.checks import check_batch, check_ids, check_name, placed_input
 from app.service.classifying import Classifying
 from app.service.cursor import cursor_after, id_from_cursor
@@ -83,6 +85,7 @@ from app.service.importing import (
     marked_lines,
     sift,
 )
+from app.service.labelled import QueryLists
 from app.service.lanes import Lane
 from app.service.pace import Kind, Pace, kinds_of
 from app.service.planned import PlannedQuery, Planning, encode_all, needs_plan
@@ -220,6 +223,12 @@ class Service:
         )
         self.verifying = Verifying(means)
         self.classifying = Classifying(means, self.verifying, max_k=settings.max_k)
+        lists = QueryLists(
+            self._planning, self._encoded_from, self._encoding.describe, self._encoding.usable
+        )
+        most, nodes = settings.max_k, settings.max_filter_nodes
+        self.banks = Banks(backend, lists, self._search, self._write, most, nodes)
+        self.calibrations = Calibrations(backend, lists, self._search, self._write, most)
         lanes = (self._search, self._write, self._control, self.snapshots.lane)
         self.lanes = {lane.name: lane for lane in lanes}
         self.work = Work()

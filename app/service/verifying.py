@@ -9,7 +9,7 @@ import numpy as np
 
 from app.attributes.filter import Filter, parse_filter
 from app.backends.base import View
-from app.errors import InvalidQuery, ThresholdNotFound
+from app.errors import ArtefactNotFound, InvalidQuery
 from app.query.memory.threshold import Side, Threshold, chosen, threshold_from
 from app.query.memory.verifying import (
     Asked,
@@ -108,7 +108,7 @@ class Verifying:
         if isinstance(raw, str):
             try:
                 return self.kept(name, raw)
-            except ThresholdNotFound as error:
+            except ArtefactNotFound as error:
                 raise under(error, at) from None
         if isinstance(raw, Mapping):
             both = Members(raw, at, "a threshold")
@@ -122,11 +122,11 @@ class Verifying:
     # ── thresholds ───────────────────────────────────────────────────────────────────────────
 
     def kept(self, name: str, key: str) -> KeptThreshold:
-        """Find a threshold; on a lane. Raises ThresholdNotFound."""
+        """Find a threshold; on a lane. Raises ArtefactNotFound."""
         check_name(key, "threshold")
         found = self._means.backend.kept(name, KIND, key)
         if found is None:
-            raise ThresholdNotFound("the collection keeps no threshold of that name")
+            raise _not_found(key)
         return KeptThreshold(key, threshold_from(found.body), found.info.created_at)
 
     async def choose(self, name: str, key: str, raw: Mapping[str, object]) -> Json:
@@ -201,15 +201,19 @@ class Verifying:
         return shown
 
     async def forget(self, name: str, key: str) -> None:
-        """Remove a threshold. Raises ThresholdNotFound."""
+        """Remove a threshold. Raises ArtefactNotFound."""
 
         def work() -> None:
             self._means.definition(name)
             check_name(key, "threshold")
             if not self._means.backend.forget(name, KIND, key):
-                raise ThresholdNotFound("the collection keeps no threshold of that name")
+                raise _not_found(key)
 
         await self._means.write(work)
+
+
+def _not_found(name: str) -> ArtefactNotFound:
+    return ArtefactNotFound(f"the collection has no threshold named {name!r}")
 
 
 def _answer(field: VectorField, score: float, rule: Any, fact: Json) -> Json:

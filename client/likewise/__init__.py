@@ -24,6 +24,7 @@ from ._errors import (
     VersionError,
 )
 from ._filters import F, Filter
+from ._kept import Calibration, QueryBank
 from ._memory import (
     Classification,
     Classifications,
@@ -70,6 +71,7 @@ __all__ = [
     "ApiError",
     "AsyncClient",
     "AsyncCollection",
+    "Calibration",
     "Classification",
     "Classifications",
     "Classifier",
@@ -99,6 +101,7 @@ __all__ = [
     "Point",
     "Problem",
     "Query",
+    "QueryBank",
     "QueryResult",
     "Ranked",
     "Rate",

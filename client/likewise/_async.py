@@ -32,6 +32,7 @@ from ._http import (
     tls_context,
 )
 from ._images import ImageLike
+from ._kept import AskedLike, Calibration, LabelledLike, QueryBank
 from ._lines import LineSource, LineTarget, opened_target
 from ._memory import (
     Classifications,
@@ -774,6 +775,103 @@ class AsyncCollection:
         """Remove a threshold."""
         await self._client._call(requests.drop_threshold(self.name, name))
 
+    async def put_query_bank(
+        self,
+        name: str,
+        queries: Iterable[AskedLike] | None = None,
+        *,
+        sample: Mapping[str, object] | None = None,
+        using: str | None = None,
+        method: str | Sequence[str] | None = None,
+        strength: float | Sequence[float] | None = None,
+        k: int | None = None,
+        tau: float | None = None,
+        dev: Iterable[LabelledLike] | None = None,
+        candidates: int | None = None,
+    ) -> QueryBank:
+        """Keep queries that stand for those to come: `films.put_query_bank("asked", texts).wins`.
+
+        Queries with `correct="asked"` then lose what candidates owe to being near to all of them.
+
+        queries     texts, or dicts with `text`, `vector`, `id`, …; or else
+        sample      points stand for queries: {"points": 500, "filter": …, "seed": 0}
+        using       the vector, needed only where there are several
+        method, strength   "csls", "sinkhorn" or "center" and how much; lists are tried
+        k, tau      of csls, and of sinkhorn
+        dev         labelled queries, by which the best is chosen and measured: (query, ids) each
+        candidates  of each of these
+        """
+        return await self._client._call(
+            requests.put_query_bank(
+                self.name,
+                name,
+                using=using,
+                queries=queries,
+                sample=sample,
+                method=method,
+                strength=strength,
+                k=k,
+                tau=tau,
+                dev=dev,
+                candidates=candidates,
+            )
+        )
+
+    async def query_bank(self, name: str) -> QueryBank:
+        """Describe a query bank: `films.query_bank("asked").measured`."""
+        return await self._client._call(requests.query_bank(self.name, name))
+
+    async def query_banks(self) -> list[QueryBank]:
+        """List the query banks: `[bank.name for bank in films.query_banks()]`."""
+        return await self._client._call(requests.query_banks(self.name))
+
+    async def drop_query_bank(self, name: str) -> None:
+        """Remove a query bank: `films.drop_query_bank("asked")`."""
+        await self._client._call(requests.drop_query_bank(self.name, name))
+
+    async def put_calibration(
+        self,
+        name: str,
+        *,
+        scores: Iterable[float] | None = None,
+        matches: Iterable[bool] | None = None,
+        using: str | None = None,
+        dev: Iterable[LabelledLike] | None = None,
+        candidates: int | None = None,
+        method: str | None = None,
+    ) -> Calibration:
+        """Fit a curve from scores to probabilities: `films.put_calibration("titles", dev=…)`.
+
+        scores, matches   pairs, and whether they match; or else
+        using, dev        labelled queries, whose candidates are the pairs: (query, ids) each
+        candidates        of each of these
+        method            "platt" or "isotonic"; None for the better one
+        """
+        return await self._client._call(
+            requests.put_calibration(
+                self.name,
+                name,
+                scores=scores,
+                matches=matches,
+                using=using,
+                dev=dev,
+                candidates=candidates,
+                method=method,
+            )
+        )
+
+    async def calibration(self, name: str) -> Calibration:
+        """Describe a calibration: `films.calibration("titles").error_after`."""
+        return await self._client._call(requests.calibration(self.name, name))
+
+    async def calibrations(self) -> list[Calibration]:
+        """List the calibrations: `[one.name for one in films.calibrations()]`."""
+        return await self._client._call(requests.calibrations(self.name))
+
+    async def drop_calibration(self, name: str) -> None:
+        """Remove a calibration: `films.drop_calibration("titles")`."""
+        await self._client._call(requests.drop_calibration(self.name, name))
+
     async def scroll(
         self,
         filter: FilterLike | None = None,
@@ -830,11 +928,12 @@ class AsyncCollection:
         query: Mapping[str, Any] | None = None,
         prefetch: Sequence[Mapping[str, Any]] | None = None,
         fuse: str | Mapping[str, Any] | None = None,
-        normalise: str | None = None,
+        normalise: str | Mapping[str, Any] | Sequence[Any] | None = None,
         hybrid: bool | Mapping[str, Any] | None = None,
         rescore: Mapping[str, Any] | None = None,
         order_by: str | Mapping[str, Any] | None = None,
         group_by: str | Mapping[str, Any] | None = None,
+        correct: str | Mapping[str, Any] | None = None,
     ) -> QueryResult:
         """Find the nearest points that pass a filter: `films.query("a shark", k=3)[0].id`.
 
@@ -870,6 +969,7 @@ class AsyncCollection:
                     rescore=rescore,
                     order_by=order_by,
                     group_by=group_by,
+                    correct=correct,
                 ),
             )
         )

@@ -58,6 +58,7 @@ class Query:
     prefetch, fuse, normalise, hybrid, rescore   the parts of a plan, likewise
     order_by         the attribute that orders all points that pass, or a query's candidates
     group_by         the attribute whose values make groups: hits come group after group
+    correct          the query bank by which hubs are corrected: docs/similarity/fusion.md
 
     >>> Query("a white whale", filter={"year": {"$lt": 1900}}, k=3).k
     3
@@ -85,11 +86,12 @@ class Query:
     query: Mapping[str, Any] | None = None
     prefetch: Sequence[Mapping[str, Any]] | None = None
     fuse: str | Mapping[str, Any] | None = None
-    normalise: str | None = None
+    normalise: str | Mapping[str, Any] | Sequence[Any] | None = None
     hybrid: bool | Mapping[str, Any] | None = None
     rescore: Mapping[str, Any] | None = None
     order_by: str | Mapping[str, Any] | None = None
     group_by: str | Mapping[str, Any] | None = None
+    correct: str | Mapping[str, Any] | None = None
 
 
 RerankLike: TypeAlias = "Rerank | Mapping[str, Any]"
@@ -129,12 +131,22 @@ def query_to_wire(query: QueryLike) -> dict[str, object]:
     return given(wire)
 
 
-_PLAN = ("query", "prefetch", "fuse", "normalise", "hybrid", "rescore", "order_by", "group_by")
+_PLAN = (
+    "query",
+    "prefetch",
+    "fuse",
+    "normalise",
+    "hybrid",
+    "rescore",
+    "order_by",
+    "group_by",
+    "correct",
+)
 """Parts of a plan: sent as they are, with vectors and images in the form of the wire."""
 
 
 def plain(value: Any) -> Any:
-    """Return a part of a plan with vectors and images in the form of the wire."""
+    """Return a part of a plan as JSON can hold it: images and vectors in the form of the wire."""
     if isinstance(value, Mapping):
         return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, bytes | Path):

@@ -30,6 +30,18 @@ from ._files import Incoming, Outgoing
 from ._filters import FilterLike
 from ._images import input_to_wire
 from ._json import to_json
+from ._kept import (
+    AskedLike,
+    Calibration,
+    LabelledLike,
+    QueryBank,
+    calibration_from_json,
+    calibrations_from_json,
+    labelled_to_wire,
+    queries_to_wire,
+    query_bank_from_json,
+    query_banks_from_json,
+)
 from ._memory import (
     Classifications,
     Classifier,
@@ -380,6 +392,97 @@ def restore_snapshot(name: str, collection: str | None, *, replace: bool) -> Cal
     return Call(request, _body(collection_from_json), repeatable=False)
 
 
+# ── what is kept beside the points ───────────────────────────────────────────────────────────
+
+
+def put_query_bank(
+    collection: str,
+    bank: str,
+    *,
+    using: str | None,
+    queries: Iterable[AskedLike] | None,
+    sample: Mapping[str, object] | None,
+    method: str | Sequence[str] | None,
+    strength: float | Sequence[float] | None,
+    k: int | None,
+    tau: float | None,
+    dev: Iterable[LabelledLike] | None,
+    candidates: int | None,
+) -> Call[QueryBank]:
+    body = given(
+        {
+            "using": using,
+            "queries": queries_to_wire(queries),
+            "sample": sample,
+            "method": method,
+            "strength": strength,
+            "k": k,
+            "tau": tau,
+            "dev": labelled_to_wire(dev),
+            "candidates": candidates,
+        }
+    )
+    path = _kept_path(collection, "query-banks", bank)
+    request = Request("PUT", path, to_json(body), patient=True)
+    return Call(request, _body(query_bank_from_json))
+
+
+def query_bank(collection: str, bank: str) -> Call[QueryBank]:
+    path = _kept_path(collection, "query-banks", bank)
+    return Call(Request("GET", path), _body(query_bank_from_json))
+
+
+def query_banks(collection: str) -> Call[list[QueryBank]]:
+    path = f"{_collection_path(collection)}/query-banks"
+    return Call(Request("GET", path), _body(query_banks_from_json))
+
+
+def drop_query_bank(collection: str, bank: str) -> Call[None]:
+    path = _kept_path(collection, "query-banks", bank)
+    return Call(Request("DELETE", path), _nothing, repeatable=False)
+
+
+def put_calibration(
+    collection: str,
+    calibration: str,
+    *,
+    scores: Iterable[float] | None,
+    matches: Iterable[bool] | None,
+    using: str | None,
+    dev: Iterable[LabelledLike] | None,
+    candidates: int | None,
+    method: str | None,
+) -> Call[Calibration]:
+    body = given(
+        {
+            "scores": None if scores is None else [float(one) for one in scores],
+            "matches": None if matches is None else [bool(one) for one in matches],
+            "using": using,
+            "dev": labelled_to_wire(dev),
+            "candidates": candidates,
+            "method": method,
+        }
+    )
+    path = _kept_path(collection, "calibrations", calibration)
+    request = Request("PUT", path, to_json(body), patient=True)
+    return Call(request, _body(calibration_from_json))
+
+
+def calibration(collection: str, calibration: str) -> Call[Calibration]:
+    path = _kept_path(collection, "calibrations", calibration)
+    return Call(Request("GET", path), _body(calibration_from_json))
+
+
+def calibrations(collection: str) -> Call[list[Calibration]]:
+    path = f"{_collection_path(collection)}/calibrations"
+    return Call(Request("GET", path), _body(calibrations_from_json))
+
+
+def drop_calibration(collection: str, calibration: str) -> Call[None]:
+    path = _kept_path(collection, "calibrations", calibration)
+    return Call(Request("DELETE", path), _nothing, repeatable=False)
+
+
 # ── points ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -627,6 +730,10 @@ def _ids(ids: Iterable[PointId]) -> list[PointId]:
 
 def _collection_path(name: str) -> str:
     return f"/v1/collections/{_part(name)}"
+
+
+def _kept_path(collection: str, kind: str, name: str) -> str:
+    return f"{_collection_path(collection)}/{kind}/{_part(name)}"
 
 
 def _model_path(name: str, suffix: str = "") -> str:

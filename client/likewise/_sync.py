@@ -29,6 +29,7 @@ from ._http import (
     tls_context,
 )
 from ._images import ImageLike
+from ._kept import AskedLike, Calibration, LabelledLike, QueryBank
 from ._lines import LineSource, LineTarget, opened_target
 from ._memory import (
     Classifications,
@@ -768,6 +769,103 @@ class Collection:
         """Remove a threshold."""
         self._client._call(requests.drop_threshold(self.name, name))
 
+    def put_query_bank(
+        self,
+        name: str,
+        queries: Iterable[AskedLike] | None = None,
+        *,
+        sample: Mapping[str, object] | None = None,
+        using: str | None = None,
+        method: str | Sequence[str] | None = None,
+        strength: float | Sequence[float] | None = None,
+        k: int | None = None,
+        tau: float | None = None,
+        dev: Iterable[LabelledLike] | None = None,
+        candidates: int | None = None,
+    ) -> QueryBank:
+        """Keep queries that stand for those to come: `films.put_query_bank("asked", texts).wins`.
+
+        Queries with `correct="asked"` then lose what candidates owe to being near to all of them.
+
+        queries     texts, or dicts with `text`, `vector`, `id`, …; or else
+        sample      points stand for queries: {"points": 500, "filter": …, "seed": 0}
+        using       the vector, needed only where there are several
+        method, strength   "csls", "sinkhorn" or "center" and how much; lists are tried
+        k, tau      of csls, and of sinkhorn
+        dev         labelled queries, by which the best is chosen and measured: (query, ids) each
+        candidates  of each of these
+        """
+        return self._client._call(
+            requests.put_query_bank(
+                self.name,
+                name,
+                using=using,
+                queries=queries,
+                sample=sample,
+                method=method,
+                strength=strength,
+                k=k,
+                tau=tau,
+                dev=dev,
+                candidates=candidates,
+            )
+        )
+
+    def query_bank(self, name: str) -> QueryBank:
+        """Describe a query bank: `films.query_bank("asked").measured`."""
+        return self._client._call(requests.query_bank(self.name, name))
+
+    def query_banks(self) -> list[QueryBank]:
+        """List the query banks: `[bank.name for bank in films.query_banks()]`."""
+        return self._client._call(requests.query_banks(self.name))
+
+    def drop_query_bank(self, name: str) -> None:
+        """Remove a query bank: `films.drop_query_bank("asked")`."""
+        self._client._call(requests.drop_query_bank(self.name, name))
+
+    def put_calibration(
+        self,
+        name: str,
+        *,
+        scores: Iterable[float] | None = None,
+        matches: Iterable[bool] | None = None,
+        using: str | None = None,
+        dev: Iterable[LabelledLike] | None = None,
+        candidates: int | None = None,
+        method: str | None = None,
+    ) -> Calibration:
+        """Fit a curve from scores to probabilities: `films.put_calibration("titles", dev=…)`.
+
+        scores, matches   pairs, and whether they match; or else
+        using, dev        labelled queries, whose candidates are the pairs: (query, ids) each
+        candidates        of each of these
+        method            "platt" or "isotonic"; None for the better one
+        """
+        return self._client._call(
+            requests.put_calibration(
+                self.name,
+                name,
+                scores=scores,
+                matches=matches,
+                using=using,
+                dev=dev,
+                candidates=candidates,
+                method=method,
+            )
+        )
+
+    def calibration(self, name: str) -> Calibration:
+        """Describe a calibration: `films.calibration("titles").error_after`."""
+        return self._client._call(requests.calibration(self.name, name))
+
+    def calibrations(self) -> list[Calibration]:
+        """List the calibrations: `[one.name for one in films.calibrations()]`."""
+        return self._client._call(requests.calibrations(self.name))
+
+    def drop_calibration(self, name: str) -> None:
+        """Remove a calibration: `films.drop_calibration("titles")`."""
+        self._client._call(requests.drop_calibration(self.name, name))
+
     def scroll(
         self,
         filter: FilterLike | None = None,
@@ -823,11 +921,12 @@ class Collection:
         query: Mapping[str, Any] | None = None,
         prefetch: Sequence[Mapping[str, Any]] | None = None,
         fuse: str | Mapping[str, Any] | None = None,
-        normalise: str | None = None,
+        normalise: str | Mapping[str, Any] | Sequence[Any] | None = None,
         hybrid: bool | Mapping[str, Any] | None = None,
         rescore: Mapping[str, Any] | None = None,
         order_by: str | Mapping[str, Any] | None = None,
         group_by: str | Mapping[str, Any] | None = None,
+        correct: str | Mapping[str, Any] | None = None,
     ) -> QueryResult:
         """Find the nearest points that pass a filter: `films.query("a shark", k=3)[0].id`.
 
@@ -863,6 +962,7 @@ class Collection:
                     rescore=rescore,
                     order_by=order_by,
                     group_by=group_by,
+                    correct=correct,
                 ),
             )
         )

@@ -303,12 +303,7 @@ def never_taken(stage: Stage) -> httpx.Response:
         return stage.send("GET", "/v1/snapshots/nobody", None, client)
 
 
-@provokes(errors.ClassifierNotFound)
-def never_made(stage: Stage) -> httpx.Response:
-    return stage.send("GET", f"{C}/classifiers/nobody")
-
-
-@provokes(errors.ThresholdNotFound)
+@provokes(errors.ArtefactNotFound)
 def never_chosen(stage: Stage) -> httpx.Response:
     pair = {"a": {"vector": [1, 2, 3]}, "b": {"vector": [1, 2, 3]}, "threshold": "nobody"}
     return stage.send("POST", f"{C}/verify", pair)

@@ -171,7 +171,8 @@ def test_points_are_recalled_by_tokens(made: InProcess) -> None:
     put(made, {"dense": [1.0, 2.0]}, 3)
     found = made.post("/v1/collections/c/query", {"query": {"tokens": TOKENS}}).json()
     assert [point["id"] for point in found["points"]] == [1, 2]
-    assert found["points"][0]["score"] == pytest.approx(1.0)
+    # Tokens are kept in half precision (app.vectors.tokens): a cosine is off by 2.5e-4 at most.
+    assert found["points"][0]["score"] == pytest.approx(1.0, abs=2.5e-4)
 
 
 def test_tokens_are_not_searched_by_one_vector(made: InProcess) -> None:

@@ -122,7 +122,7 @@ def test_a_threshold_is_chosen_kept_and_used(faces: InProcess) -> None:
         assert 0 <= pair["confidence"] <= 1
     assert body["pairs"][0]["far"] <= body["pairs"][1]["far"]
     assert faces.delete(f"{C}/thresholds/t").status_code == 204
-    refused(faces.get(f"{C}/thresholds/t"), 404, "threshold-not-found")
+    refused(faces.get(f"{C}/thresholds/t"), 404, "artefact-not-found")
 
 
 def test_a_threshold_of_given_pairs(faces: InProcess) -> None:
@@ -207,7 +207,7 @@ def test_a_classifier_is_fitted_kept_used_and_taught(faces: InProcess) -> None:
     assert max(chance, key=chance.__getitem__) == "anti"
     assert faces.delete(f"{C}/classifiers/k").status_code == 204
     asked = {"inputs": [new], "classifier": "k"}
-    refused(faces.post(f"{C}/classify", asked), 404, "classifier-not-found", "/classifier")
+    refused(faces.post(f"{C}/classify", asked), 404, "artefact-not-found", "/classifier")
 
 
 def test_what_was_fitted_is_refused_when_the_vectors_are_others(faces: InProcess) -> None:
@@ -242,7 +242,7 @@ BAD = [
     ("classify", {"inputs": [{"id": 1}], "classifier": "k", "k": 3}, "invalid-query", "/k"),
     ("classify", {"inputs": [{"id": 1}], "classifier": "../k"}, "invalid-name", None),
     ("classify", {"inputs": [{"id": 1}], "label": "person", "reject": {"threshold": "t"}},
-     "threshold-not-found", None),
+     "artefact-not-found", None),
     ("verify", {"a": {"id": 1}}, "invalid-query", ""),
     ("verify", {"a": {"id": 1}, "b": {"id": 2}, "claim": "p"}, "invalid-query", ""),
     ("verify", {"a": {"id": 1}, "claim": "p"}, "invalid-query", ""),

@@ -42,6 +42,7 @@ from likewise import _results as results
 from likewise._errors import error_from_problem
 from likewise._files import Outgoing
 from likewise._json import to_json
+from likewise._kept import Calibration, QueryBank
 from likewise._points import batches, point_to_wire
 from likewise._requests import Call, Response
 
@@ -81,6 +82,7 @@ EVERY_QUERY_OPTION: dict[str, Any] = {
     "rescore": {"using": "title"},
     "order_by": "year",
     "group_by": {"field": "year", "size": 2},
+    "correct": {"bank": "b"},
 }
 EVERY_QUERY = [
     Query("text", **EVERY_QUERY_OPTION),
@@ -256,6 +258,67 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
     "POST /v1/snapshots/{name}/restore": (
         [requests.restore_snapshot("s", "c", replace=True)],
         results.CollectionInfo,
+    ),
+    "PUT /v1/collections/{name}/query-banks/{name}": (
+        [
+            requests.put_query_bank(
+                "c",
+                "b",
+                using="title",
+                queries=["text", {"vector": [1.0]}],
+                sample=None,
+                method="csls",
+                strength=0.5,
+                k=3,
+                tau=0.1,
+                dev=[("text", [1, "a"])],
+                candidates=5,
+            ),
+            requests.put_query_bank(
+                "c",
+                "b",
+                using="title",
+                queries=None,
+                sample={"points": 5},
+                method=["center"],
+                strength=[0.5, 1],
+                k=3,
+                tau=0.1,
+                dev=[{"id": 1, "relevant": [2]}],
+                candidates=5,
+            ),
+        ],
+        QueryBank,
+    ),
+    "GET /v1/collections/{name}/query-banks/{name}": ([requests.query_bank("c", "b")], QueryBank),
+    "GET /v1/collections/{name}/query-banks": ([requests.query_banks("c")], list[QueryBank]),
+    "DELETE /v1/collections/{name}/query-banks/{name}": (
+        [requests.drop_query_bank("c", "b")],
+        None,
+    ),
+    "PUT /v1/collections/{name}/calibrations/{name}": (
+        [
+            requests.put_calibration(
+                "c",
+                "k",
+                scores=[0.5],
+                matches=[True],
+                using="title",
+                dev=[("text", [1])],
+                candidates=5,
+                method="platt",
+            )
+        ],
+        Calibration,
+    ),
+    "GET /v1/collections/{name}/calibrations/{name}": (
+        [requests.calibration("c", "k")],
+        Calibration,
+    ),
+    "GET /v1/collections/{name}/calibrations": ([requests.calibrations("c")], list[Calibration]),
+    "DELETE /v1/collections/{name}/calibrations/{name}": (
+        [requests.drop_calibration("c", "k")],
+        None,
     ),
     "PUT /v1/collections/{name}/points": ([requests.upsert("c", WHOLE_BATCH)], int),
     "PATCH /v1/collections/{name}/points": (
@@ -465,6 +528,9 @@ def test_a_call_goes_to_its_endpoint(name: str) -> None:
         path = call.request.path.partition("?")[0]
         named = r"/(collections/c|snapshots/s|models/m|classifiers/k|thresholds/t)\b"
         path = re.sub(named, _unnamed, path)
+        path = re.sub(
+            r"/(collections/c|snapshots/s|models/m|query-banks/b|calibrations/k)\b", _unnamed, path
+        )
         assert f"{call.request.method} {path}" == name
 
 

@@ -258,6 +258,17 @@ def test_points_are_counted_by_filter(films: Any) -> None:
     assert films.count(~F("year").exists()) == 0
 
 
+def test_points_are_summed_up_by_their_attributes(films: Any) -> None:
+    asked = {"years": {"field": "year", "of": "numbers"}, "tags": {"field": "tags", "n": 1}}
+    found = films.facets(asked)
+    assert (found.points, found["years"]["min"], found["years"]["max"]) == (3, 1956, 2007)
+    assert found["tags"]["values"] == [{"value": "sea", "count": 2}]
+    later = films.facets(asked, filter=F("year") > 1956)
+    assert (later.points, later["years"]["min"]) == (2, 1975)
+    one = films.facets(asked, query=Query(text="a shark", k=1))
+    assert (one.points, one["years"]["count"]) == (1, 1)
+
+
 # ── querying ─────────────────────────────────────────────────────────────────────────────────
 
 
