@@ -78,6 +78,36 @@ def test_who_is_stored_is_not_its_own_neighbour(faces: InProcess) -> None:
             assert result["nearest"] < 0.9999
 
 
+def test_vectors_of_every_kind_have_neighbours(api: InProcess) -> None:
+    """Tokens by MaxSim and, for means, by their pooled vectors; sparse ones by neighbours."""
+    kinds = {"tokens": {"kind": "tokens", "dimension": 3}, "terms": {"kind": "sparse"}}
+    assert api.put(C, {"vectors": kinds}).status_code == 201
+    axes = np.eye(3).tolist()
+    points = [
+        {
+            "id": number,
+            "vectors": {
+                "tokens": [axes[number % 3], axes[(number + number % 2) % 3]],
+                "terms": {"indices": [number % 3, 7 + number], "values": [1.0, 0.1]},
+            },
+            "attributes": {"y": "abc"[number % 3]},
+        }
+        for number in range(12)
+    ]
+    assert api.put(f"{C}/points", {"points": points}).status_code == 200
+    tokens, terms = {"tokens": [axes[1]]}, {"sparse": {"indices": [1], "values": [2.0]}}
+    for thing, using, method in (
+        (tokens, "tokens", "knn"), (tokens, "tokens", "prototypes"), (terms, "terms", "knn"),
+    ):  # fmt: skip
+        asked = {"inputs": [thing], "using": using, "label": "y", "method": method}
+        (result,) = ok(api.post(f"{C}/classify", asked))["results"]
+        assert result["label"] == "b", (using, method)
+    asked = {"inputs": [terms], "using": "terms", "label": "y", "method": "prototypes"}
+    refused(api.post(f"{C}/classify", asked), 422, "invalid-query", "")
+    pair = {"a": tokens, "b": {"id": 1}, "using": "tokens"}
+    assert 0 < ok(api.post(f"{C}/verify", pair))["pairs"][0]["score"] <= 1
+
+
 def test_label_texts_are_read_by_the_encoder(api: InProcess) -> None:
     assert api.put(C, {"encoder": "tiny"}).status_code == 201
     asked = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -125,20 +126,9 @@ class Cached:
         logits = blended(
             queries, classes, cache, weights, alpha=self.alpha, scale=1.0 / self.temperature
         )
-        told = []
-        for own in weights * self.alpha:
-            best = np.argsort(-own, kind="stable")[:_TOLD].tolist()
-            told.append(
-                [
-                    {
-                        "id": ids[one],
-                        "weight": float(own[one]),
-                        "labels": [labels[int(cache.values[one])]],
-                    }
-                    for one in best
-                    if own[one] > 0
-                ]
-            )
+        told: list[list[dict[str, Any]]] = [[] for _ in bench.things]
+        if bench.running.explain:
+            told = [_told(own, cache, labels, ids) for own in weights * self.alpha]
         scores = logits * self.temperature
         facts = {"labels": len(labels), "keys": int(cache.values.size), "alpha": self.alpha}
         return Judged(
@@ -185,6 +175,22 @@ class Cached:
         ids = [id_from_key(key) for key in view.keys(rows)]
         cache = Cache(unit(vectors)[places], values, places.astype(np.int64))
         return cache, [ids[place] for place in places.tolist()]
+
+
+def _told(
+    weights: F64, cache: Cache, labels: Sequence[Label], ids: Sequence[PointId]
+) -> list[dict[str, Any]]:
+    """Name the keys that have most to say of one thing."""
+    best = np.argsort(-weights, kind="stable")[:_TOLD].tolist()
+    return [
+        {
+            "id": ids[one],
+            "weight": float(weights[one]),
+            "labels": [labels[int(cache.values[one])]],
+        }
+        for one in best
+        if weights[one] > 0
+    ]
 
 
 def class_vectors(

@@ -109,7 +109,8 @@ class Voting:
         made_up = 0
         if self.augment:
             made_up, voters = self._with_borrowed(bench, remember, voters)
-        return self._counted(voters, {"matches": running.matches, "made_up": made_up})
+        facts = {"matches": running.matches, "made_up": made_up}
+        return self._counted(voters, facts, explain=running.explain)
 
     def _labels(self, bench: Bench, rows: I64) -> dict[int, list[Label]]:
         shown = Projection(fields=frozenset((self.label,)), with_text=False)
@@ -119,7 +120,9 @@ class Voting:
             for row, record in zip(rows.tolist(), records, strict=True)
         }
 
-    def _counted(self, voters: list[list[Voter]], facts: dict[str, Any]) -> Judged:
+    def _counted(
+        self, voters: list[list[Voter]], facts: dict[str, Any], *, explain: bool
+    ) -> Judged:
         labels = in_order(label for few in voters for voter in few for label in voter.labels)
         places = columns(labels)
         size = (len(voters), len(labels))
@@ -134,7 +137,8 @@ class Voting:
             scores[number] = votes(kernel(near, self.how, self.beta), holds, len(labels))
             if few:
                 nearest[number] = near.max()
-            told.append([_told(*one) for one in zip(few, weights.tolist(), strict=True)])
+            shown = zip(few, weights.tolist(), strict=True) if explain else ()
+            told.append([_told(*one) for one in shown])
         return Judged(labels, scores, shares, nearest, told, facts=facts)
 
     def _mutual(
