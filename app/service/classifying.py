@@ -79,7 +79,7 @@ class Classifying:
     def _asked(
         self, name: str, raw: Mapping[str, object], definition: Definition
     ) -> tuple[Classifier, list[Thing]]:
-        raw = self._with_threshold(name, raw)
+        raw = self._with_threshold(name, raw, definition)
         key = raw.get("classifier")
         if key is None:
             reader = self._reader(raw)
@@ -105,13 +105,19 @@ class Classifying:
         things = reader.things()
         return kept.fitted.into(reader.classifier()), things
 
-    def _with_threshold(self, name: str, raw: Mapping[str, object]) -> Mapping[str, object]:
+    def _with_threshold(
+        self, name: str, raw: Mapping[str, object], definition: Definition
+    ) -> Mapping[str, object]:
         """Put a kept threshold's score in the place of its name in `reject`."""
         reject = raw.get("reject")
         if not isinstance(reject, Mapping) or reject.get("threshold") is None:
             return raw
         members = Members(reject, "/reject", "reject")
-        kept = self._verifying.kept(name, members.text("threshold"))
+        try:
+            kept = self._verifying.kept(name, members.text("threshold"))
+        except ArtefactNotFound as error:
+            raise under(error, "/reject/threshold") from None
+        self._means.check_space(kept.threshold.space, definition, "the threshold")
         if reject.get("min_score") is not None:
             raise refused("expected either threshold or min_score", "/reject")
         rest = {member: value for member, value in reject.items() if member != "threshold"}
@@ -162,7 +168,7 @@ class Classifying:
             for member in ("inputs", "classifier"):
                 if member in asked:
                     raise refused("a classifier is kept without what it judges", f"/{member}")
-            own = dict(self._with_threshold(name, asked))
+            own = dict(self._with_threshold(name, asked, definition))
             classifier = self._reader(own).classifier()
             fields = self._fields(classifier, definition)
             fit = None if fit_raw is None else self._fit(fit_raw, classifier, own)

@@ -270,7 +270,7 @@ BAD = [
     ("classify", {"inputs": [{"id": 1}], "classifier": "k", "k": 3}, "invalid-query", "/k"),
     ("classify", {"inputs": [{"id": 1}], "classifier": "../k"}, "invalid-name", None),
     ("classify", {"inputs": [{"id": 1}], "label": "person", "reject": {"threshold": "t"}},
-     "artefact-not-found", None),
+     "artefact-not-found", "/reject/threshold"),
     ("verify", {"a": {"id": 1}}, "invalid-query", ""),
     ("verify", {"a": {"id": 1}, "b": {"id": 2}, "claim": "p"}, "invalid-query", ""),
     ("verify", {"a": {"id": 1}, "claim": "p"}, "invalid-query", ""),
