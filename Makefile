@@ -13,7 +13,8 @@ MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup models run demo test crash-test model-test stress fuzz fuzz-snapshots \
-	lint types check fmt bench bench-filtered bench-http bench-embed bench-memory churn soak image clean
+	lint types check fmt bench bench-filtered bench-http bench-embed bench-memory \
+	bench-hybrid churn soak image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +126,12 @@ bench-memory: $(READY) models ## Measure classify and verify (DATA=folder with a
 	@test -n "$(DATA)" || { echo "say where the data is: make bench-memory DATA=folder with arxiv, images"; exit 1; }
 	@$(BIN)/likewise warm
 	@$(BIN)/python -m bench.memory "$(DATA)" $(ARGS)
+
+bench-hybrid: $(READY) models ## Words, vectors and both by nDCG@10, and what a hybrid query takes (DATA=folder)
+	@test -n "$(DATA)" || { echo "say where the data is: make bench-hybrid DATA=folder with scifact, cranfield, arxiv"; exit 1; }
+	@$(BIN)/likewise warm
+	$(BIN)/python -m bench.hybrid "$(DATA)"
+	$(BIN)/python -m bench.hybrid_speed "$(DATA)/arxiv"
 
 churn: $(READY) ## Rewrite a collection ten times and compare it with a fresh one (ARGS=--quick)
 	@$(BIN)/python -m bench.churn $(ARGS)

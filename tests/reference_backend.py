@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -45,6 +45,7 @@ from app.backends.base import (
     Viewed,
     Words,
 )
+from app.engine.search import check_words
 from app.errors import (
     CollectionNotFound,
     DefinitionDiffers,
@@ -61,6 +62,7 @@ from app.keys import key_from_id
 from app.tally import POWERS, SECONDS, Histogram
 from app.types import (
     F32,
+    F64,
     I64,
     MOST_KEPT,
     MOST_KEPT_BYTES,
@@ -71,6 +73,7 @@ from app.types import (
     IndexSettings,
     Kept,
     KeptInfo,
+    Lexical,
     Metric,
     Point,
     PointId,
@@ -81,6 +84,7 @@ from app.types import (
     VectorKind,
     VectorValue,
 )
+from tests.reference_lexical import ranked_words
 
 
 @dataclass
@@ -140,6 +144,7 @@ class ReferenceBackend:
         *,
         schema: Mapping[str, str | None] | None,
         index: Callable[[IndexSettings], IndexSettings] | None,
+        lexical: Callable[[Lexical | None], Lexical | None] | None = None,
     ) -> CollectionInfo:
         with self._lock:
             found = self._collection(name)
@@ -152,7 +157,8 @@ class ReferenceBackend:
                     raise SchemaConflict("a stored point contradicts the schema") from None
             present = found.definition
             settings = present.index if index is None else index(present.index)
-            found.definition = replace(present, schema=kinds, index=settings)
+            words = present.lexical if lexical is None else lexical(present.lexical)
+            found.definition = replace(present, schema=kinds, index=settings, lexical=words)
             return self.describe(name)
 
     def drop(self, name: str) -> None:
@@ -173,7 +179,7 @@ class ReferenceBackend:
     def delete(self, name: str, selection: Selection) -> int:
         with self._lock:
             points = self._collection(name).points
-            chosen = _selected(points, selection)
+            chosen = _selected(self._collection(name), selection)
             for point in chosen:
                 del points[point.id]
             return len(chosen)
@@ -191,7 +197,7 @@ class ReferenceBackend:
         with self._lock:
             found = self._collection(name)
             check_conforms(set_, found.definition.schema, "/set")
-            chosen = _selected(found.points, selection)
+            chosen = _selected(found, selection)
             patched = []
             for point in chosen:
                 merged = {**point.attributes, **set_}
@@ -211,7 +217,7 @@ class ReferenceBackend:
 
     def count(self, name: str, filter: Filter | None) -> int:
         with self._lock:
-            return len(_selected(self._collection(name).points, Selection(filter=filter)))
+            return len(_selected(self._collection(name), Selection(filter=filter)))
 
     def scroll(
         self,
@@ -224,7 +230,7 @@ class ReferenceBackend:
         mark: str | None = None,
     ) -> Page:
         with self._lock:
-            chosen = _selected(self._collection(name, mark).points, Selection(filter=filter))
+            chosen = _selected(self._collection(name, mark), Selection(filter=filter))
             chosen.sort(key=lambda point: _order(point.id))
             rest = [p for p in chosen if after is None or _order(p.id) > _order(after)]
             page = [_record(point, projection) for point in rest[:limit]]
@@ -319,20 +325,19 @@ class ReferenceView:
         return self._collection.definition
 
     def _passing(self, filter: Filter | None) -> list[int]:
-        return [
-            row
-            for row, point in enumerate(self._points)
-            if filter is None or matches(filter, point.id, point.attributes)
-        ]
+        lexical = self.definition.lexical
+        return [row for row, point in enumerate(self._points) if passes(point, filter, lexical)]
 
     def _having(self, using: str, filter: Filter | None) -> list[int]:
         return [row for row in self._passing(filter) if using in self._points[row].vectors]
 
     def recall(self, wanted: Recall) -> Recalled:
+        if isinstance(wanted.query, Words):
+            return self._words(wanted, wanted.query)
         if wanted.using is None or wanted.using not in self.definition.vectors:
             raise UnknownVector(f"there is no vector named {wanted.using!r}")
         field = self.definition.vectors[wanted.using]
-        if isinstance(wanted.query, Words) or field.kind is VectorKind.SPARSE:
+        if field.kind is VectorKind.SPARSE:
             raise InvalidQuery("not this kind of query")
         _check_fits(wanted.query, field)
         query = _searched(field, wanted.query)
@@ -347,6 +352,28 @@ class ReferenceView:
         rows = np.array([row for _, row in best], dtype=np.int64)
         candidates = Candidates(rows, self.keys(rows), np.array([s for s, _ in best], dtype=float))
         return Recalled(candidates, len(every), "exact" if every else "empty", True, {})
+
+    def _words(self, wanted: Recall, words: Words) -> Recalled:
+        lexical = self.definition.lexical
+        if lexical is None:
+            raise InvalidQuery("there is no lexical index")
+        if words.fields is not None and not words.fields.keys() <= lexical.fields.keys():
+            raise InvalidQuery("no such field")
+        passing = set(self._passing(wanted.filter))
+        scores = ranked_words(words.text, self._points, lexical, words.fields, every=words.every)
+        found = [(-score, row) for row, score in scores.items() if row in passing]
+        shown = [pair for pair in found if self._points[pair[1]].id not in wanted.exclude]
+        best = sorted(shown)[: wanted.k]
+        rows = np.array([row for _, row in best], dtype=np.int64)
+        candidates = Candidates(rows, self.keys(rows), np.array([-far for far, _ in best]))
+        return Recalled(candidates, len(found), "lexical" if found else "empty", True, {})
+
+    def score_words(self, words: Words, rows: I64) -> F64:
+        lexical = self.definition.lexical
+        if lexical is None:
+            raise InvalidQuery("there is no lexical index")
+        scores = ranked_words(words.text, self._points, lexical, words.fields)
+        return np.array([scores.get(row, 0.0) for row in rows.tolist()])
 
     def find(self, ids: Sequence[PointId]) -> I64:
         places = {point.id: row for row, point in enumerate(self._points)}
@@ -567,7 +594,7 @@ def _answer(collection: Collection, at: int, search: Search) -> Answer:
     metric = collection.definition.vectors[search.using].metric
     candidates = [
         point
-        for point in _selected(collection.points, Selection(filter=search.filter))
+        for point in _selected(collection, Selection(filter=search.filter))
         if search.using in point.vectors and point.id not in search.exclude
     ]
     scored = [
@@ -585,12 +612,19 @@ def _answer(collection: Collection, at: int, search: Search) -> Answer:
     return Answer(hits, len(candidates), plan, True, explanation)
 
 
-def _selected(points: Mapping[PointId, Point], selection: Selection) -> list[Point]:
+def _selected(collection: Collection, selection: Selection) -> list[Point]:
+    points = collection.points
     if selection.ids is not None:
         return [points[one] for one in dict.fromkeys(selection.ids) if one in points]
     wanted = selection.filter
-    every: Iterable[Point] = points.values()
-    return [p for p in every if wanted is None or matches(wanted, p.id, p.attributes)]
+    return [p for p in points.values() if passes(p, wanted, collection.definition.lexical)]
+
+
+def passes(point: Point, filter: Filter | None, lexical: Lexical | None) -> bool:
+    if filter is None:
+        return True
+    check_words(filter, lexical)
+    return matches(filter, point.id, point.attributes, point.text, lexical)
 
 
 def _order(point_id: PointId) -> tuple[bool, Any]:

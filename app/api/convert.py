@@ -18,6 +18,7 @@ from app.query.read import MEMBERS
 from app.service.requests import (
     NewCollection,
     NewIndex,
+    NewLexical,
     NewLifetime,
     NewPoint,
     NewVector,
@@ -25,9 +26,9 @@ from app.service.requests import (
     Rerank,
     ToCount,
 )
-from app.types import Hit, Projection, Record, Sparse, VectorValue
+from app.types import Hit, Lexical, Projection, Record, Sparse, VectorValue
 from app.wire.base import EncodingFormat
-from app.wire.collections import CreateCollection, IndexSpec, VectorSpec
+from app.wire.collections import AlterCollection, CreateCollection, IndexSpec, VectorSpec
 from app.wire.facets import CountFacets
 from app.wire.points import GetPoints, PatchPoints, ScrollPoints, UpsertPoints
 from app.wire.points import NewPoint as WirePoint
@@ -50,12 +51,18 @@ def collection_from_wire(body: CreateCollection) -> NewCollection:
         shorthand=short if _SHORTHAND & body.model_fields_set else None,
         schema=body.schema_,
         index=index_from_wire(body.index) or NewIndex(),
+        lexical=body.lexical,
     )
 
 
 def index_from_wire(index: IndexSpec | None) -> NewIndex | None:
     """Index settings to change."""
     return None if index is None else NewIndex(index.m, index.ef_construction)
+
+
+def lexical_from_wire(body: AlterCollection) -> NewLexical | None:
+    """The lexical index that is wanted; null is none, nothing is no change."""
+    return NewLexical(body.lexical) if "lexical" in body.model_fields_set else None
 
 
 def points_from_wire(body: UpsertPoints) -> list[NewPoint]:
@@ -158,11 +165,16 @@ def json_from_collection(info: CollectionInfo) -> Json:
             "m": definition.index.m,
             "ef_construction": definition.index.ef_construction,
         },
+        "lexical": None if definition.lexical is None else _json_from_lexical(definition.lexical),
         "points": info.points,
         "segments": info.segments,
         "building": info.building,
         "created_at": info.created_at,
     }
+
+
+def _json_from_lexical(lexical: Lexical) -> Json:
+    return {"fields": dict(lexical.fields), "language": lexical.language}
 
 
 def json_from_records(records: Sequence[Record], encoding: EncodingFormat) -> list[Json]:

@@ -19,7 +19,8 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as kept
 from hashlib import sha256
 from typing import Any, Literal, NoReturn, TypeAlias, TypeVar
 
@@ -173,7 +174,7 @@ class Match(_Remembering):
     field: str | None
     clauses: tuple[Clause, ...]
     every: bool = True
-    pointer: str = field(default="", compare=False)
+    pointer: str = kept(default="", compare=False)
 
 
 Filter: TypeAlias = Everything | And | Or | Not | AnyOf | Range | Within | Exists | Ids | Match

@@ -45,6 +45,7 @@ from app.exchange import (
 )
 from app.types import (
     F32,
+    F64,
     I64,
     AttributeValue,
     Definition,
@@ -194,6 +195,14 @@ class View(Protocol):
         Raises DimensionMismatch or InvalidQuery where query and field do not go together. As is
         every read whose filter has a `$match`, one by words is refused with LexicalUnavailable
         while the words are indexed.
+        """
+        ...
+
+    def score_words(self, words: Words, rows: I64) -> F64:
+        """BM25 scores as a recall by those words gives them, in the order of `rows`: float64[rows],
+        0 for a point that holds none of the words. `Words.every` makes no difference.
+
+        Raises as `recall` does.
         """
         ...
 

@@ -28,13 +28,13 @@ from app.engine.snapshot import LivePart
 from app.errors import StoredDataError
 from app.planner.costs import Costs
 from app.planner.planner import rows_worth_a_graph
+from app.postings.words import WordReader
 from app.segments.covers import Covers
 from app.segments.segment import Segment
 from app.segments.words import open_words, words_folder
 from app.storage.files import remove_folder
 from app.storage.store import Store
 from app.storage.write_points import WritePoint, reached
-from app.postings.words import WordReader
 from app.types import Definition, Lexical, VectorField
 
 WORTH_COVERS_NS = 20e6

@@ -71,8 +71,8 @@ from app.exchange import (
     Selection,
 )
 from app.kernels import bits as bitset
-from app.postings.growing_words import GrowingWords
 from app.keys import id_from_key, key_from_id
+from app.postings.growing_words import GrowingWords
 from app.segments.segment import Segment
 from app.segments.words import documents_of
 from app.storage.files import folder_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.attributes.lexical import check_lexical
 from app.attributes.schema import check_schema
 from app.errors import InvalidDefinition
 from app.types import (
@@ -93,6 +94,7 @@ def checked_definition(raw: Any) -> Definition:
     if not sound:
         raise InvalidDefinition("the definition names or counts what no collection can have")
     check_schema(definition.schema)
+    check_lexical(raw.get("lexical"))
     return definition
 
 

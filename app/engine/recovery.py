@@ -18,13 +18,13 @@ import numpy as np
 
 from app.engine.parts import Effect, Parts, analysed, living, prepared
 from app.errors import StorageFull, StoredDataError
+from app.postings.words import WordReader
 from app.segments.covers import Covers
 from app.segments.segment import Segment
 from app.segments.words import open_words, words_folder
 from app.storage.files import remove_folder
 from app.storage.store import Store, StoreReader, attributes_from_json
 from app.storage.write_points import WritePoint, reached
-from app.postings.words import WordReader
 from app.types import I64, Lexical, VectorField
 
 _log = logging.getLogger(__name__)

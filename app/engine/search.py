@@ -21,9 +21,9 @@ from app.errors import InvalidFilter, LexicalUnavailable
 from app.exchange import Search
 from app.kernels import bits as bitset
 from app.planner.costs import Costs
-from app.postings.matching import matching_words
 from app.planner.plan import Empty, GraphWalk, Plan
 from app.planner.planner import choose, unfiltered_walk_ns
+from app.postings.matching import matching_words
 from app.postings.words import WordReader
 from app.segments.covers import Wish, conditions_of
 from app.segments.part import Part

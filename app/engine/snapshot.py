@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from app.kernels import bits as bitset
+from app.postings.bm25 import Measured
 from app.postings.words import WordReader
 from app.segments.part import Part
 from app.segments.segment import Segment
@@ -26,12 +27,14 @@ class LivePart:
 
     live    which of its slots are alive: read-only, `count` of them set
     words   of its slots, for the lexical index of the snapshot; None while they are not built
+    measured   what is remembered of these words (`app.postings.bm25`); never another part's
     """
 
     part: Part
     live: Bits
     count: int
     words: WordReader | None = None
+    measured: dict[bytes, Measured] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, part: Part, live: Bits, words: WordReader | None = None) -> LivePart:

@@ -13,7 +13,7 @@ from app.engine.fitting import check_fits
 from app.engine.search import check_words, matching, run
 from app.engine.snapshot import LivePart, Snapshot
 from app.engine.subset import SnapshotSubset
-from app.engine.words import recall_words
+from app.engine.words import Asked, asked_words, recall_words, score_words
 from app.errors import InvalidQuery, UnknownVector
 from app.exchange import Candidates, Recall, Recalled, Search, Words
 from app.kernels import bits as bitset
@@ -21,6 +21,7 @@ from app.keys import key_from_id
 from app.planner.costs import Costs
 from app.types import (
     F32,
+    F64,
     I64,
     Bits,
     Definition,
@@ -65,6 +66,7 @@ class SnapshotView:
         self._read_records = read_records
         self._read_kept = read_kept
         self._kept: dict[tuple[str, str], Kept | None] = {}
+        self._last: tuple[Words, Asked] | None = None
 
     @property
     def definition(self) -> Definition:
@@ -75,7 +77,7 @@ class SnapshotView:
         """Find candidates; see `View.recall`."""
         query = wanted.query
         if isinstance(query, Words):
-            return recall_words(wanted, query, self._snapshot)
+            return recall_words(wanted, self._words(query), self._snapshot)
         number, field = self._field(wanted.using)
         if field.kind is VectorKind.SPARSE:
             raise InvalidQuery(f"vector {field.name!r} is searched by vectors of its kind")
@@ -104,6 +106,16 @@ class SnapshotView:
             rows, keys, np.array([found.score for found in page], dtype=np.float64)
         )
         return Recalled(candidates, outcome.matches, outcome.plan, outcome.exact, facts)
+
+    def score_words(self, words: Words, rows: I64) -> F64:
+        """Score rows by words; see `View.score_words`."""
+        return score_words(self._words(words), rows)
+
+    def _words(self, words: Words) -> Asked:
+        """Weigh words; the last ones are remembered, since they are often scored by once more."""
+        if self._last is None or self._last[0] is not words:
+            self._last = words, asked_words(words, self._snapshot)
+        return self._last[1]
 
     def find(self, ids: Sequence[PointId]) -> I64:
         """Find rows by id; see `View.find`."""

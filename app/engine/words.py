@@ -21,9 +21,11 @@ from app.exchange import Candidates, Recall, Recalled, Words
 from app.kernels import bits as bitset
 from app.postings import bm25
 from app.postings.matching import holding
-from app.postings.search import rank
+from app.postings.postings import Lists
+from app.postings.search import Weighing, rank, score
+from app.postings.words import WordReader
 from app.text.analysis import analyzer_of
-from app.types import F64, U32, U64, Lexical, PointId
+from app.types import F64, I64, U32, U64, Lexical, PointId
 
 MOST_WORDS = 1024
 """Different words of one query: about four pages of text."""
@@ -37,20 +39,77 @@ class _Found(NamedTuple):
     scores: F64
 
 
-def recall_words(wanted: Recall, words: Words, snapshot: Snapshot) -> Recalled:
+class Asked(NamedTuple):
+    """Words as they are looked for on one snapshot.
+
+    terms    how many different ones
+    fields   int64[any], numbers of the fields that count
+    parts    the parts with live points, and in each the postings and what they are worth
+    """
+
+    lexical: Lexical
+    terms: int
+    every: bool
+    fields: I64
+    parts: list[tuple[LivePart, WordReader, Lists, Weighing]]
+
+
+def recall_words(wanted: Recall, asked: Asked, snapshot: Snapshot) -> Recalled:
     """Find the points that fit some words best.
+
+    Raises InvalidFilter where the filter asks for words that are not indexed.
+    """
+    started = time.perf_counter()
+    lexical = asked.lexical
+    if wanted.filter is not None:
+        check_words(wanted.filter, lexical)
+    found: list[_Found] = []
+    matches = postings = 0
+    for live, reader, lists, weighing in asked.parts:
+        allowed = holding(reader, lists, asked.fields, every=asked.every)
+        allowed &= live.live if wanted.filter is None else matching(wanted.filter, live, lexical)
+        matches += bitset.count(allowed)
+        _clear(allowed, live, wanted.exclude)
+        ranked = rank(lists, weighing, allowed, wanted.k)
+        postings += ranked.read
+        found.append(_Found(live, ranked.slots, ranked.scores))
+    candidates = _best(found, wanted.k)
+    facts: dict[str, Any] = {}
+    if wanted.explain:
+        facts = {
+            "terms": asked.terms,
+            "postings": int(postings),
+            "search_ms": round((time.perf_counter() - started) * 1000, 3),
+        }
+    return Recalled(candidates, matches, "lexical" if matches else "empty", True, facts)
+
+
+def score_words(asked: Asked, rows: I64) -> F64:
+    """Score some live rows as `recall_words` does: float64[rows], 0 for those without the words."""
+    scores = np.zeros(rows.size)
+    order = np.argsort(rows, kind="stable")
+    ascending = rows[order]
+    for live, _, lists, weighing in asked.parts:
+        slots = live.part.find_rows(ascending)
+        if slots.size == 0:
+            continue
+        slots = np.sort(slots)
+        own = score(lists, weighing, slots)
+        scores[order[np.searchsorted(ascending, live.part.rows[slots])]] = own
+    return scores
+
+
+def asked_words(words: Words, snapshot: Snapshot) -> Asked:
+    """Find and weigh the postings of a query in every part with live points.
 
     Raises InvalidQuery where there is no lexical index or no such field, LimitExceeded for too many
     words, LexicalUnavailable while the words of the points are indexed.
     """
-    started = time.perf_counter()
     lexical = snapshot.lexical
     if lexical is None:
         raise InvalidQuery("the collection has no lexical index")
-    if wanted.filter is not None:
-        check_words(wanted.filter, lexical)
     mix = _mix(words.fields, lexical)
-    counted = Counter(analyzer_of(lexical.language).terms_of(words.text))
+    counted = Counter(analyzer_of(lexical.language).asked_terms(words.text))
     if len(counted) > MOST_WORDS:
         raise LimitExceeded(
             f"the query has {len(counted)} different words, at most {MOST_WORDS} are looked for",
@@ -62,33 +121,17 @@ def recall_words(wanted: Recall, words: Words, snapshot: Snapshot) -> Recalled:
     readers = [words_of(live) for live in parts]
     weighed, _ = bm25.weigh(
         [
-            bm25.Words(reader, live.live, live.count == reader.slots)
+            bm25.Words(reader, live.live, live.count == reader.slots, live.measured)
             for live, reader in zip(parts, readers, strict=True)
         ],
         terms,
         mix,
     )
-    fields = np.flatnonzero(mix)
-    found: list[_Found] = []
-    matches = postings = 0
-    for live, reader, one in zip(parts, readers, weighed, strict=True):
-        allowed = holding(reader, one.lists, fields, every=words.every)
-        allowed &= live.live if wanted.filter is None else matching(wanted.filter, live, lexical)
-        matches += bitset.count(allowed)
-        _clear(allowed, live, wanted.exclude)
-        weighing = one.weighing._replace(factors=one.weighing.factors * times)
-        ranked = rank(one.lists, weighing, allowed, wanted.k)
-        postings += ranked.postings
-        found.append(_Found(live, ranked.slots, ranked.scores))
-    candidates = _best(found, wanted.k)
-    facts: dict[str, Any] = {}
-    if wanted.explain:
-        facts = {
-            "terms": len(counted),
-            "postings": int(postings),
-            "search_ms": round((time.perf_counter() - started) * 1000, 3),
-        }
-    return Recalled(candidates, matches, "lexical" if matches else "empty", True, facts)
+    ready = [
+        (live, reader, one.lists, one.weighing._replace(factors=one.weighing.factors * times))
+        for live, reader, one in zip(parts, readers, weighed, strict=True)
+    ]
+    return Asked(lexical, len(counted), words.every, np.flatnonzero(mix), ready)
 
 
 def _mix(fields: Mapping[str, float] | None, lexical: Lexical) -> F64:

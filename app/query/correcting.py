@@ -18,7 +18,7 @@ from app.query.pool import Pool
 from app.query.reading import Members, refused
 from app.query.running import Running
 from app.ranking.hubness import similarities
-from app.types import F64, NAME, VectorField, VectorKind
+from app.types import F64, I64, NAME, VectorField, VectorKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class Correction:
 
     def scores(
         self,
-        pool: Pool,
+        rows: I64,
         scores: F64,
         field: VectorField | None,
         running: Running,
         facts: dict[str, Any],
     ) -> F64:
-        """Correct float64[n]; NaN stays.
+        """Correct the scores of rows, float64[rows]; NaN stays.
 
         facts   of the account, to which its own are added
 
@@ -53,10 +53,10 @@ class Correction:
         """
         bank = self._bank(field, running)
         assert field is not None
-        products = len(pool) * bank.vectors.size
+        products = rows.size * bank.vectors.size
         if products > MOST_BANK_PRODUCTS:
             raise LimitExceeded(
-                f"{len(pool)} candidates and {len(bank.vectors)} queries of the bank come to "
+                f"{rows.size} candidates and {len(bank.vectors)} queries of the bank come to "
                 f"{products} products of numbers; at most {MOST_BANK_PRODUCTS} are allowed",
                 pointer=self.at,
                 limit=MOST_BANK_PRODUCTS,
@@ -69,9 +69,9 @@ class Correction:
             "queries": len(bank.vectors),
             "products": products,
         }
-        if len(pool) == 0:
+        if rows.size == 0:
             return scores
-        vectors, has = running.view.vectors(field.name, pool.rows)
+        vectors, has = running.view.vectors(field.name, rows)
         penalty = bank.penalty()(similarities(field.metric, vectors, bank.vectors))
         corrected: F64 = np.where(has, scores - strength * penalty, scores)
         return corrected
@@ -85,7 +85,7 @@ class Correction:
         facts: dict[str, Any],
     ) -> Pool:
         """Put the candidates in the order of their corrected scores, called `name`."""
-        return pool.scored(self.scores(pool, pool.scores, field, running, facts), name)
+        return pool.scored(self.scores(pool.rows, pool.scores, field, running, facts), name)
 
     def _bank(self, field: VectorField | None, running: Running) -> Bank:
         if field is None or field.kind is VectorKind.SPARSE:

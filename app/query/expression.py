@@ -110,17 +110,19 @@ class Leaf:
     kind      one of `LEAVES`
     value     what stands under that name; checked by the service
     encoder   who reads it instead of the field's own encoder
+    stands    where its value stands, if not under its kind
     """
 
     at: str
     kind: str
     value: Any
     encoder: str | None = None
+    stands: str | None = None
 
     @property
     def place(self) -> str:
         """Where its value stands."""
-        return f"{self.at}/{self.kind}"
+        return f"{self.at}/{self.kind}" if self.stands is None else self.stands
 
     def leaves(self) -> Iterator[Leaf]:
         """Give itself."""

@@ -46,7 +46,7 @@ class Level:
         field = running.fields[self.lookup.at]
         found, pool = self._scores(field, pool, running, facts)
         if self.lookup.correct is not None:
-            found = self.lookup.correct.scores(pool, found, field, running, facts)
+            found = self.lookup.correct.scores(pool.rows, found, field, running, facts)
         return found, pool
 
     def _scores(

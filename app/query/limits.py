@@ -25,7 +25,7 @@ MOST_DEV = 1_000
 """Labelled queries by which a bank is tried, or a calibration fitted."""
 
 MOST_BANK_PRODUCTS = 500_000_000
-"""Products of numbers that correct one list of candidates: some tens of milliseconds."""
+"""Products of numbers that correct one list of candidates: about a tenth of a second."""
 
 MOST_TRIAL_PRODUCTS = 20_000_000_000
 """The same for a bank that is tried: some seconds."""

@@ -7,15 +7,15 @@ optional, knows nothing of the others, and can be run alone on a `Running`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from app.attributes.filter import And, Filter
-from app.backends.base import Recall
-from app.errors import InvalidQuery, LikewiseError, LimitExceeded, PointNotFound
+from app.backends.base import Recall, Words
+from app.errors import InvalidFilter, InvalidQuery, LikewiseError, LimitExceeded, PointNotFound
 from app.query.correcting import Correction
 from app.query.expression import Compiled, Expression, Leaf, Probe
 from app.query.fusing import resolved
@@ -24,8 +24,9 @@ from app.query.limits import CANDIDATES, MOST_PROBES
 from app.query.pool import EMPTY, Pool, union
 from app.query.running import Running
 from app.ranking.fusion import Fusion, fuse
+from app.ranking.scores import scores as exact_scores
 from app.ranking.tokens.aggregation import Aggregation
-from app.types import F32, VectorField, VectorKind
+from app.types import F32, F64, I64, VectorField, VectorKind
 from app.vectors.metric import prepare
 
 
@@ -119,6 +120,24 @@ class Lookup:
             entry["out"] = len(pool)
         return pool
 
+    def scores_of(self, rows: I64, running: Running) -> F64:
+        """Score points that others found: float64[rows], as `run` would; NaN where it cannot."""
+        field = running.fields[self.at]
+        compiled = self.compiled(running)
+        probe = compiled.probes[0]
+        if rows.size and compiled.rule is None and self.threshold is None:
+            if isinstance(probe, Words) and not probe.every:
+                return running.view.score_words(probe, rows)
+            if field is not None and field.kind is VectorKind.DENSE:
+                assert isinstance(probe, np.ndarray)
+                vectors, has = running.view.vectors(field.name, rows)
+                found = exact_scores(field.metric, prepare(field.metric, probe), vectors)
+                found[~has] = np.nan
+                if self.correct is not None:
+                    found = self.correct.scores(rows, found, field, running, {})
+                return found
+        return np.full(rows.size, np.nan)
+
     def compiled(self, running: Running) -> Compiled:
         """Compile the expression in its field. Raises InvalidQuery or PointNotFound."""
         compiled = self.expression.compiled(_Meaning(running, self))
@@ -170,7 +189,8 @@ class Lookup:
         try:
             recalled = running.view.recall(wanted)
         except LikewiseError as error:
-            error.pointer = self.at
+            if not isinstance(error, InvalidFilter):  # that one knows its place better
+                error.pointer = self.at
             raise
         running.matches = max(running.matches, recalled.matches)
         running.exact = running.exact and recalled.exact
@@ -231,13 +251,16 @@ class _Meaning:
 class Fused:
     """One list of several sources.
 
-    k   how many candidates are kept
+    k          how many candidates are kept
+    complete   whether what one source found is scored by the others too, where they are lookups
+               of a dense field or of words; all sources then have one filter
     """
 
     at: str
     sources: tuple[Source, ...]
     fusion: Fusion
     k: int
+    complete: bool = False
 
     def lookups(self) -> Iterator[Lookup]:
         """Give those of all sources."""
@@ -251,11 +274,43 @@ class Fused:
             pool, lists = union(pools)
             entry["method"] = self.fusion.method
             entry["lists"] = [len(one) for one in pools]
+            names = _names(pools)
+            if self.complete:
+                for source, scores, name in zip(self.sources, lists, names, strict=True):
+                    if isinstance(source, Lookup):
+                        lacking = np.flatnonzero(np.isnan(scores))
+                        scores[lacking] = source.scores_of(pool.rows[lacking], running)
+                        pool = pool.parted(scores, name)
             if len(pool):
                 fusion = resolved(self.fusion, running, self.at)
                 pool = pool.scored(fuse(lists, fusion), "fused").first(self.k)
+            if running.explain:
+                pool = pool.noted(_ranked(pools, names, pool))
             entry["out"] = len(pool)
         return pool
+
+
+def _names(pools: Sequence[Pool]) -> list[str]:
+    """Call lists what their last scores are, the second one of a name with its number: `union`."""
+    names: list[str] = []
+    for number, pool in enumerate(pools):
+        name = next(reversed(pool.parts), "")
+        names.append(f"{name} {number + 1}" if name in names else name)
+    return names
+
+
+def _ranked(pools: Sequence[Pool], names: Sequence[str], fused: Pool) -> dict[int, dict[str, Any]]:
+    """Tell of each candidate which place every list gave it, from 1 on: row → {"ranks": …}.
+
+    Equal scores share the best of their places.
+    """
+    notes: dict[int, dict[str, Any]] = {row: {"ranks": {}} for row in fused.rows.tolist()}
+    for name, pool in zip(names, pools, strict=True):
+        places = np.searchsorted(np.sort(-pool.scores), -pool.scores) + 1
+        for row, rank in zip(pool.rows.tolist(), places.tolist(), strict=True):
+            if row in notes:
+                notes[row]["ranks"][name] = rank
+    return notes
 
 
 @dataclass(frozen=True, slots=True)

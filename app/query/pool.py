@@ -109,32 +109,40 @@ def union(pools: Sequence[Pool]) -> tuple[Pool, F64]:
 
     returns   a pool whose scores are zero, and float64[pools, n], NaN where a pool lacks it
     """
-    places: dict[int, int] = {}
-    keys: list[bytes] = []
-    for pool in pools:
-        for row, key in zip(pool.rows.tolist(), pool.keys, strict=True):
-            if row not in places:
-                places[row] = len(keys)
-                keys.append(key)
-    count = len(keys)
+    every = [key for pool in pools for key in pool.keys]
+    seen = np.concatenate([EMPTY.rows, *(pool.rows for pool in pools)])
+    _, first, places = np.unique(seen, return_index=True, return_inverse=True)
+    by_id = sorted(range(first.size), key=[every[at] for at in first.tolist()].__getitem__)
+    moved = np.empty(first.size, dtype=np.int64)
+    moved[by_id] = np.arange(first.size)
+    first, places = first[by_id], moved[places.reshape(-1)]  # numpy 2.0 gives the input's shape
+    count = first.size
     scores = np.full((len(pools), count), np.nan)
     parts: dict[str, F64] = {}
     notes: dict[int, dict[str, Any]] = {}
+    start = 0
     for number, pool in enumerate(pools):
-        at = np.fromiter((places[row] for row in pool.rows.tolist()), dtype=np.int64)
+        at = places[start : start + len(pool)]
+        start += len(pool)
         scores[number, at] = pool.scores
         for name, part in pool.parts.items():
             own = name if name not in parts or pool is pools[0] else f"{name} {number + 1}"
             parts.setdefault(own, np.full(count, np.nan))[at] = part
         for row, facts in pool.notes.items():
             notes[row] = {**notes.get(row, {}), **facts}
-    rows = np.fromiter(places, dtype=np.int64, count=count)
-    merged = Pool(rows, keys, np.zeros(count), parts, notes)
-    by_id = np.array(sorted(range(count), key=keys.__getitem__), dtype=np.int64)
-    return merged.taken(by_id), scores[:, by_id]
+    keys = [every[at] for at in first.tolist()]
+    return Pool(seen[first], keys, np.zeros(count), parts, notes), scores
 
 
-def _order(scores: F64, keys: Sequence[bytes], kept: NDArray[np.int64]) -> list[int]:
+def _order(
+    scores: F64, keys: Sequence[bytes], kept: NDArray[np.int64]
+) -> NDArray[np.int64] | list[int]:
     """Order places by score, best first, ties by key."""
-    negated = (-scores).tolist()
-    return sorted(kept.tolist(), key=lambda place: (negated[place], keys[place]))
+    order = kept[np.argsort(-scores[kept], kind="stable")]
+    ranked = scores[order]
+    tied = np.flatnonzero(ranked[1:] == ranked[:-1])
+    # A union comes in the order of ids, and the sort keeps that: then ties are settled already.
+    if any(keys[order[at]] > keys[order[at + 1]] for at in tied.tolist()):
+        negated = (-scores).tolist()
+        return sorted(order.tolist(), key=lambda place: (negated[place], keys[place]))
+    return order

@@ -15,7 +15,7 @@ Every part of a plan knows the pointer of the JSON it came from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from app.attributes.filter import Filter, parse_filter
@@ -45,6 +45,13 @@ MEMBERS = (
     "correct",
 )
 """Members of a query that are read here; whoever adds a stage adds its name."""
+
+
+HYBRID_WEIGHT = 0.5
+HYBRID_FUSE = "sum"
+HYBRID_NORMALISE = "minmax"
+HYBRID_CANDIDATES = 50
+"""How `hybrid` fuses unless it is told: docs/decisions/0026-lexical.md has the figures."""
 
 
 class Asked(NamedTuple):
@@ -148,7 +155,7 @@ class PlanReader:
         """Read what gives candidates, and the stages that must come first."""
         asked, members = self.asked, self.asked.members
         prefetch = members.get("prefetch")
-        if members.get("hybrid") is not None:
+        if members.get("hybrid") not in (None, False):
             if prefetch is not None:
                 raise refused("expected either hybrid or prefetch, received both", asked.at)
             return self._hybrid(members["hybrid"]), []
@@ -220,29 +227,49 @@ class PlanReader:
         return OrderedSource(members.at, order, self.filter, self.wanted)
 
     def _hybrid(self, raw: object) -> Source:
-        """Read `hybrid`: the text by vector and by words."""
+        """Read `hybrid`: the query by vector and its text, or another one, by words."""
         asked = self.asked
         at = f"{asked.at}/hybrid"
         expression = self.expression
-        if not isinstance(expression, Leaf) or expression.kind != "text":
-            raise refused("hybrid needs a text, which is looked for in both ways", at)
-        weight, fuse, normalise = 0.5, None, None
-        if raw is not True:
-            members = Members(raw, at, "hybrid")
-            weight = members.number("weight", 0.5, low=0, high=1)
-            fuse, normalise = members.raw("fuse"), members.raw("normalise")
-            members.end()
-        words = Lookup(
-            at,
-            self.reading.leaf("lexical", expression.value, at),
-            None,
-            self.filter,
-            self.wanted,
-        )
+        members = Members({} if raw is True else raw, at, "hybrid")
+        if expression is None:
+            raise refused("hybrid needs a query that is looked for by vector", at)
+        text = members.raw("text")
+        if text is None:
+            if not isinstance(expression, Leaf) or expression.kind != "text":
+                raise refused("hybrid needs a text whose words are looked for: say it here", at)
+            text = expression.value
+        weight = members.number("weight", HYBRID_WEIGHT, low=0, high=1)
+        fuse = members.raw("fuse")
+        normalise, normalise_at = members.raw("normalise"), f"{at}/normalise"
+        if normalise is None:
+            normalise, normalise_at = asked.members.get("normalise"), f"{asked.at}/normalise"
+        if normalise is None and not (isinstance(fuse, dict) and "normalise" in fuse):
+            normalise = HYBRID_NORMALISE
+        # What one side ranks low, the other may rank high: both give more than the page. Since each
+        # then scores what only the other found, that need not be many.
+        page = asked.k + asked.offset
+        enough = min(max(HYBRID_CANDIDATES, 2 * page), self.max_k)
+        if self.wanted > max(page, CANDIDATES) or "group_by" in asked.members:
+            enough = self.wanted
+        k = members.integer("candidates", enough, low=1, high=self.max_k)
+        words = {"text": text, "fields": members.raw("fields"), "every": members.raw("every")}
+        members.end()
+        leaf = replace(self.reading.leaf("lexical", words, at), stands=at)
         self._count(at)
-        sources = (self._own_lookup(expression), words)
-        fusion = self.fusion(fuse, f"{at}/fuse", [weight, 1 - weight], normalise, f"{at}/normalise")
-        return Fused(asked.at, sources, fusion, self.wanted)
+        sources = (
+            replace(self._own_lookup(expression), k=k),
+            Lookup(at, leaf, None, self.filter, k),
+        )
+        fusion = self.fusion(
+            HYBRID_FUSE if fuse is None else fuse,
+            f"{at}/fuse",
+            [weight, 1 - weight],
+            normalise,
+            normalise_at,
+        )
+        # Ranks are of what a side found itself; scores can be had of the others as well.
+        return Fused(asked.at, sources, fusion, self.wanted, complete=fusion.method != "rrf")
 
     def _prefetched(
         self, raw: object, at: str, filter: Filter | None, depth: int

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.attributes.values import instant_us
+from app.attributes.values import instant_us, json_type
 from app.errors import (
     DimensionMismatch,
     DuplicateId,
@@ -134,8 +134,10 @@ def check_unique(ids: Iterable[PointId], at: str) -> None:
             )
 
 
-def check_text(text: str, *, limit: int, pointer: str) -> str:
-    """Return a text that an encoder can read; raise InvalidText if it is empty or too long."""
+def check_text(text: object, *, limit: int, pointer: str) -> str:
+    """Return a text that can be read; raise InvalidText if it is none, empty or too long."""
+    if not isinstance(text, str):
+        raise InvalidText(f"expected a text, received {json_type(text)}", pointer=pointer)
     if not text:
         raise InvalidText("a text has at least one character: leave it out", pointer=pointer)
     if len(text) > limit:

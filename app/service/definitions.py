@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from app.attributes.lexical import check_lexical
 from app.attributes.schema import check_schema
 from app.encoders.base import EncoderInfo
 from app.encoders.dimensions import lengths_in_words, makes
 from app.errors import EncoderUnavailable, InvalidDefinition, LikewiseError
 from app.service.checks import check_name, place
-from app.service.requests import NewCollection, NewIndex, NewVector
+from app.service.requests import NewCollection, NewIndex, NewLexical, NewVector
 from app.types import (
     MAX_TOKEN_DIMENSION,
     MOST_VECTORS,
     Definition,
     IndexSettings,
+    Lexical,
     Metric,
     VectorField,
     VectorKind,
@@ -33,6 +35,7 @@ def define(
         vectors=_vectors(new, default_encoder, describe),
         schema={} if new.schema is None else check_schema(new.schema, "/schema"),
         index=changed_index(IndexSettings(), new.index),
+        lexical=check_lexical(new.lexical),
     )
 
 
@@ -46,6 +49,15 @@ def changed_index(present: IndexSettings, change: NewIndex) -> IndexSettings:
             pointer="/index/ef_construction",
         )
     return IndexSettings(m=m, ef_construction=ef)
+
+
+def changed_lexical(change: NewLexical) -> Callable[[Lexical | None], Lexical | None]:
+    """Put another lexical index, or none, in the place of the present one.
+
+    Raises InvalidDefinition.
+    """
+    wanted = check_lexical(change.lexical)
+    return lambda present: wanted
 
 
 def _vectors(

@@ -31,6 +31,7 @@ from app.service.requests import Query
 from app.service.reranking import Order
 from app.service.structured import record_of
 from app.service.vectors import check_value
+from app.service.words import words_from
 from app.service.writing import OUTPUTS, fitted, fitted_other, known_field
 from app.types import I64, Definition, Hit, Projection, VectorField, VectorKind
 
@@ -195,8 +196,7 @@ class Planning:
                 "the collection has no lexical index: define one to search by words",
                 pointer=leaf.place,
             )
-        text = check_text(leaf.value, limit=self.max_text_chars, pointer=leaf.place)
-        return Words(text)
+        return words_from(leaf.value, leaf.place, definition.lexical, self.max_text_chars)
 
     def _unread(self, key: tuple[str, str], leaf: Leaf, found: VectorField) -> Unread:
         if found.encoder is None:

@@ -38,12 +38,14 @@ class NewCollection:
 
     vectors    by name, or None where the shorthand was used
     shorthand  the one vector named "default", or None
+    schema, lexical  as they came
     """
 
     vectors: Mapping[str, NewVector] | None
     shorthand: NewVector | None
     schema: object
     index: NewIndex
+    lexical: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,12 @@ class NewPoint:
     image: object = None
     record: object = None
     encoder: str | None = None
+
+
+class NewLexical(NamedTuple):
+    """The lexical index is to be this, as it came; None is none."""
+
+    lexical: object
 
 
 class NewLifetime(NamedTuple):

@@ -70,7 +70,7 @@ from app.service.calibrations import Calibrations
 from app.service.checks import check_batch, check_ids, check_name, placed_input
 from app.service.classifying import Classifying
 from app.service.cursor import cursor_after, id_from_cursor
-from app.service.definitions import changed_index, define
+from app.service.definitions import changed_index, changed_lexical, define
 from app.service.embedding import Embedded, ToEmbed
 from app.service.embedding_cache import EmbeddingCache
 from app.service.encoding import Encoding
@@ -96,6 +96,7 @@ from app.service.requests import (
     Chosen,
     NewCollection,
     NewIndex,
+    NewLexical,
     NewLifetime,
     NewPoint,
     Query,
@@ -298,8 +299,14 @@ class Service:
         """Describe all collections, by name."""
         return await self._control.run(self._backend.describe_all)
 
-    async def alter(self, name: str, schema: object, index: NewIndex | None) -> CollectionInfo:
-        """Declare and forget schema fields, change settings of later index builds."""
+    async def alter(
+        self,
+        name: str,
+        schema: object,
+        index: NewIndex | None,
+        lexical: NewLexical | None = None,
+    ) -> CollectionInfo:
+        """Declare and forget schema fields, change the lexical index and later index builds."""
 
         def work() -> CollectionInfo:
             check_name(name, "collection")
@@ -307,6 +314,7 @@ class Service:
                 name,
                 schema=None if schema is None else check_schema_change(schema, "/schema"),
                 index=None if index is None else partial(changed_index, change=index),
+                lexical=None if lexical is None else changed_lexical(lexical),
             )
 
         return await self._wrote("alter", name, work)

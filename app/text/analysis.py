@@ -22,6 +22,7 @@ import numpy as np
 
 from app.text import english
 from app.text.folding import words_of
+from app.text.stop import STOP
 from app.types import TEXT_FIELD, U32, U64, Attributes, Lexical
 
 VERSION = 1
@@ -74,6 +75,7 @@ class Analyzer:
 
     def __init__(self, language: str | None) -> None:
         self._stem = None if language is None else LANGUAGES[language]
+        self._stop = frozenset() if language is None else STOP.get(language, frozenset())
         self._numbers = _Terms(self)
 
     def term(self, word: str) -> Term:
@@ -88,6 +90,11 @@ class Analyzer:
     def terms_of(self, text: str) -> list[int]:
         """Give the numbers of a text's terms, in their order."""
         return self.numbers(words_of(text))
+
+    def asked_terms(self, text: str) -> list[int]:
+        """Give the terms that a text ranks by: without stop words, if it has any others."""
+        words = words_of(text)
+        return self.numbers([word for word in words if word not in self._stop] or words)
 
 
 @lru_cache(maxsize=16)

@@ -5,8 +5,8 @@ that order: one word, what stood in quotation marks, or what was written in one 
 words ("covid-19"). The last of them may be a prefix. What each clause *means* is `stands_in`, one
 text at a time; indexes answer the same for many points at once, and tests hold them to it.
 
-A prefix `p*` means the terms that begin with p as it is written, and the term of the word p, so that
-with a stemmer "universities*" still finds what "universities" finds.
+A prefix `p*` means the terms that begin with p as it is written, and the term of the word p, so
+that with a stemmer "universities*" still finds what "universities" finds.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ Filter = Annotated[
     WithJsonSchema(
         {
             "description": "Conditions on attributes: {field: value}, {field: {$op: operand}}, "
-            "$and, $or, $not, $id.",
+            "$and, $or, $not, $id, $match.",
             "type": ["object", "null"],
             "additionalProperties": True,
         }
@@ -188,6 +188,34 @@ SchemaChange = Annotated[
         }
     ),
 ]
+
+_LEXICAL = {
+    "type": "object",
+    "properties": {
+        "fields": {
+            "description": "Attributes whose words are indexed, or their weights; $text is the "
+            "points' own text.",
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}},
+                {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
+            ],
+        },
+        "language": {"type": ["string", "null"], "enum": ["english", None]},
+    },
+    "additionalProperties": False,
+}
+
+Lexical = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "The full-text index: true for the points' own texts, or its fields and "
+            "the language whose endings are cut off; null for none.",
+            "anyOf": [_LEXICAL, {"type": "boolean"}, {"type": "null"}],
+        }
+    ),
+]
+"""A lexical index to be: `app.attributes.lexical` reads it."""
 
 Names = Annotated[list[str], Field(fail_fast=True)]
 """Names, of which the first bad one ends validation."""

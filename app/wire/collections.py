@@ -13,7 +13,7 @@ from app.types import (
     MIN_EF_CONSTRUCTION,
     MIN_LINKS,
 )
-from app.wire.base import Schema, SchemaChange, WireModel
+from app.wire.base import Lexical, Schema, SchemaChange, WireModel
 
 MetricName = Literal["cosine", "ip", "l2"]
 KindName = Literal["dense", "sparse", "tokens"]
@@ -49,13 +49,16 @@ class CreateCollection(WireModel):
     # `schema` and `set` are names of pydantic's own or of Python: the wire name is the alias.
     schema_: Schema = Field(None, alias="schema")
     index: IndexSpec | None = None
+    lexical: Lexical = None
 
 
 class AlterCollection(WireModel):
-    """Schema fields to declare (a kind) or to forget (null), and settings of later builds."""
+    """Schema fields to declare (a kind) or to forget (null), settings of later builds, and the
+    lexical index, which null drops."""
 
     schema_: SchemaChange = Field(None, alias="schema")
     index: IndexSpec | None = None
+    lexical: Lexical = None
 
 
 class VectorDescription(WireModel):
@@ -74,6 +77,13 @@ class IndexDescription(WireModel):
     ef_construction: int
 
 
+class LexicalDescription(WireModel):
+    """The words that are indexed: weights of fields, and the language of the stemmer."""
+
+    fields_: dict[str, float] = Field(alias="fields")
+    language: str | None
+
+
 class Segment(WireModel):
     """One searchable piece of a collection."""
 
@@ -89,6 +99,7 @@ class Collection(WireModel):
     vectors: dict[str, VectorDescription]
     schema_: Schema = Field(alias="schema")
     index: IndexDescription
+    lexical: LexicalDescription | None
     points: int
     segments: list[Segment]
     building: bool

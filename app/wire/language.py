@@ -72,7 +72,10 @@ Correct = Annotated[
 Hybrid = Annotated[
     Any,
     part(
-        "true, or {weight, fuse, normalise}: weight is the share of vectors.", "boolean", "object"
+        "true, or {text, fields, every, weight, fuse, normalise, candidates}: weight is the share "
+        "of vectors, text what is looked for by words if not the query's own.",
+        "boolean",
+        "object",
     ),
 ]
 

@@ -23,7 +23,7 @@ from ._errors import (
     UnavailableError,
     VersionError,
 )
-from ._filters import F, Filter
+from ._filters import F, Filter, match
 from ._kept import Calibration, QueryBank
 from ._memory import (
     Classification,
@@ -48,6 +48,7 @@ from ._results import (
     ImportReport,
     IndexInfo,
     Info,
+    LexicalInfo,
     Limits,
     LineError,
     Model,
@@ -92,6 +93,7 @@ __all__ = [
     "InvalidRequestError",
     "Kept",
     "LabelScore",
+    "LexicalInfo",
     "LikewiseError",
     "Limits",
     "LineError",
@@ -124,6 +126,7 @@ __all__ = [
     "Verifications",
     "VersionError",
     "__version__",
+    "match",
     "points_from_columns",
     "to_numpy",
 ]

@@ -12,7 +12,7 @@ and both are accepted wherever the SDK takes a filter, also mixed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 
 class Filter:
@@ -129,6 +129,16 @@ class F:
         ring = [{"lat": lat, "lon": lon} for lat, lon in corners]
         return self._where("$geoPolygon", ring)
 
+    def match(self, words: str, *, operator: Literal["and", "or"] = "and") -> Filter:
+        """Keep points whose text has these words: `F("title").match('"neural net*" -image')`.
+
+        words     words, "phrases in order", beginnings*, -left out
+        operator  "and" if all of them must be there, "or" if one is enough
+
+        `F("$text")` stands for the point's own text. The collection has a lexical index of it.
+        """
+        return self._where("$match", _words(words, operator))
+
     def exists(self, wanted: bool = True) -> Filter:
         """Keep points that have the field, or with False those that do not."""
         return self._where("$exists", wanted)
@@ -138,6 +148,21 @@ class F:
 
     def _where(self, operator: str, operand: object) -> Filter:
         return Filter({self._name: {operator: operand}})
+
+
+def match(words: str, *, operator: Literal["and", "or"] = "and") -> Filter:
+    """Keep points with these words in any field of the lexical index: `match("white whale")`.
+
+    words, operator   as in `F.match`
+
+    >>> match("white whale")
+    Filter({'$match': 'white whale'})
+    """
+    return Filter({"$match": _words(words, operator)})
+
+
+def _words(words: str, operator: str) -> object:
+    return words if operator == "and" else {"query": words, "operator": operator}
 
 
 def _members(values: Iterable[object]) -> list[object]:

@@ -126,6 +126,13 @@ class VectorDefinition(TypedDict, total=False):
     encoder: str
 
 
+class LexicalDefinition(TypedDict, total=False):
+    """Which fields' words are indexed: names or weights; "$text" is the points' own text."""
+
+    fields: Sequence[str] | Mapping[str, float]
+    language: Literal["english"] | None
+
+
 class IndexDefinition(TypedDict, total=False):
     """How graphs are built: links per row, and the width of the search that finds them."""
 
@@ -291,6 +298,7 @@ def create_collection(
     encoder: str | None,
     schema: Mapping[str, Kind] | None,
     index: IndexDefinition | None,
+    lexical: LexicalDefinition | bool | None,
     exist_ok: bool,
 ) -> Call[CollectionInfo]:
     body = {
@@ -301,6 +309,7 @@ def create_collection(
         "encoder": encoder,
         "schema": schema,
         "index": index,
+        "lexical": lexical,
     }
 
     def read(response: Response) -> CollectionInfo:
@@ -334,9 +343,13 @@ def alter(
     *,
     schema: Mapping[str, Kind | None] | None,
     index: IndexDefinition | None,
+    lexical: LexicalDefinition | bool | None,
 ) -> Call[CollectionInfo]:
-    body = to_json(given({"schema": schema, "index": index}))
-    return Call(Request("PATCH", _collection_path(name), body), _body(collection_from_json))
+    body = given({"schema": schema, "index": index, "lexical": lexical})
+    if lexical is False:
+        body["lexical"] = None  # which drops it, where None here is "as it is"
+    request = Request("PATCH", _collection_path(name), to_json(body))
+    return Call(request, _body(collection_from_json))
 
 
 def drop(name: str) -> Call[None]:

@@ -232,6 +232,14 @@ class IndexInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LexicalInfo:
+    """The words that are indexed: weights of fields, and the language of the stemmer."""
+
+    fields: dict[str, float]
+    language: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentInfo:
     """One searchable piece of a collection: the "head" of newest points, or a "graph"."""
 
@@ -245,6 +253,7 @@ class CollectionInfo:
     """A collection's definition and state.
 
     schema      declared kinds of attribute fields
+    lexical     the full-text index, if there is one
     points      live points
     building    whether a background build is running or waiting
     created_at  RFC 3339
@@ -258,6 +267,7 @@ class CollectionInfo:
     segments: tuple[SegmentInfo, ...]
     building: bool
     created_at: str
+    lexical: LexicalInfo | None = None
 
 
 def collection_from_json(body: Json) -> CollectionInfo:
@@ -270,6 +280,7 @@ def collection_from_json(body: Json) -> CollectionInfo:
         segments=tuple(_segment_info(segment) for segment in body["segments"]),
         building=body["building"],
         created_at=body["created_at"],
+        lexical=_lexical_info(body.get("lexical")),
     )
 
 
@@ -279,6 +290,10 @@ def collections_from_json(body: Json) -> list[CollectionInfo]:
 
 def _vector_info(body: Json) -> VectorInfo:
     return VectorInfo(body["dimension"], body["metric"], body["encoder"], body.get("kind", "dense"))
+
+
+def _lexical_info(body: Json | None) -> LexicalInfo | None:
+    return None if body is None else LexicalInfo(dict(body["fields"]), body["language"])
 
 
 def _segment_info(body: Json) -> SegmentInfo:

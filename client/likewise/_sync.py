@@ -45,6 +45,7 @@ from ._requests import (
     Call,
     IndexDefinition,
     Kind,
+    LexicalDefinition,
     Metric,
     Request,
     Response,
@@ -287,6 +288,7 @@ class Client:
         encoder: str | None = None,
         schema: Mapping[str, Kind] | None = None,
         index: IndexDefinition | None = None,
+        lexical: LexicalDefinition | bool | None = None,
         exist_ok: bool = True,
     ) -> Collection:
         """Create a collection, or find it: `client.create_collection("films", dimension=384)`.
@@ -296,6 +298,8 @@ class Client:
         dimension, metric  for vectors that callers bring; the metric is "cosine" if left out
         encoder            for vectors made from texts. Nothing at all means the default encoder.
         schema             kinds of attribute fields; undeclared ones take anything
+        lexical            a full-text index: True for the points' own texts, or a dict with
+                           `fields` (names, or weights by name) and `language`
         exist_ok           whether a collection that exists with the same definition will do;
                            with another definition it never does
 
@@ -311,6 +315,7 @@ class Client:
                 encoder=encoder,
                 schema=schema,
                 index=index,
+                lexical=lexical,
                 exist_ok=exist_ok,
             )
         )
@@ -468,14 +473,19 @@ class Collection:
         *,
         schema: Mapping[str, Kind | None] | None = None,
         index: IndexDefinition | None = None,
+        lexical: LexicalDefinition | bool | None = None,
     ) -> CollectionInfo:
         """Declare fields, or with None undeclare them: `films.alter(schema={"year": "integer"})`.
 
-        index   settings of later builds
+        index    settings of later builds
+        lexical  another full-text index, as in `create_collection`; False drops it. Until the words
+                 are indexed, queries for them are retried
 
         Raises ConflictError if stored points contradict the schema.
         """
-        return self._client._call(requests.alter(self.name, schema=schema, index=index))
+        return self._client._call(
+            requests.alter(self.name, schema=schema, index=index, lexical=lexical)
+        )
 
     def snapshot(self, name: str | None = None) -> SnapshotInfo:
         """Keep the present state, while it is read and written: `films.snapshot().name`.

@@ -124,6 +124,7 @@ DEFINITION: dict[str, Any] = {
     "encoder": "tiny",
     "schema": {"year": "integer"},
     "index": {"m": 8, "ef_construction": 64},
+    "lexical": {"fields": {"title": 2, "$text": 1}, "language": "english"},
 }
 
 EVERY_JUDGING: dict[str, Any] = {
@@ -237,8 +238,13 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
     "PATCH /v1/collections/{name}": (
         [
             requests.alter(
-                "c", schema={"a": "keyword", "b": None}, index={"m": 8, "ef_construction": 64}
-            )
+                "c",
+                schema={"a": "keyword", "b": None},
+                index={"m": 8, "ef_construction": 64},
+                lexical={"fields": ["title"], "language": None},
+            ),
+            requests.alter("c", schema=None, index=None, lexical=True),
+            requests.alter("c", schema=None, index=None, lexical=False),
         ],
         results.CollectionInfo,
     ),

@@ -54,7 +54,7 @@ def test_the_examples_run(page: Path, service: str) -> None:
 def test_the_guide_names_what_users_meet(name: str) -> None:
     described_by_their_methods = {
         "AsyncCollection", "Collection", "CollectionInfo", "Embeddings", "Filter", "Hit",
-        "ImportReport", "IndexInfo", "Info", "Limits", "LineError", "Model", "Problem",
+        "ImportReport", "IndexInfo", "Info", "LexicalInfo", "Limits", "LineError", "Model", "Problem",
         "QueryResult", "Readiness", "Record", "Records", "SegmentInfo", "VectorInfo",
         "__version__", "to_numpy",
     }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from likewise import F, Filter
+from likewise import F, Filter, match
 from likewise._json import to_json
 
 names = st.text(min_size=1, max_size=5).filter(lambda name: not name.startswith("$"))
@@ -33,6 +33,14 @@ MEMBERSHIPS: dict[str, Callable[[F, Any], Filter]] = {
     "$containsAll": F.contains_all,
 }
 Pair = tuple[Filter, dict[str, Any]]
+
+
+def test_words_are_their_operator() -> None:
+    assert F("title").match("white whale").to_dict() == {"title": {"$match": "white whale"}}
+    either = {"query": "a b", "operator": "or"}
+    assert F("$text").match("a b", operator="or").to_dict() == {"$text": {"$match": either}}
+    assert match("a").to_dict() == {"$match": "a"}
+    assert (~match("a b", operator="or")).to_dict() == {"$not": {"$match": either}}
 
 
 def test_areas_are_their_operators() -> None:

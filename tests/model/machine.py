@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from typing import Any, ClassVar
 
 import httpx
 import numpy as np
+import pytest
 from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -17,7 +19,18 @@ from app.backends.base import Recall, View
 from app.keys import id_from_key
 from app.planner.costs import Costs
 
-from .model import FILTERS, Collection, Field, Given, Id, Json, Kept, Numbers, pooled
+from .model import (
+    FILTERS,
+    Collection,
+    Field,
+    Given,
+    Id,
+    Json,
+    Kept,
+    Numbers,
+    pooled,
+    words_of,
+)
 from .world import HEAD_POINTS, SCANNED, Lasting, World, tiny
 
 V3 = {"v": Field(3, "ip")}
@@ -42,6 +55,12 @@ names = st.sampled_from(["a", "a", "a", "b"])
 snapshots = st.sampled_from(["s1", "s2"])
 ids = st.one_of(st.integers(0, 30), st.sampled_from(["a", "b", "1", "2", "é", 2**64 - 1]))
 filters = st.sampled_from(FILTERS)
+words = st.lists(
+    st.sampled_from(["a", "fox", "the", "rain", "red", "blue", "nowhere"]),
+    min_size=1,
+    max_size=3,
+    unique=True,
+)
 vectors = st.tuples(*[st.integers(-3, 3)] * 3)
 # Whole degrees about the place where the equator meets the meridian 180.
 places = st.builds(
@@ -182,6 +201,47 @@ class Collections(RuleBasedStateMachine):
             assert one["points"] == len(kept.points)
             assert sum(part["points"] for part in one["segments"]) == len(kept.points)
             assert (one["schema"], one["index"]) == (kept.schema, kept.index)
+
+    # ── words ────────────────────────────────────────────────────────────────────────────────
+
+    @rule(name=names, asked=words, filter=filters, k=st.sampled_from([1, 5, 200]))
+    def find_words(self, name: str, asked: list[str], filter: Given, k: int) -> None:
+        """Points with any of the words, by BM25 as of one index, whatever parts they stand in."""
+        body = {"query": {"lexical": " ".join(asked)}, "filter": filter.json, "k": k}
+        answer = self.worded("POST", path(name, "/query"), body)
+        found = self.of(name, answer)
+        if found is None:
+            return
+        told = self.ok(answer)
+        passing = set(found.matching(filter))
+        scores = {one: score for one, score in found.worded(asked).items() if one in passing}
+        assert told["matches"] == len(scores)
+        shown = {point["id"]: point["score"] for point in told["points"]}
+        assert len(shown) == min(k, len(scores))
+        due = sorted(scores.values(), reverse=True)[:k]
+        assert list(shown.values()) == pytest.approx(due, rel=1e-4)
+        assert shown == pytest.approx({one: scores[one] for one in shown}, rel=1e-4)
+
+    @rule(name=names, asked=words, filter=filters)
+    def match_words(self, name: str, asked: list[str], filter: Given) -> None:
+        """A filter by words beside another one."""
+        both = {"$and": [{"$match": " ".join(asked)}, filter.json]}
+        answer = self.worded("POST", path(name, "/points/count"), {"filter": both})
+        found = self.of(name, answer)
+        if found is not None:
+            holding = [words_of(found.points[one]).keys() for one in found.matching(filter)]
+            assert self.ok(answer) == {"count": sum(set(asked) <= held for held in holding)}
+
+    def worded(self, method: str, where: str, body: Json) -> httpx.Response:
+        """Ask for words; where a restored or damaged index is built again, wait for it."""
+        until = time.monotonic() + 60
+        while True:
+            answer = self.world.send(method, where, body)
+            if answer.status_code != 503:
+                return answer
+            self.refused(answer, 503, "lexical-unavailable")
+            assert time.monotonic() < until, "the words are not indexed"
+            time.sleep(0.02)
 
     # ── snapshots ────────────────────────────────────────────────────────────────────────────
 
@@ -338,6 +398,34 @@ class Collections(RuleBasedStateMachine):
             kept = {key: value for key, value in merged.items() if key not in unset}
             found.points[one] = Kept(before.vectors, kept, before.text)
 
+    # ── what is kept beside the points ───────────────────────────────────────────────────────
+
+    @rule(name=names, key=st.sampled_from(["x", "y"]), pairs=st.integers(9, 12))
+    def keep(self, name: str, key: str, pairs: int) -> None:
+        """Keep something small: a calibration, which takes ten pairs of either kind."""
+        body = {"scores": [0.25, 0.75] * pairs, "matches": [False, True] * pairs}
+        answer = self.world.send("PUT", path(name, f"/calibrations/{key}"), body)
+        found = self.of(name, answer)
+        if found is None:
+            return
+        if pairs < 10:
+            self.refused(answer, 422, "invalid-query")
+            return
+        told = self.ok(answer, 200 if key in found.calibrations else 201)
+        assert (told["name"], told["pairs"]) == (key, 2 * pairs)
+        found.calibrations[key] = 2 * pairs
+
+    @rule(name=names, key=st.sampled_from(["x", "y"]))
+    def forget(self, name: str, key: str) -> None:
+        answer = self.world.send("DELETE", path(name, f"/calibrations/{key}"))
+        found = self.of(name, answer)
+        if found is None:
+            return
+        if found.calibrations.pop(key, None) is None:
+            self.refused(answer, 404, "artefact-not-found")
+        else:
+            self.ok(answer, 204)
+
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
     def same(self, record: Json, id_: Id, kept: Kept, *, vectors: bool = False) -> None:
@@ -397,7 +485,10 @@ class Collections(RuleBasedStateMachine):
             pages += 1
 
     def everything(self, name: str) -> None:
-        """All points, with all that they hold, and the counts of some filters."""
+        """All points, with all that they hold, the counts of some filters, and what is kept."""
+        kept = self.ok(self.world.send("GET", path(name, "/calibrations")))["calibrations"]
+        told = {one["name"]: one["pairs"] for one in kept}
+        assert told == self.model[name].calibrations
         self._walk(name, self.model[name], FILTERS[0], 1000)
         for filter in FILTERS[1::4]:
             self.count(name, filter)

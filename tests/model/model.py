@@ -7,6 +7,7 @@ are summed in float64.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -75,6 +76,17 @@ KINDS: dict[str, Callable[[Any], bool]] = {
 """Declared kind → whether an element conforms; null always does."""
 
 
+LEXICAL: Json = {"fields": {"$text": 1, "color": 2}, "language": None}
+"""The lexical index of every collection."""
+
+
+def words_of(point: Kept) -> dict[str, int]:
+    """How often each word stands in a point, those of the colour twice."""
+    words = (point.text or "").split()
+    words += 2 * [one for one in _elements(point.attributes, "color") if isinstance(one, str)]
+    return Counter(words)
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One named vector of a collection."""
@@ -120,15 +132,22 @@ class Collection:
     schema: dict[str, str]
     index: dict[str, int] = field(default_factory=lambda: {"m": 16, "ef_construction": 200})
     points: dict[Id, Kept] = field(default_factory=dict)
+    calibrations: dict[str, int] = field(default_factory=dict)  # name → pairs it was fitted to
 
     def copy(self) -> Collection:
         """What a snapshot keeps. Points are replaced, never changed: they may be shared."""
-        return Collection(dict(self.fields), dict(self.schema), dict(self.index), dict(self.points))
+        return Collection(
+            dict(self.fields),
+            dict(self.schema),
+            dict(self.index),
+            dict(self.points),
+            dict(self.calibrations),
+        )
 
     def json(self) -> Json:
         """The body that creates it."""
         vectors = {name: one.json() for name, one in self.fields.items()}
-        return {"vectors": vectors, "schema": self.schema}
+        return {"vectors": vectors, "schema": self.schema, "lexical": LEXICAL}
 
     def conforms(self, attributes: Json, schema: Mapping[str, str] | None = None) -> bool:
         return all(
@@ -145,6 +164,21 @@ class Collection:
             if filter is None or filter.holds(one, point.attributes)
         ]
         return sorted(found, key=in_order)
+
+    def worded(self, asked: Sequence[str]) -> dict[Id, float]:
+        """BM25 of every point with any of the words, all different, of one language or none."""
+        counts = {one: words_of(point) for one, point in self.points.items()}
+        lengths = {one: sum(words.values()) for one, words in counts.items() if words}
+        scores: dict[Id, float] = {}
+        for word in asked:
+            holding = [one for one, words in counts.items() if word in words]
+            idf = math.log(1 + (len(lengths) - len(holding) + 0.5) / (len(holding) + 0.5))
+            for one in holding:
+                average = sum(lengths.values()) / len(lengths)
+                norm = 1.2 * (0.25 + 0.75 * lengths[one] / average)
+                found = counts[one][word]
+                scores[one] = scores.get(one, 0.0) + idf * 2.2 * found / (found + norm)
+        return scores
 
     def chosen(self, ids: Sequence[Id] | None, filter: Given | None) -> list[Id]:
         """Ids of the points that a write selects."""

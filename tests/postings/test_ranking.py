@@ -73,7 +73,7 @@ def test_bm25_over_parts_is_bm25_over_one_index_of_the_living(
     for first, some, grown in ((0, texts[:cut], False), (cut, texts[cut:], True)):
         index = growing_words(some, 2).view(len(some)) if grown else word_postings(some, 2)
         own = {slot - first for slot in alive if first <= slot < first + len(some)}
-        parts.append(words.Words(index, marked(own, len(some)), len(own) == len(some)))
+        parts.append(words.Words(index, marked(own, len(some)), len(own) == len(some), {}))
     weighed, _ = words.weigh(parts, np.array(query, dtype=np.uint64), np.array(mix))
     found = {}
     for first, part, one in zip((0, cut), parts, weighed, strict=True):

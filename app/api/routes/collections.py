@@ -7,7 +7,12 @@ from fastapi import APIRouter, Request, Response
 from app.api.access import grant_of
 from app.api.answers import answer
 from app.api.body import read
-from app.api.convert import collection_from_wire, index_from_wire, json_from_collection
+from app.api.convert import (
+    collection_from_wire,
+    index_from_wire,
+    json_from_collection,
+    lexical_from_wire,
+)
 from app.api.openapi import body_of
 from app.api.service import service_of
 from app.wire.collections import AlterCollection, Collection, Collections, CreateCollection
@@ -45,9 +50,11 @@ async def get_collection(name: str, request: Request) -> Response:
 
 @router.patch("/{name}", response_model=Collection, openapi_extra=body_of(AlterCollection))
 async def alter_collection(name: str, request: Request) -> Response:
-    """Declare or forget schema fields, change the settings of later index builds."""
+    """Declare or forget schema fields, change the lexical index or later index builds."""
     body = await read(request, AlterCollection)
-    info = await service_of(request).alter(name, body.schema_, index_from_wire(body.index))
+    info = await service_of(request).alter(
+        name, body.schema_, index_from_wire(body.index), lexical_from_wire(body)
+    )
     return answer(json_from_collection(info))
 
 
