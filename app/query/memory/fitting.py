@@ -34,6 +34,9 @@ Json = dict[str, Any]
 LEAST = 20
 """Points that must be there to choose by."""
 
+LEAST_HOLDING = 10
+"""Points that hold a label, for a threshold of its own: rarer ones have that of all together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -59,12 +62,16 @@ WHAT = ("temperature", "cache", "weights", "thresholds")
 
 @dataclass(slots=True)
 class Fitted:
-    """What was chosen, by head and by label; empty where nothing was."""
+    """What was chosen, by head and by label; empty where nothing was.
+
+    threshold   of labels that `thresholds` does not have
+    """
 
     temperatures: dict[str, float] = field(default_factory=dict)
     alphas: dict[str, float] = field(default_factory=dict)
     weights: dict[str, list[tuple[Label, float]]] = field(default_factory=dict)
     thresholds: list[tuple[Label, float]] = field(default_factory=list)
+    threshold: float | None = None
     means: dict[str, Kept] = field(default_factory=dict)
 
     def into(self, classifier: Classifier) -> Classifier:
@@ -82,6 +89,8 @@ class Fitted:
         if self.thresholds:
             chosen = {key_of(label): threshold for label, threshold in self.thresholds}
             found = replace(found, thresholds={**found.thresholds, **chosen})
+        if self.threshold is not None:
+            found = replace(found, threshold=self.threshold)
         return found
 
     def _mean_weights(self) -> dict[str, float]:
@@ -200,6 +209,7 @@ class Fitting:
             if kept:
                 fitted.weights |= tried.weights
                 fitted.thresholds += tried.thresholds
+                fitted.threshold = tried.threshold if tried.thresholds else fitted.threshold
                 classifier, best = tried.into(classifier), worth
         report["as_fitted"] = best
         return report
@@ -278,9 +288,14 @@ class Fitting:
         held = [{key_of(label) for label in self.truth[one]} for one in chooses.tolist()]
         truth = np.array([[key in few for key in keys] for few in held], dtype=np.int64)
         found, _ = f1_thresholds(shares, truth)
+        ((together_at,), _) = f1_thresholds(shares.reshape(-1, 1), truth.reshape(-1, 1))
+        fitted.threshold = min(float(together_at), 1.0)
+        often = truth.sum(axis=0) >= LEAST_HOLDING
         fitted.thresholds += [
-            (label, min(threshold, 2.0))  # above any share: never given
-            for label, threshold in zip(together.labels, found.tolist(), strict=True)
+            (label, threshold if own else fitted.threshold)
+            for label, threshold, own in zip(
+                together.labels, found.tolist(), often.tolist(), strict=True
+            )
         ]
 
 

@@ -46,6 +46,7 @@ class KeptClassifier:
                 "alphas": fitted.alphas,
                 "weights": {name: _by_label(own) for name, own in fitted.weights.items()},
                 "thresholds": _by_label(fitted.thresholds),
+                "threshold": fitted.threshold,
                 "means": {
                     name: {
                         "labels": list(own.labels),
@@ -76,6 +77,7 @@ class KeptClassifier:
                 "alphas": fitted.alphas,
                 "weights": fitted.weights,
                 "thresholds": fitted.thresholds,
+                "threshold": fitted.threshold,
                 "means": means,
                 "report": self.report,
             }
@@ -96,6 +98,7 @@ def classifier_from(body: bytes) -> KeptClassifier:
             {_text(name): _number(one) for name, one in raw["alphas"].items()},
             {_text(name): _labelled(own) for name, own in raw["weights"].items()},
             _labelled(raw["thresholds"]),
+            None if raw["threshold"] is None else _number(raw["threshold"]),
             {
                 _text(name): _means(own, spaces[name].dimension)
                 for name, own in raw["means"].items()

@@ -39,6 +39,7 @@ CLASSIFIER = KeptClassifier(
         {"cache": 0.0},
         {"prototypes": [("a", 1.0), (2, 0.5), (True, 0.0)]},
         [("a", 0.3), (2.5, 2.0)],
+        0.25,
         {"prototypes": Kept([True, 2, "a"], R.standard_normal((3, 3)), np.array([1, 2, 3]))},
     ),
     {"as_given": {"score": 0.5}},
