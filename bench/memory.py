@@ -1,6 +1,6 @@
 """How right `classify` and `verify` are, on papers and faces, through the SDK and a real server.
 
-    python -m bench.memory FOLDER [--points N] [--asked N]
+    python -m bench.memory FOLDER [--points N] [--asked N] [--parts ways several strangers faces]
 
 FOLDER holds `arxiv` (see `bench/papers.py`) and `images/att_faces` (40 people, 10 pictures each).
 Papers that are asked about are never stored. Labels are `primary_cat`, one of 171, and for several
@@ -27,8 +27,8 @@ from bench.categories import NAMES
 from bench.papers import Data, Paper, load
 
 AT_ONCE = 200
+PARTS = ("ways", "several", "strangers", "faces")
 MODEL = "all-MiniLM-L6-v2"
-LABELS = {"labels": NAMES}
 WAYS: dict[str, dict[str, Any]] = {
     "1 neighbour": {"k": 1},
     "20 neighbours, uniform": {"k": 20, "weights": "uniform"},
@@ -94,7 +94,7 @@ def f1(found: Sequence[Classification], papers: Sequence[Paper]) -> str:
     return f"{2 * micro[0] / (micro[1] + micro[2]):.3f} | {macro:.3f}"
 
 
-def papers(client: Client, data: Data, count: int) -> Iterator[str]:
+def papers(client: Client, data: Data, count: int, parts: Sequence[str]) -> Iterator[str]:
     """Measure classification."""
     stored, questions = data.papers[:-count], data.papers[-count:]
     vectors = data.vectors[-count:]
@@ -105,16 +105,26 @@ def papers(client: Client, data: Data, count: int) -> Iterator[str]:
     )
     often = Counter(paper["primary_cat"] for paper in stored).most_common(1)[0][0]
     majority = np.mean([paper["primary_cat"] == often for paper in questions])
-    yield f"{len(stored):,} papers remembered, {count:,} asked about, {len(NAMES)} categories.\n"
+    yield f"{len(stored):,} papers remembered, {count:,} asked about.\n"
+    if "ways" in parts:
+        yield from ways(collection, vectors, questions, majority)
+        yield from fitted(collection, vectors, questions)
+    if "several" in parts:
+        yield from several(collection, vectors, questions)
+    if "strangers" in parts:
+        yield from strangers(collection, vectors, questions)
+    collection.drop()
+
+
+def ways(
+    collection: Collection, vectors: Sequence[Any], questions: list[Paper], majority: float
+) -> Iterator[str]:
+    """Each way to judge, and the most frequent label beside them."""
     yield "| by | accuracy | among the first five | ms each |\n|---|---|---|---|"
     yield f"| the most frequent category | {majority:.3f} | | |"
     for name, how in WAYS.items():
         found, took_ms = asked(collection, vectors, label="primary_cat", **how)
         yield f"| {name} | {accuracy(found, questions)} | {took_ms:.1f} |"
-    yield from fitted(collection, vectors, questions)
-    yield from several(collection, vectors, questions)
-    yield from strangers(collection, vectors, questions)
-    collection.drop()
 
 
 def fitted(collection: Collection, vectors: Sequence[Any], questions: list[Paper]) -> Iterator[str]:
@@ -237,6 +247,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--points", type=int)
     parser.add_argument("--asked", type=int, default=2000)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     chosen = parser.parse_args()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -250,10 +261,12 @@ def main() -> None:
         wait_until(lambda: answers(client))
         started = time.perf_counter()
         wait_until(lambda: client.ready().status == "ready")
-        for line in papers(client, data, chosen.asked):
-            print(line, flush=True)
-        for line in faces(client, chosen.folder / "images" / "att_faces"):
-            print(line, flush=True)
+        if set(chosen.parts) - {"faces"}:
+            for line in papers(client, data, chosen.asked, chosen.parts):
+                print(line, flush=True)
+        if "faces" in chosen.parts:
+            for line in faces(client, chosen.folder / "images" / "att_faces"):
+                print(line, flush=True)
         print(f"\n{time.perf_counter() - started:.0f} s", flush=True)
 
 
