@@ -92,7 +92,7 @@ def _read(body: bytes) -> Bank:
         method in METHODS
         and isinstance(using, str)
         and isinstance(measured, dict)
-        and wins in (True, False, None)
+        and (wins is None or type(wins) is bool)
         and all(type(one) is int and one > 0 for one in (queries, dimension, k))
         and np.isfinite(numbers).all()
         and (numbers > 0).all()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import orjson
 
 from app.errors import CorruptFile
-from app.query.limits import MOST_SOURCES
+from app.query.limits import MOST_SOURCES, MOST_WEIGHT
 from app.query.reading import Members, choice, items, number, refused
 from app.query.running import Running
 from app.ranking.calibration import Calibration, calibration_from
@@ -37,7 +37,9 @@ def read_fusion(
                 f"expected {len(weights)} weights, one for each list", members.place("weights")
             )
         place = members.place("weights")
-        weights = [number(one, f"{place}/{i}", low=0) for i, one in enumerate(given)]
+        weights = [
+            number(one, f"{place}/{i}", low=0, high=MOST_WEIGHT) for i, one in enumerate(given)
+        ]
     method = members.choice("method", METHODS, "rrf")
     if "normalise" in members:
         if normalise is not None:
@@ -57,7 +59,7 @@ def read_fusion(
         tuple(weights),
         tuple(normalised),
         members.number("rank_constant", 60.0, low=0),
-        members.number("floor", None),
+        members.number("floor", None, low=-1e30, high=1e30),
     )
     members.end()
     return fusion
@@ -96,7 +98,7 @@ def _normalisation(raw: object, at: str) -> Normalisation:
         found = Normalisation(kind, name=name)
     else:
         options = Members(members.raw(kind), place, kind)
-        tau = options.number("tau", None, low=0, open_low=True)
+        tau = options.number("tau", None, low=1e-6, high=1e30)
         top = options.integer("top", 50, low=2, high=1000) if kind == "temperature" else 50
         options.end()
         found = Normalisation(kind, tau, top)

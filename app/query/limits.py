@@ -9,6 +9,9 @@ MOST_LEAVES = 256
 MOST_SOURCES = 16
 """Recalls of one query together."""
 
+MOST_WEIGHT = 1e9
+"""Of a list: so that what is added up, or multiplied, stays a number."""
+
 MOST_STAGES = 8
 """Entries of a list of stages."""
 
@@ -23,6 +26,9 @@ MOST_BANK = 2_000
 
 MOST_DEV = 1_000
 """Labelled queries by which a bank is tried, or a calibration fitted."""
+
+LEAST_DEV = 20
+"""The fewest by which a bank is tried: less than that is no measurement."""
 
 MOST_BANK_PRODUCTS = 500_000_000
 """Products of numbers that correct one list of candidates: about a tenth of a second."""

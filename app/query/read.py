@@ -26,7 +26,7 @@ from app.query.expression import ENCODED, LEAVES, Expression, Leaf, Reading
 from app.query.fusing import read_fusion
 from app.query.grouping import GroupBy
 from app.query.levels import Level, read_level
-from app.query.limits import CANDIDATES, MOST_DEPTH, MOST_SOURCES, MOST_STAGES
+from app.query.limits import CANDIDATES, MOST_DEPTH, MOST_SOURCES, MOST_STAGES, MOST_WEIGHT
 from app.query.ordering import OrderedSource, OrderStage, read_order
 from app.query.plan import Fused, Joined, Lookup, Plan, Source, Stage, both
 from app.query.reading import Members, items, refused
@@ -292,7 +292,7 @@ class PlanReader:
         members = Members(raw, at, "a source")
         filter = both(outer, self.parsed(members.raw("filter"), members.place("filter")))
         k = members.integer("k", self.wanted, low=1, high=self.max_k)
-        weight = members.number("weight", 1.0, low=0)
+        weight = members.number("weight", 1.0, low=0, high=MOST_WEIGHT)
         source: Source
         if "prefetch" in members:
             inner, weights = self._prefetched(
@@ -435,7 +435,7 @@ def _levels(reader: PlanReader, members: Members) -> tuple[list[Level], list[flo
     levels, weights = [], []
     for place, raw in enumerate(members.items("levels", most=MOST_STAGES)):
         one = Members(raw, f"{members.place('levels')}/{place}", "a level")
-        weights.append(one.number("weight", 1.0, low=0))
+        weights.append(one.number("weight", 1.0, low=0, high=MOST_WEIGHT))
         levels.append(read_level(one, reader.lookup(one)))
         one.end()
     return levels, weights

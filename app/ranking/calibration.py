@@ -77,7 +77,7 @@ def calibration_from(raw: object) -> Calibration:
 
 
 def fit(method: str, scores: F64, matches: NDArray[np.bool_]) -> Calibration:
-    """Fit a calibration by either method. Both kinds of pairs must be there."""
+    """Fit a calibration by either method, to scores of −1e30 … 1e30; both kinds must be there."""
     return platt(scores, matches) if method == "platt" else isotonic(scores, matches)
 
 
@@ -93,7 +93,8 @@ def platt(scores: F64, matches: NDArray[np.bool_]) -> Calibration:
     assert false, "platt: at least one that is none"
     target = np.where(matches, (true + 1) / (true + 2), 1 / (false + 2))
     middle = float(scores.mean())
-    spread = float(scores.std()) or 1.0
+    spread = float(scores.std())
+    spread = spread if spread > 1e-100 else 1.0  # a slope is divided by it
     points = (scores - middle) / spread
     slope, offset = 0.0, float(np.log((true + 1) / (false + 1)))
     loss = _cross_entropy(slope * points + offset, target)

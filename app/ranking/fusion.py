@@ -16,6 +16,7 @@ __all__ = ["METHODS", "NORMALISATIONS", "POSITIVE", "Fusion", "Normalisation", "
 
 METHODS = ("rrf", "sum", "max", "product")
 
+_LARGEST_LOG = 700.0  # of what float64 holds; values of dbsf may be above 1
 _LEAST = 1e-9  # a factor of a product: what is certainly no match does not erase all others
 
 
@@ -64,7 +65,7 @@ def fuse(lists: F64, how: Fusion) -> F64:
     elif how.method == "max":
         fused = (weights[:, None] * worth).max(axis=0)
     else:
-        fused = np.exp(weights @ np.log(np.maximum(worth, _LEAST)))
+        fused = np.exp(np.minimum(weights @ np.log(np.maximum(worth, _LEAST)), _LARGEST_LOG))
     return fused
 
 

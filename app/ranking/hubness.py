@@ -62,7 +62,8 @@ class Penalty:
             penalty = best.mean(axis=1, dtype=np.float64)
             return penalty
         assert self.log_rows is not None, "sinkhorn needs the scales of its rows"
-        return self.tau * _log_sum(similarities / self.tau + self.log_rows, axis=1)
+        wide = similarities.astype(np.float64)
+        return self.tau * _log_sum(wide / self.tau + self.log_rows, axis=1)
 
 
 def similarities(metric: Metric, vectors: F32, bank: F32) -> F32:

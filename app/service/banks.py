@@ -17,7 +17,7 @@ from app.attributes.filter import parse_filter
 from app.backends.base import Backend, KeptInfo, View
 from app.errors import ArtefactNotFound, InvalidQuery
 from app.query.bank import KIND, Bank, bank_from
-from app.query.limits import CANDIDATES, MOST_BANK, MOST_DEV
+from app.query.limits import CANDIDATES, LEAST_DEV, MOST_BANK, MOST_DEV
 from app.query.reading import Members, choice, items, number, refused
 from app.query.trying import STRENGTHS, Asking, Wanted, made
 from app.ranking.hubness import METHODS
@@ -138,6 +138,8 @@ class Banks:
             labelled = self.lists.labelled(
                 dev, "/dev", most=MOST_DEV, definition=definition, using=field.name, k=candidates
             )
+            if len(labelled) < LEAST_DEV:
+                raise refused(f"a bank is tried on at least {LEAST_DEV} labelled queries", "/dev")
             wanted = replace(wanted, dev=labelled)
             planned += [one.asking for one in labelled if isinstance(one.asking, PlannedQuery)]
         return wanted, planned

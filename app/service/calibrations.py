@@ -140,7 +140,9 @@ def _pairs(members: Members) -> tuple[F64, NDArray[np.bool_]]:
     for place, one in enumerate(matches):
         if not isinstance(one, bool):
             raise refused("expected true or false", f"/matches/{place}")
-    numbers = [number(one, f"/scores/{place}") for place, one in enumerate(scores)]
+    numbers = [
+        number(one, f"/scores/{place}", low=-1e30, high=1e30) for place, one in enumerate(scores)
+    ]
     return np.array(numbers, dtype=np.float64), np.array(matches, dtype=np.bool_)
 
 

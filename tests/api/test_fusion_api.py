@@ -208,8 +208,10 @@ def test_a_bank_is_replaced_and_forgotten(api: InProcess) -> None:
 
 def test_a_labelled_query_that_the_bank_has_is_refused(api: InProcess) -> None:
     queries = stored(api, hubs=True)
-    wanted = body(queries, dev=[{"vector": text_of(queries[7]), "relevant": [7]}])
-    assert problem(api.put(BANK, wanted)) == (422, "invalid-query", "/dev/0")
+    labelled = dev(queries)[:20]
+    labelled[3] = {"vector": text_of(queries[7]), "relevant": [7]}
+    wanted = body(queries, dev=labelled)
+    assert problem(api.put(BANK, wanted)) == (422, "invalid-query", "/dev/3")
 
 
 VECTOR = {"vector": [1.0, 0.0]}
@@ -261,7 +263,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"dev": [VECTOR]}, "invalid-query", "/dev/0"),
     ({"dev": [{**LABELLED, "relevant": []}]}, "invalid-query", "/dev/0/relevant"),
     ({"dev": [{**LABELLED, "relevant": [True]}]}, "invalid-id", "/dev/0/relevant/0"),
-    ({"dev": [{**LABELLED, "relevant": [1, 99]}]}, "point-not-found", "/dev/0/relevant/1"),
+    ({"dev": [LABELLED] * 19}, "invalid-query", "/dev"),
+    ({"dev": [{**LABELLED, "relevant": [1, 99]}] * 20}, "point-not-found", "/dev/0/relevant/1"),
 ]
 
 

@@ -87,6 +87,20 @@ def test_it_never_turns_an_order_and_survives_json(
     np.testing.assert_array_equal(again(asked), values)
 
 
+wide = st.floats(-1e30, 1e30)
+
+
+@given(
+    scores=arrays(np.float64, st.integers(2, 20), elements=wide | st.floats(-1e-300, 1e-300)),
+    method=st.sampled_from(METHODS),
+)
+def test_scores_of_any_size_make_curves_that_can_be_kept(scores: F64, method: str) -> None:
+    matches = np.arange(scores.size) % 2 == 0
+    again = calibration_from(json.loads(json.dumps(fit(method, scores, matches).json())))
+    values = again(np.append(scores, [-1e38, 1e38]))
+    assert ((values >= 0) & (values <= 1)).all()
+
+
 def test_what_is_unknown_stays_unknown() -> None:
     for method in METHODS:
         found = fit(method, np.array([0.1, 0.2]), np.array([False, True]))

@@ -130,6 +130,18 @@ def test_a_list_of_nothing_says_nothing(scores: F64) -> None:
         np.testing.assert_allclose(fuse(more, how), fuse(scores, how))
 
 
+@given(
+    arrays(np.float64, (3, 6), elements=st.floats(-1e38, 1e38) | st.just(NAN)),
+    st.sampled_from(METHODS),
+    st.sampled_from(ALL),
+    st.sampled_from([0.0, 1e-9, 1.0, 1e9]),
+)
+def test_what_is_fused_is_a_number(
+    scores: F64, method: str, how: Normalisation, weight: float
+) -> None:
+    assert np.isfinite(fuse(scores, Fusion(method, (weight,) * 3, how))).all()
+
+
 # ── planted heads ────────────────────────────────────────────────────────────────────────────
 
 
