@@ -304,12 +304,6 @@ def never_taken(stage: Stage) -> httpx.Response:
         return stage.send("GET", "/v1/snapshots/nobody", None, client)
 
 
-@provokes(errors.ArtefactNotFound)
-def never_chosen(stage: Stage) -> httpx.Response:
-    pair = {"a": {"vector": [1, 2, 3]}, "b": {"vector": [1, 2, 3]}, "threshold": "nobody"}
-    return stage.send("POST", f"{C}/verify", pair)
-
-
 @provokes(errors.KeptOutdated)
 def fitted_for_others(stage: Stage) -> httpx.Response:
     stage.backend.keep("c", "threshold", "old", b"{}")
