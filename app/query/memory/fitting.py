@@ -34,8 +34,9 @@ Json = dict[str, Any]
 LEAST = 20
 """Points that must be there to choose by."""
 
-LEAST_HOLDING = 10
-"""Points that hold a label, for a threshold of its own: rarer ones have that of all together."""
+DRAWN_TO_ALL = 30
+"""Points that a label must hold to have a say of one half in its threshold, beside that of all
+labels together: what few points choose is chosen by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,13 +291,11 @@ class Fitting:
         found, _ = f1_thresholds(shares, truth)
         ((together_at,), _) = f1_thresholds(shares.reshape(-1, 1), truth.reshape(-1, 1))
         fitted.threshold = min(float(together_at), 1.0)
-        often = truth.sum(axis=0) >= LEAST_HOLDING
-        fitted.thresholds += [
-            (label, threshold if own else fitted.threshold)
-            for label, threshold, own in zip(
-                together.labels, found.tolist(), often.tolist(), strict=True
-            )
-        ]
+        # A label that nobody here holds, or that nobody voted for, has no threshold of its own.
+        has_own = np.isfinite(found)
+        holding, own = np.where(has_own, truth.sum(axis=0), 0), np.where(has_own, found, 0.0)
+        drawn = (holding * own + DRAWN_TO_ALL * fitted.threshold) / (holding + DRAWN_TO_ALL)
+        fitted.thresholds += list(zip(together.labels, drawn.tolist(), strict=True))
 
 
 def _joined(pieces: Sequence[Judged]) -> Judged:

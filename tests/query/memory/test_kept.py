@@ -121,6 +121,21 @@ def test_rubbish_is_refused(body: bytes, kind: str) -> None:
         BODIES[kind][1](body)
 
 
+def test_labels_that_nobody_votes_for_are_no_obstacle() -> None:
+    """Each point has a label of its own, which nobody else holds and so nobody votes for."""
+    r = np.random.default_rng(4)
+    vectors = np.repeat(np.eye(4)[:2], 40, axis=0) + 0.1 * r.standard_normal((80, 4))
+    some = [["some"] if n % 5 < 2 and n < 40 else [] for n in range(80)]  # fewer than one half
+    backend = filled(vectors, [{"y": [f"own{n}", *few]} for n, few in enumerate(some)])
+    asked = {"label": "y", "k": 20, "multi_label": True}
+    _, chosen_, _ = fitted(backend, asked, what=["thresholds"])
+    assert len(chosen_.thresholds) == 81
+    own = {value for label, value in chosen_.thresholds if str(label).startswith("own")}
+    assert own == {chosen_.threshold}
+    kept = KeptClassifier(asked, {"knn": SPACE}, chosen_, {})
+    assert classifier_from(kept.written()).fitted == chosen_
+
+
 def test_kept_means_learn_new_labels_and_follow_old_ones() -> None:
     """A class that has moved is known again after its newest examples; means of all points, old
     ones included, are still where it was."""
