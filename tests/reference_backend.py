@@ -337,16 +337,21 @@ class ReferenceView:
         if wanted.using is None or wanted.using not in self.definition.vectors:
             raise UnknownVector(f"there is no vector named {wanted.using!r}")
         field = self.definition.vectors[wanted.using]
-        if field.kind is VectorKind.SPARSE:
-            raise InvalidQuery("not this kind of query")
         _check_fits(wanted.query, field)
-        query = _searched(field, wanted.query)
         every = [
             row
             for row in self._having(wanted.using, wanted.filter)
             if self._points[row].id not in wanted.exclude
         ]
-        scored = [(score(query, self._searched(field, row), field.metric), row) for row in every]
+        if isinstance(wanted.query, Sparse):
+            products = [(self._product(field, wanted.query, row), row) for row in every]
+            scored = [(product, row) for product, row in products if product is not None]
+            every = [row for _, row in scored]
+        else:
+            query = _searched(field, wanted.query)
+            scored = [
+                (score(query, self._searched(field, row), field.metric), row) for row in every
+            ]
         scored.sort(key=lambda pair: (-pair[0], pair[1]))
         best = scored[: wanted.k]
         rows = np.array([row for _, row in best], dtype=np.int64)
@@ -366,7 +371,7 @@ class ReferenceView:
         best = sorted(shown)[: wanted.k]
         rows = np.array([row for _, row in best], dtype=np.int64)
         candidates = Candidates(rows, self.keys(rows), np.array([-far for far, _ in best]))
-        return Recalled(candidates, len(found), "lexical" if found else "empty", True, {})
+        return Recalled(candidates, len(shown), "lexical" if shown else "empty", True, {})
 
     def score_words(self, words: Words, rows: I64) -> F64:
         lexical = self.definition.lexical
@@ -410,6 +415,26 @@ class ReferenceView:
         every = np.array(found, dtype=np.float32).reshape(-1, field.dimension)
         return every, np.array(begins, dtype=np.int64)
 
+    def products(self, using: str, query: Sparse, rows: I64) -> tuple[F64, NDArray[np.bool_]]:
+        if using not in self.definition.vectors:
+            raise UnknownVector(f"there is no vector named {using!r}")
+        field = self.definition.vectors[using]
+        _check_fits(query, field)
+        has = np.array([using in self._points[row].vectors for row in rows.tolist()], dtype=bool)
+        found = np.zeros(rows.size)
+        for place in np.flatnonzero(has).tolist():
+            found[place] = self._product(field, query, int(rows[place])) or 0.0
+        return found, has
+
+    def _product(self, field: VectorField, query: Sparse, row: int) -> float | None:
+        """In the order of the query's indices; None if the two share none."""
+        stored = self._points[row].vectors[field.name]
+        assert isinstance(stored, Sparse)
+        weights = dict(zip(stored.indices.tolist(), stored.values.tolist(), strict=True))
+        asked = zip(query.indices.tolist(), query.values.tolist(), strict=True)
+        shared = [value * weights[index] for index, value in asked if index in weights]
+        return sum(shared) if shared else None
+
     def _searched(self, field: VectorField, row: int) -> F32:
         return _searched(field, self._points[row].vectors[field.name])
 
@@ -428,6 +453,10 @@ class ReferenceView:
     def subset(self, of: Filter | I64 | None) -> Subset:
         rows = of.tolist() if isinstance(of, np.ndarray) else self._passing(of)
         return ReferenceSubset([(row, self._points[row]) for row in sorted(rows)])
+
+    def passes(self, rows: I64, filter: Filter) -> NDArray[np.bool_]:
+        passing = set(self._passing(filter))
+        return np.array([row in passing for row in rows.tolist()], dtype=np.bool_)
 
     def keys(self, rows: I64) -> list[bytes]:
         return [key_from_id(self._points[row].id) for row in rows.tolist()]

@@ -57,6 +57,7 @@ from app.types import (
     PointId,
     Projection,
     Record,
+    Sparse,
 )
 
 __all__ = [
@@ -190,7 +191,7 @@ class View(Protocol):
     def recall(self, wanted: Recall) -> Recalled:
         """Find candidates: `min(k, matching)` of them, what is excluded neither found nor counted,
         unless the index is approximate and says so. Tokens are found by their pooled vectors, and
-        scored by the cosine of these.
+        scored by the cosine of these. What matches a sparse vector is what shares an index with it.
 
         Raises DimensionMismatch or InvalidQuery where query and field do not go together. As is
         every read whose filter has a `$match`, one by words is refused with LexicalUnavailable
@@ -227,6 +228,14 @@ class View(Protocol):
         """
         ...
 
+    def products(self, using: str, query: Sparse, rows: I64) -> tuple[F64, NDArray[np.bool_]]:
+        """Inner products of a query with the vectors of a sparse field, each summed in float64 in
+        the order of the query's indices, as `recall` does.
+
+        returns  float64[rows], zeros where there is none; bool[rows], who has one
+        """
+        ...
+
     def mean(self, using: str, filter: Filter | None) -> tuple[F32, int]:
         """Mean of what `vectors` gives, over what passes: float32[dimension], and of how many;
         zeros of none."""
@@ -239,6 +248,10 @@ class View(Protocol):
 
     def subset(self, of: Filter | I64 | None) -> Subset:
         """The points that pass a filter, those of some rows, or all."""
+        ...
+
+    def passes(self, rows: I64, filter: Filter) -> NDArray[np.bool_]:
+        """Whether the points of some rows pass a filter: bool[rows]."""
         ...
 
     def keys(self, rows: I64) -> list[bytes]:

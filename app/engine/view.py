@@ -12,6 +12,7 @@ from app.attributes.filter import Filter
 from app.engine.fitting import check_fits
 from app.engine.search import check_words, matching, run
 from app.engine.snapshot import LivePart, Snapshot
+from app.engine.sparse import products, recall_sparse
 from app.engine.subset import SnapshotSubset
 from app.engine.words import Asked, asked_words, recall_words, score_words
 from app.errors import InvalidQuery, UnknownVector
@@ -79,10 +80,9 @@ class SnapshotView:
         if isinstance(query, Words):
             return recall_words(wanted, self._words(query), self._snapshot)
         number, field = self._field(wanted.using)
-        if field.kind is VectorKind.SPARSE:
-            raise InvalidQuery(f"vector {field.name!r} is searched by vectors of its kind")
         check_fits(query, field)
-        assert not isinstance(query, Sparse)
+        if isinstance(query, Sparse):
+            return recall_sparse(wanted, query, number, self._snapshot)
         if field.kind is VectorKind.TOKENS:
             query = pooled(query)
         search = Search(
@@ -160,6 +160,21 @@ class SnapshotView:
             every[at] = read
         return every, begins
 
+    def products(self, using: str, query: Sparse, rows: I64) -> tuple[F64, NDArray[np.bool_]]:
+        """Multiply sparse vectors with one; see `View.products`."""
+        number, field = self._field(using)
+        check_fits(query, field)
+        found = np.zeros(rows.size)
+        has = np.zeros(rows.size, dtype=np.bool_)
+        for live, places, slots in self.located(rows):
+            present = live.part.present(number)
+            if present is not None:
+                kept = _marked(present, slots)
+                places, slots = places[kept], slots[kept]
+            found[places] = products(query, number, live, slots)
+            has[places] = True
+        return found, has
+
     def mean(self, using: str, filter: Filter | None) -> tuple[F32, int]:
         """Average what passes; see `View.mean`."""
         number, field = self._dense(using)
@@ -199,6 +214,13 @@ class SnapshotView:
         return SnapshotSubset(
             [(live, live.live if of is None else self._passing(of, live)) for live in every]
         )
+
+    def passes(self, rows: I64, filter: Filter) -> NDArray[np.bool_]:
+        """Hold points against a filter; see `View.passes`."""
+        found = np.zeros(rows.size, dtype=np.bool_)
+        for live, places, slots in self.located(rows):
+            found[places] = _marked(self._passing(filter, live), slots)
+        return found
 
     def keys(self, rows: I64) -> list[bytes]:
         """Tell the ids' keys; see `View.keys`."""

@@ -14,29 +14,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from app.engine.merged import Part, best_of, without
 from app.engine.search import check_words, matching, words_of
 from app.engine.snapshot import LivePart, Snapshot
 from app.errors import InvalidQuery, LimitExceeded
-from app.exchange import Candidates, Recall, Recalled, Words
-from app.kernels import bits as bitset
+from app.exchange import Recall, Recalled, Words
 from app.postings import bm25
 from app.postings.matching import holding
 from app.postings.postings import Lists
 from app.postings.search import Weighing, rank, score
 from app.postings.words import WordReader
 from app.text.analysis import analyzer_of
-from app.types import F64, I64, U32, U64, Lexical, PointId
+from app.types import F64, I64, U64, Lexical
 
 MOST_WORDS = 1024
 """Different words of one query: about four pages of text."""
-
-
-class _Found(NamedTuple):
-    """The best of one part, and everything that ties with the last of them."""
-
-    live: LivePart
-    slots: U32
-    scores: F64
 
 
 class Asked(NamedTuple):
@@ -63,17 +55,18 @@ def recall_words(wanted: Recall, asked: Asked, snapshot: Snapshot) -> Recalled:
     lexical = asked.lexical
     if wanted.filter is not None:
         check_words(wanted.filter, lexical)
-    found: list[_Found] = []
+    found: list[Part] = []
     matches = postings = 0
     for live, reader, lists, weighing in asked.parts:
-        allowed = holding(reader, lists, asked.fields, every=asked.every)
-        allowed &= live.live if wanted.filter is None else matching(wanted.filter, live, lexical)
-        matches += bitset.count(allowed)
-        _clear(allowed, live, wanted.exclude)
+        allowed = live.live if wanted.filter is None else matching(wanted.filter, live, lexical)
+        if asked.every:
+            allowed = allowed & holding(reader, lists, asked.fields, every=True)
+        allowed = without(allowed, live, wanted.exclude)
         ranked = rank(lists, weighing, allowed, wanted.k)
+        matches += ranked.matches
         postings += ranked.read
-        found.append(_Found(live, ranked.slots, ranked.scores))
-    candidates = _best(found, wanted.k)
+        found.append(Part(live, ranked.slots, ranked.scores))
+    candidates = best_of(found, wanted.k)
     facts: dict[str, Any] = {}
     if wanted.explain:
         facts = {
@@ -142,45 +135,3 @@ def _mix(fields: Mapping[str, float] | None, lexical: Lexical) -> F64:
     if unknown is not None:
         raise InvalidQuery(f"{unknown!r} is no field of the collection's lexical index")
     return np.array([fields.get(name, 0.0) for name in lexical.fields], dtype=np.float64)
-
-
-def _clear(allowed: Any, live: LivePart, exclude: tuple[PointId, ...]) -> None:
-    if exclude:
-        bitset.clear_slots(allowed, live.part.find_ids(exclude))
-
-
-def _best(found: list[_Found], k: int) -> Candidates:
-    """Merge what the parts gave: best first, ties by id."""
-    scores = [each.scores for each in found]
-    every = np.sort(np.concatenate([np.empty(0), *scores]))[::-1]
-    last = every[k - 1] if every.size > k else -np.inf
-    merged: list[tuple[float, bytes, int]] = []
-    for live, slots, own in found:
-        slots, own = _without_hopeless(live, slots, own, last, k)
-        rows: list[int] = live.part.rows[slots].tolist()
-        merged += zip((-own).tolist(), live.part.keys(slots), rows, strict=True)
-    merged.sort()
-    del merged[k:]
-    return Candidates(
-        np.array([row for _, _, row in merged], dtype=np.int64),
-        [key for _, key, _ in merged],
-        np.array([-far for far, _, _ in merged], dtype=np.float64),
-    )
-
-
-def _without_hopeless(
-    live: LivePart, slots: U32, scores: F64, last: float, k: int
-) -> tuple[U32, F64]:
-    """Leave out what is below the last score, and of many that have it all but the first by id."""
-    kept = scores >= last
-    slots, scores = slots[kept], scores[kept]
-    tied = scores == last
-    if np.count_nonzero(tied) <= k:
-        return slots, scores
-    bits = bitset.empty(live.part.slots)
-    bitset.set_slots(bits, slots[tied])
-    first = np.array(live.first_by_key(bits, k), dtype=np.uint32)
-    return (
-        np.concatenate([slots[~tied], first]),
-        np.concatenate([scores[~tied], np.full(first.size, last)]),
-    )

@@ -69,7 +69,7 @@ def warm() -> None:
     for dtype in (np.float32, np.uint16):
         run = np.zeros(1, np.int64), np.ones(1, np.int64), none, _frozen(np.ones((0, 1), dtype))
         ones = np.ones(1), _frozen(np.ones(1)), floats[:0]
-        postings.rank(*ones, run[0], run[0], *run[2:], np.ones(1), allowed, 1)
+        postings.rank(*ones, run[0], run[0], *run[2:], allowed, 1)
         postings.score(*ones, run[0], run[0], *run[2:], none.copy())
         postings.holding(ones[1], run[0], run[0], *run[2:], allowed)
         pool = np.zeros(2, np.uint32), np.ones((2, 1), dtype)

@@ -13,18 +13,16 @@ query's terms, and so the same wherever a slot stands and whatever found it: tie
 
 `rank` goes through the slots window by window. The score of every slot of a window is added up in
 an array that the first-level cache holds, a term after the other; or, where few slots are allowed,
-each is looked up in the postings of every term.
+each is looked up in the postings of every term. A sum that nothing was added to is −0.0, which no
+sum becomes: so the slots that hold a term are counted on the way, exactly.
 
-Once `wanted` slots have been found, the least of their scores is a bar, and MaxScore (Turtle &
-Flood 1995) applies: terms whose bounds, added up, stay below the bar cannot lift a slot to it
-alone. They are left out of the sums, and looked up for slots that the other terms brought near
-enough. Bounds are of a whole term. Those of blocks (Ding & Suel, SIGIR 2011) were measured and
-bought next to nothing here: docs/decisions/0028-postings.md.
+Every posting of the query's terms is looked at. Ways to pass over some (MaxScore, Turtle & Flood
+1995; with bounds of blocks, Ding & Suel, SIGIR 2011) were measured and taken back, as the count
+wants them all: docs/decisions/0025-postings.md.
 """
 
 from __future__ import annotations
 
-from math import copysign
 from typing import Any
 
 import numba as nb
@@ -36,11 +34,10 @@ from app.kernels.heap import push_max, replace_max
 from app.types import F32, F64, I64, U32, Bits
 
 WINDOW = 4096  # slots: 32 KB of sums
-LOOKUP = 8  # postings that are added up in the time in which one is looked up
-PRUNED_SHIFT = 10  # with fewer slots (1024) for each one wanted the bar rises too late to help
+LOOKUP = 16  # postings that are added up in the time in which one is looked up
 
 _ONE = np.uint64(1)
-ROUNDING = 1e-11  # relative: more than two orders of adding 65,536 positive numbers differ by
+_UNTOUCHED = np.float64(-0.0).view(np.int64)  # the bits of a sum that nothing was added to
 
 
 @nb.njit(nogil=True, inline="always")
@@ -50,18 +47,6 @@ def _frequency(weights: NDArray[Any], mix: F64, at: int) -> float:
     for field in range(mix.shape[0]):
         total += mix[field] * np.float64(weights[at, field])
     return total
-
-
-@nb.njit(nogil=True, inline="always")
-def _worth(
-    factor: float, mix: F64, norms: F32, slots: U32, weights: NDArray[Any], at: int
-) -> float:
-    """Tell what a posting adds."""
-    frequency = _frequency(weights, mix, at)
-    worth: float = frequency
-    if norms.shape[0] and frequency > 0.0:
-        worth = frequency / (frequency + np.float64(norms[slots[at]]))
-    return factor * worth
 
 
 @nb.njit(nogil=True, boundscheck=False)
@@ -84,6 +69,19 @@ def _seek(slots: U32, at: int, end: int, slot: int) -> int:
     return high
 
 
+@nb.njit(nogil=True, inline="always")
+def _plus(
+    total: float, factor: float, mix: F64, norms: F32, slots: U32, weights: NDArray[Any], at: int
+) -> float:
+    """Add what a posting is worth; nothing, where its word stands in no field that counts."""
+    frequency = _frequency(weights, mix, at)
+    if norms.shape[0] == 0:
+        total += factor * frequency
+    elif frequency > 0.0:
+        total += factor * (frequency / (frequency + np.float64(norms[slots[at]])))
+    return total
+
+
 @nb.njit(nogil=True, boundscheck=False)
 def _add(
     sums: F64,
@@ -96,19 +94,17 @@ def _add(
     first: int,
     stop: int,
 ) -> None:
-    """Add a run of a term's postings to the sums of their slots; `_worth`, a loop for each kind."""
+    """Add a run of a term's postings to the sums of their slots: `_plus`, a loop for each kind."""
     if norms.shape[0] == 0:
         for at in range(first, stop):
             worth = factor * (mix[0] * np.float64(weights[at, 0]))
             sums[np.int64(slots[at]) - base] += worth
-    elif mix.shape[0] == 1:
-        for at in range(first, stop):
-            frequency = mix[0] * np.float64(weights[at, 0])
-            norm = np.float64(norms[slots[at]])
-            sums[np.int64(slots[at]) - base] += factor * (frequency / (frequency + norm))
     else:
+        fields = mix.shape[0]
         for at in range(first, stop):
-            frequency = _frequency(weights, mix, at)
+            frequency = 0.0
+            for field in range(fields):
+                frequency += mix[field] * np.float64(weights[at, field])
             if frequency > 0.0:
                 norm = np.float64(norms[slots[at]])
                 sums[np.int64(slots[at]) - base] += factor * (frequency / (frequency + norm))
@@ -130,7 +126,7 @@ def _whole(
     for t in range(factors.shape[0]):
         places[t] = _seek(slots, places[t], stops[t], slot)
         if places[t] < stops[t] and np.int64(slots[places[t]]) == slot:
-            total += _worth(factors[t], mix, norms, slots, weights, places[t])
+            total = _plus(total, factors[t], mix, norms, slots, weights, places[t])
     return total
 
 
@@ -143,61 +139,42 @@ def rank(
     ends: I64,
     slots: U32,
     weights: NDArray[Any],
-    bounds: F64,
     allowed: Bits,
     wanted: int,
-) -> tuple[U32, F64, bool, int]:
+) -> tuple[U32, F64, int, int]:
     """Find the `wanted` best of the allowed slots that hold a term, and all that tie with the last.
 
-    bounds   float64[terms], none negative: no posting is worth more; infinite if that is not known
     allowed  bits over slots
-    returns  slots uint32[kept] and scores float64[kept], in order of slot; whether these are all
-             summed in order, or may be off by `ROUNDING`, with slots among them that are not
-             among the best; postings looked at
+    returns  slots uint32[kept] and scores float64[kept], in order of slot; how many allowed slots
+             hold a term; postings looked at
     """
     terms = factors.shape[0]
-    firsts, stops, places = starts.copy(), starts.copy(), starts.copy()
-    order = np.argsort(bounds)
-    split = 0  # the terms order[:split] together cannot lift a slot to the bar
-    rest = 0.0  # what they can add
-    marginal = np.zeros(terms, np.bool_)  # they are these
-    pruned = wanted << PRUNED_SHIFT <= allowed.shape[0] << 6
+    places, stops = starts.copy(), starts.copy()
     sums = np.full(WINDOW, -0.0)
+    bits_of = sums.view(np.int64)
     best = np.empty(wanted, np.float64)  # the scores of the best so far, negated, as a heap
     found = 0
-    bar = -np.inf
+    bar = -np.inf  # the least of them, once there are enough
     near = np.empty(1024, np.uint32)
     scores = np.empty(1024, np.float64)
-    kept = 0
-    read = 0
+    kept = matches = read = 0
     for first_word in range(0, allowed.shape[0], WINDOW >> 6):
         last_word = min(first_word + (WINDOW >> 6), allowed.shape[0])
         base, upto = first_word << 6, last_word << 6
-        candidates = 0
+        candidates = np.int64(0)
         for word in range(first_word, last_word):
             candidates += np.int64(_ones(allowed[word]))
         if candidates == 0:
             continue
-        while pruned and split < terms and rest + bounds[order[split]] < bar:
-            rest += bounds[order[split]]
-            marginal[order[split]] = True
-            split += 1
-        leading = following = 0  # postings here of terms before and behind the split
+        postings = 0
         for t in range(terms):
-            firsts[t] = _seek(slots, stops[t], ends[t], base)
-            stops[t] = _seek(slots, firsts[t], ends[t], upto)
-            places[t] = firsts[t]
-            if marginal[t]:
-                following += stops[t] - firsts[t]
-            else:
-                leading += stops[t] - firsts[t]
-        if leading == 0:
+            places[t] = _seek(slots, stops[t], ends[t], base)
+            stops[t] = _seek(slots, places[t], ends[t], upto)
+            postings += stops[t] - places[t]
+        if postings == 0:
             continue
 
-        direct = candidates * terms * LOOKUP < leading + following
-        left = rest
-        if direct:
-            left = 0.0
+        if candidates * terms * LOOKUP < postings:
             read += candidates * terms
             for word in range(first_word, last_word):
                 bits = allowed[word]
@@ -208,62 +185,37 @@ def rank(
                             slot, factors, mix, norms, slots, weights, places, stops
                         )
         else:
-            read += leading
+            read += postings
             for t in range(terms):
-                if not marginal[t]:
-                    _add(sums, base, factors[t], mix, norms, slots, weights, firsts[t], stops[t])
-            if split > 0:
-                over = 0
-                for i in range(upto - base):
-                    over += np.int64(sums[i] + rest >= bar)
-                if over * split * LOOKUP > following:
-                    left = 0.0
-                    read += following
-                    for t in range(terms):
-                        if marginal[t]:
-                            _add(
-                                sums, base, factors[t], mix, norms, slots, weights,
-                                firsts[t], stops[t],
-                            )  # fmt: skip
+                _add(sums, base, factors[t], mix, norms, slots, weights, places[t], stops[t])
         for word in range(first_word, last_word):
             bits = allowed[word]
             if bits == 0:
                 continue
             for i in range(64):
-                slot = (word << 6) + i
-                score = sums[slot - base]
-                if score + left < bar or (bits >> np.uint64(i)) & _ONE == 0:
+                own = (word << 6) + i - base
+                if bits_of[own] == _UNTOUCHED or (bits >> np.uint64(i)) & _ONE == 0:
                     continue
-                if score == 0.0 and copysign(1.0, score) < 0.0:  # it holds no leading term
-                    continue
-                above = left  # what the terms not yet looked up can add
-                number = split
-                while above > 0.0 and number > 0 and score + above >= bar:
-                    number -= 1
-                    t = order[number]
-                    above -= bounds[t]
-                    read += 1
-                    places[t] = _seek(slots, places[t], stops[t], slot)
-                    if places[t] < stops[t] and np.int64(slots[places[t]]) == slot:
-                        score += _worth(factors[t], mix, norms, slots, weights, places[t])
+                matches += 1
+                score = sums[own]
                 if score < bar:
                     continue
                 if found < wanted:
                     push_max(best, found, -score)
                     found += 1
-                elif score > -best[0]:
+                elif score > bar:
                     replace_max(best, found, -score)
                 if found == wanted:
-                    bar = -best[0] - ROUNDING * abs(best[0])
+                    bar = -best[0]
                 if kept == near.shape[0]:
                     near = np.concatenate((near, np.empty_like(near)))
                     scores = np.concatenate((scores, np.empty_like(scores)))
-                near[kept] = np.uint32(slot)
+                near[kept] = np.uint32(base + own)
                 scores[kept] = score
                 kept += 1
         sums[:] = -0.0
     good = scores[:kept] >= bar
-    return near[:kept][good], scores[:kept][good], split == 0, read
+    return near[:kept][good], scores[:kept][good], matches, read
 
 
 @nb.njit(nogil=True, cache=True, boundscheck=False)
@@ -286,7 +238,7 @@ def score(
             if at == end:
                 break
             if slots[at] == chosen[i]:
-                sums[i] += _worth(factors[t], mix, norms, slots, weights, at)
+                sums[i] = _plus(sums[i], factors[t], mix, norms, slots, weights, at)
     return sums
 
 

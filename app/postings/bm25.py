@@ -99,7 +99,7 @@ def weigh(parts: Sequence[Words], terms: U64, mix: F64) -> tuple[list[Weighed], 
         if part.full and mix.all():
             counts += lists.ends - lists.starts
         else:
-            counts += kernels.holding(mix, *lists[:4], read_only(part.live))
+            counts += kernels.holding(mix, *lists, read_only(part.live))
     factors = idf(texts, counts) * (K1 + 1.0)
     average = total / texts if texts else 1.0
     weighed = []

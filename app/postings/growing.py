@@ -94,8 +94,7 @@ class GrowingPostings:
         """Find the postings of terms, uint64[any], in the first `slots` points."""
         arrays = self._arrays
         starts, ends = term_table.find(*arrays, terms, slots)
-        unknown = np.full(terms.size, np.inf, dtype=np.float32)
-        return Lists(starts, ends, read_only(arrays.slots), read_only(arrays.weights), unknown)
+        return Lists(starts, ends, read_only(arrays.slots), read_only(arrays.weights))
 
 
 class PostingsView:

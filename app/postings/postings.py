@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import CorruptFile
-from app.types import F32, I64, U32, U64
+from app.types import I64, U32, U64, Sparse
 from app.vectors.arrays import map_array, read_only, save_array
 
 MOST_OCCURRENCES = 65_535
@@ -43,27 +43,23 @@ class Lists(NamedTuple):
     """The postings of some terms in one part, which never change once taken.
 
     starts, ends   int64[terms], places in `slots` and `weights`; equal where a term is nowhere
-    tops           float32[terms], never below what a posting of the term is worth to a query of
-                   factor 1; infinite where that is not known
     """
 
     starts: I64
     ends: I64
     slots: U32
     weights: Weights
-    tops: F32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Postings:
-    """The arrays above, read-only, and `tops` as in `Lists`. Safe for any number of threads."""
+    """The arrays above, read-only. Safe for any number of threads."""
 
     terms: U64
     starts: I64
     slots: U32
     weights: Weights
     lengths: U32
-    tops: F32
 
     @property
     def bytes(self) -> int:
@@ -74,14 +70,12 @@ class Postings:
         """Find the postings of terms: uint64[any]."""
         starts = np.zeros(terms.size, dtype=np.int64)
         ends = np.zeros(terms.size, dtype=np.int64)
-        tops = np.zeros(terms.size, dtype=np.float32)
         if self.terms.size:
             at = np.minimum(np.searchsorted(self.terms, terms), self.terms.size - 1)
             known = self.terms[at] == terms
             at = at[known]
             starts[known], ends[known] = self.starts[at], self.starts[at + 1]
-            tops[known] = self.tops[at]
-        return Lists(starts, ends, self.slots, self.weights, tops)
+        return Lists(starts, ends, self.slots, self.weights)
 
     def by_slot(self, slots: int) -> tuple[I64, U64, Weights]:
         """Turn the index back into rows.
@@ -133,7 +127,7 @@ class Postings:
         ):
             path = folder / f"{name}.starts.npy"
             raise CorruptFile(f"{name} is no index over these slots", path=str(path))
-        return cls(terms, starts, held, weights, lengths, _tops(starts, weights, fields))
+        return cls(terms, starts, held, weights, lengths)
 
     def _arrays(self) -> list[tuple[str, NDArray[Any]]]:
         arrays: list[tuple[str, NDArray[Any]]] = [
@@ -145,6 +139,38 @@ class Postings:
         if self.lengths.shape[1]:
             arrays.append(("lengths", self.lengths))
         return arrays
+
+
+class Rows:
+    """Sparse vectors by slot, to be inverted."""
+
+    def __init__(self) -> None:
+        self._counts: list[int] = []
+        self._terms: list[U64] = []
+        self._weights: list[Weights] = []
+
+    def append(self, vector: Sparse | None) -> None:
+        """Add the next slot; None is one that has no vector."""
+        if vector is None:
+            self._counts.append(0)
+            return
+        self._counts.append(vector.indices.size)
+        self._terms.append(vector.indices.astype(np.uint64))
+        self._weights.append(vector.values[:, None])
+
+    def extend(self, bounds: I64, terms: U64, weights: Weights) -> None:
+        """Add slots as `Postings.by_slot` gives them."""
+        self._counts += np.diff(bounds).tolist()
+        self._terms.append(terms)
+        self._weights.append(weights)
+
+    def inverted(self) -> Postings:
+        """Give the index of all slots added."""
+        return build(
+            np.cumsum([0, *self._counts], dtype=np.int64),
+            np.concatenate([np.empty(0, dtype=np.uint64), *self._terms]),
+            np.concatenate([np.empty((0, 1), dtype=np.float32), *self._weights]),
+        )
 
 
 def build(bounds: I64, terms: U64, weights: Weights, lengths: U32 | None = None) -> Postings:
@@ -159,25 +185,10 @@ def build(bounds: I64, terms: U64, weights: Weights, lengths: U32 | None = None)
     first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))[: terms.size]
     slots = np.repeat(np.arange(bounds.size - 1, dtype=np.uint32), np.diff(bounds))[order]
     starts = np.append(first, terms.size).astype(np.int64)
-    weighed = weights[order]
     return Postings(
         read_only(ordered[first]),
         read_only(starts),
         read_only(slots),
-        read_only(weighed),
+        read_only(weights[order]),
         NO_LENGTHS if lengths is None else read_only(lengths),
-        _tops(starts, weighed, 0 if lengths is None else lengths.shape[1]),
     )
-
-
-def _tops(starts: I64, weights: Weights, fields: int) -> F32:
-    """Bound what postings are worth, by term: float32[terms]."""
-    terms = starts.size - 1
-    if fields:  # BM25 saturates at 1
-        return np.ones(terms, dtype=np.float32)
-    if terms == 0:
-        return np.zeros(0, dtype=np.float32)
-    if weights.min() < 0:  # what others add may be below zero, and bounds say nothing
-        return np.full(terms, np.inf, dtype=np.float32)
-    tops: F32 = np.maximum.reduceat(weights[:, 0], starts[:-1])
-    return tops

@@ -41,33 +41,24 @@ class Ranked(NamedTuple):
     """The slots with the best scores, best first: those wanted, and all that tie with the last.
 
     slots, scores   uint32[kept], float64[kept]
+    matches         allowed slots that hold any of the terms
     read            postings looked at
     """
 
     slots: U32
     scores: F64
+    matches: int
     read: int
 
 
 def rank(lists: Lists, weighing: Weighing, allowed: Bits, wanted: int) -> Ranked:
     """Find the `wanted` best of the allowed slots (bits over slots) that hold any of the terms."""
-    factors = weighing.factors
-    bounds = np.full(factors.size, np.inf)
-    if (factors > 0.0).all():
-        bounds = factors * lists.tops
-    slots, scores, exact, read = kernels.rank(
-        *weighing, *lists[:4], bounds, read_only(allowed), wanted
-    )
-    if not exact:
-        scores = kernels.score(*weighing, *lists[:4], slots)
-        read += slots.size * factors.size
+    slots, scores, matches, read = kernels.rank(*weighing, *lists, read_only(allowed), wanted)
     order = np.argsort(-scores, kind="stable")
-    if order.size > wanted:  # those that tie, by slot, and none that only came near
-        order = order[scores[order] >= scores[order[wanted - 1]]]
-    return Ranked(slots[order], scores[order], read)
+    return Ranked(slots[order], scores[order], matches, read)
 
 
 def score(lists: Lists, weighing: Weighing, slots: U32) -> F64:
     """Score some slots, ascending: float64[slots], 0 for those that hold none of the terms."""
-    scores: F64 = kernels.score(*weighing, *lists[:4], slots) + 0.0
+    scores: F64 = kernels.score(*weighing, *lists, slots) + 0.0
     return scores

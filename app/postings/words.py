@@ -1,8 +1,8 @@
 """The words of a segment: postings for ranking, a dictionary for prefixes, texts for phrases.
 
     words.*.npy          the postings (`app.postings.postings`), whose terms are numbers of words
-    stream.npy           uint32[any], the terms of all slots as they stand in the texts, as places in
-                         the postings' terms; `GAP_PLACE` between two texts of one field
+    stream.npy           uint32[any], the terms of all slots as they stand in the texts, as places
+                         in the postings' terms; `GAP_PLACE` between two texts of one field
     ends.npy             int64[1 + slots × fields], where each slot's each field ends in the stream
     dictionary.blob.npy, dictionary.ends.npy, dictionary.numbers.npy
                          uint8[bytes], int64[terms], uint64[terms]: the terms' texts in UTF-8 end to
@@ -80,9 +80,9 @@ class Dictionary:
     def starting(self, prefix: str) -> list[int]:
         """List the numbers of the terms that begin so."""
         first = prefix.encode()
-        low = bisect_left(self, first)  # type: ignore[arg-type]  # it has all that is asked of it
+        low = bisect_left(self, first)
         # No byte of UTF-8 is 0xFF: behind this one stands nothing that begins so.
-        high = bisect_left(self, first + b"\xff", low)  # type: ignore[arg-type]
+        high = bisect_left(self, first + b"\xff", low)
         found: list[int] = self.numbers[low:high].tolist()
         return found
 
@@ -110,12 +110,12 @@ class SegmentWords:
     @property
     def slots(self) -> int:
         """Count the slots."""
-        return self.postings.lengths.shape[0]
+        return int(self.postings.lengths.shape[0])
 
     @property
     def fields(self) -> int:
         """Count the text fields."""
-        return self.postings.lengths.shape[1]
+        return int(self.postings.lengths.shape[1])
 
     @property
     def lengths(self) -> U32:

@@ -6,8 +6,8 @@ A ranking that is read from its top meets the groups in the order of their best 
 so many different values are the best groups, whatever follows. So candidates are grouped, and if
 there are too few groups the recall is repeated deeper, until there are enough, or nothing is left,
 or the pool may not grow. A group that is met with too few of its points is filled up by a recall
-of its own, filtered by its value. Where candidates went through further stages there are only
-those candidates: then groups and points are the best among them.
+of its own, filtered by its value. Where candidates went through further stages, or were fused of
+several sources, there are only those: then groups and points are the best among them.
 
 A point with several values is in each of its groups; one without a value, or with null or places
 only, is in none.
@@ -64,7 +64,9 @@ class GroupBy:
                 break
         chosen = list(grouped.items())[plan.offset : wanted]
         with running.stage("group", self.at, taken=len(pool)) as entry:
-            fillable = not is_whole and not plan.stages
+            # A list of several sources is what it is: one source alone can be asked for more.
+            single = isinstance(source, Lookup | OrderedSource)
+            fillable = single and not is_whole and not plan.stages
             filled = 0
             groups: list[Group] = []
             for key, rows in chosen:
@@ -101,7 +103,7 @@ class GroupBy:
         if new:
             unread = pool.rows[[row not in held for row in pool.rows.tolist()]]
             for row, attributes in zip(new, running.view.attributes(unread), strict=True):
-                held[row] = _keys(attributes, self.field)
+                held[row] = keys_of(attributes, self.field)
         grouped: dict[_Key, list[int]] = {}
         for row in pool.rows.tolist():
             for key in held[row]:
@@ -126,8 +128,8 @@ def _is_whole(plan: Plan, source: Source | None, pool: Pool) -> bool:
     return isinstance(source, Lookup | OrderedSource) and not plan.stages and len(pool) < source.k
 
 
-def _keys(attributes: Mapping[str, Any], field: str) -> list[_Key]:
-    """List the groups that a point is in, each once."""
+def keys_of(attributes: Mapping[str, Any], field: str) -> list[_Key]:
+    """List the values by which a point is in groups, each once."""
     found: dict[_Key, None] = {}
     for element in elements(attributes.get(field, [])):
         if isinstance(element, str | int | float):

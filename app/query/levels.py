@@ -1,4 +1,4 @@
-"""One way to score candidates: by their dense vectors, or token by token."""
+"""One way to score candidates: by their dense or sparse vectors, or token by token."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from app.errors import InvalidQuery
+from app.query.expression import Compiled
 from app.query.late import Places, token_scores
 from app.query.plan import Lookup
 from app.query.pool import Pool
@@ -18,7 +19,7 @@ from app.ranking.tokens.aggregation import Aggregation
 from app.ranking.tokens.dense import grid_places
 from app.ranking.tokens.matching import Matching
 from app.ranking.tokens.reading import aggregation_from, matching_from
-from app.types import F64, VectorField, VectorKind
+from app.types import F64, Sparse, VectorField, VectorKind
 from app.vectors.metric import prepare
 
 
@@ -29,12 +30,14 @@ class Level:
     lookup   whose field and expression are taken; it is not run
     how      of a field of tokens: how products become a score; MaxSim without it
     places   where tokens stand, for matchings that look at that
+    name     what its scores are called in answers; None is "level" and its number
     """
 
     at: str
     lookup: Lookup
     how: Aggregation | Matching | None = None
     places: Places | None = None
+    name: str | None = None
 
     def scores(self, pool: Pool, running: Running, facts: dict[str, Any]) -> tuple[F64, Pool]:
         """Score candidates: float64[n], NaN where one has no such vector; the pool with notes.
@@ -52,18 +55,18 @@ class Level:
     def _scores(
         self, field: VectorField | None, pool: Pool, running: Running, facts: dict[str, Any]
     ) -> tuple[F64, Pool]:
-        if field is not None and field.kind is VectorKind.TOKENS:
+        if field is None:
+            raise InvalidQuery("expected a vector to score by, not words", pointer=self.at)
+        if field.kind is VectorKind.TOKENS:
             return self._by_tokens(field, pool, running, facts)
-        if field is None or field.kind is not VectorKind.DENSE:
-            raise InvalidQuery(
-                "expected a vector of numbers or of tokens to score by", pointer=self.at
-            )
         if self.how is not None:
             raise InvalidQuery(
                 f"vector {field.name!r} has no tokens to compare: name one of tokens in `using`",
                 pointer=self.at,
             )
         compiled = self.lookup.compiled(running)
+        if field.kind is VectorKind.SPARSE:
+            return self._by_products(compiled, field, pool, running), pool
         vectors, has = running.view.vectors(field.name, pool.rows)
         if compiled.rule is not None:
             found = compiled.rule(vectors)
@@ -72,6 +75,19 @@ class Level:
             assert isinstance(probe, np.ndarray)
             found = scores(field.metric, prepare(field.metric, probe), vectors)
         return np.where(has, found, np.nan), pool
+
+    def _by_products(
+        self, compiled: Compiled, field: VectorField, pool: Pool, running: Running
+    ) -> F64:
+        if compiled.rule is not None or len(compiled.probes) != 1:
+            raise InvalidQuery(
+                f"vector {field.name!r} is sparse: it is compared with one thing, no composition",
+                pointer=self.at,
+            )
+        (probe,) = compiled.probes
+        assert isinstance(probe, Sparse)
+        found, has = running.view.products(field.name, probe, pool.rows)
+        return np.where(has, found, np.nan)
 
     def _by_tokens(
         self, field: VectorField, pool: Pool, running: Running, facts: dict[str, Any]

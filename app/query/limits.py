@@ -36,6 +36,12 @@ MOST_BANK_PRODUCTS = 500_000_000
 MOST_TRIAL_PRODUCTS = 20_000_000_000
 """The same for a bank that is tried: some seconds."""
 
+MOST_DIVERSE = 1000
+"""Candidates that are compared with each other."""
+
+MOST_BOOSTS = 16
+"""Functions of one boost."""
+
 MOST_FACETS = 32
 """Facets of one request."""
 

@@ -7,6 +7,7 @@ optional, knows nothing of the others, and can be run alone on a `Running`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -26,7 +27,7 @@ from app.query.running import Running
 from app.ranking.fusion import Fusion, fuse
 from app.ranking.scores import scores as exact_scores
 from app.ranking.tokens.aggregation import Aggregation
-from app.types import F32, F64, I64, VectorField, VectorKind
+from app.types import F32, F64, I64, PointId, Projection, Sparse, VectorField, VectorKind
 from app.vectors.metric import prepare
 
 
@@ -70,6 +71,8 @@ class Lookup:
     k           how many
     threshold   least score
     name        what its scores are called in answers; None: the field's name, or "lexical"
+    without     leaves of another lookup that name points, which are not found here either
+    named_at    where `using` stands; None is "using" beside the lookup
     correct     what is done about hubs
     """
 
@@ -82,6 +85,8 @@ class Lookup:
     exact: bool = False
     threshold: float | None = None
     name: str | None = None
+    without: tuple[Leaf, ...] = ()
+    named_at: str | None = None
     correct: Correction | None = None
 
     @property
@@ -136,6 +141,9 @@ class Lookup:
                 if self.correct is not None:
                     found = self.correct.scores(rows, found, field, running, {})
                 return found
+            if isinstance(probe, Sparse) and field is not None:
+                products, has = running.view.products(field.name, probe, rows)
+                return np.where(has, products, np.nan)
         return np.full(rows.size, np.nan)
 
     def compiled(self, running: Running) -> Compiled:
@@ -172,6 +180,11 @@ class Lookup:
         found, pool = token_scores(probe, field, pool, running, how, self.at, facts=entry)
         return pool.scored(found, name).first(self.depth)
 
+    def _named(self, running: Running) -> list[PointId]:
+        """List the points that the leaves of `without` name; in every field they are the same."""
+        places = {leaf.at for leaf in self.without}
+        return list(dict.fromkeys(v for (at, _), v in running.leaves.items() if at in places))
+
     def _recalled(self, probe: Probe, compiled: Compiled, running: Running, name: str) -> Pool:
         field = running.fields[self.at]
         tokens = field is not None and field.kind is VectorKind.TOKENS
@@ -183,20 +196,23 @@ class Lookup:
             k=max(self.depth, CANDIDATES) if tokens else self.depth,
             ef=self.ef,
             exact=self.exact,
-            exclude=compiled.exclude,
+            exclude=(*compiled.exclude, *self._named(running)),
             explain=running.explain,
         )
+        begun_s = time.perf_counter()
         try:
             recalled = running.view.recall(wanted)
         except LikewiseError as error:
             if not isinstance(error, InvalidFilter):  # that one knows its place better
                 error.pointer = self.at
             raise
+        took_ms = round((time.perf_counter() - begun_s) * 1e3, 3)
         running.matches = max(running.matches, recalled.matches)
         running.exact = running.exact and recalled.exact
         running.plans.add(recalled.plan)
         if running.explain:
-            entry = {"stage": "search", "at": self.at, "matches": recalled.matches}
+            entry = {"stage": "search", "at": self.at, "in": 0, "ms": took_ms}
+            entry |= {"out": len(recalled.candidates.keys), "matches": recalled.matches}
             entry |= {"plan": recalled.plan, "exact": recalled.exact, **recalled.facts}
             running.account.append(entry)
         return Pool.of(recalled.candidates, name)
@@ -234,6 +250,8 @@ class _Meaning:
         rows = self.view.find([id_])
         if rows[0] < 0:
             raise PointNotFound("the collection has no point of that id", pointer=leaf.place)
+        if field.kind is VectorKind.SPARSE:
+            return self._own_sparse(field, rows, leaf)
         if field.kind is VectorKind.TOKENS:
             vectors, starts = self.view.tokens(field.name, rows)
             has, vectors = np.diff(starts) > 0, vectors[None]
@@ -246,6 +264,17 @@ class _Meaning:
         vector: F32 = vectors[0]
         return vector
 
+    def _own_sparse(self, field: VectorField, rows: I64, leaf: Leaf) -> Sparse:
+        """Read a point's sparse vector from its record: an index has no rows."""
+        stored = Projection(fields=frozenset(), with_text=False, with_vectors=True)
+        (record,) = self.view.records(rows, stored)
+        vector = (record.vectors or {}).get(field.name)
+        if not isinstance(vector, Sparse):
+            raise InvalidQuery(
+                f"the point has no vector {field.name!r} to start from", pointer=leaf.place
+            )
+        return vector
+
 
 @dataclass(frozen=True, slots=True)
 class Fused:
@@ -253,7 +282,7 @@ class Fused:
 
     k          how many candidates are kept
     complete   whether what one source found is scored by the others too, where they are lookups
-               of a dense field or of words; all sources then have one filter
+               of a dense or sparse field or of words; all sources then have one filter
     """
 
     at: str
@@ -380,6 +409,7 @@ class Plan:
             pool = stage.run(pool, running)
         if self.threshold is not None:
             pool = pool.taken(np.flatnonzero(pool.scores >= self.threshold))
+        running.ranked = len(pool)
         return pool
 
 

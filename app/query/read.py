@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 from app.attributes.filter import Filter, parse_filter
 from app.attributes.values import name_problem
 from app.errors import InvalidQuery, LimitExceeded
+from app.query.boost import read_boost
 from app.query.correcting import Correction, read_correction
+from app.query.diversity import read_diversity
 from app.query.expression import ENCODED, LEAVES, Expression, Leaf, Reading
 from app.query.fusing import read_fusion
 from app.query.grouping import GroupBy
@@ -31,6 +33,7 @@ from app.query.ordering import OrderedSource, OrderStage, read_order
 from app.query.plan import Fused, Joined, Lookup, Plan, Source, Stage, both
 from app.query.reading import Members, items, refused
 from app.query.rescore import Rescore
+from app.query.weighted import Weighted
 from app.ranking.fusion import Fusion
 
 MEMBERS = (
@@ -40,6 +43,8 @@ MEMBERS = (
     "normalise",
     "hybrid",
     "rescore",
+    "boost",
+    "diversity",
     "order_by",
     "group_by",
     "correct",
@@ -107,10 +112,13 @@ class PlanReader:
         page = asked.k + asked.offset
         if grouping is not None:
             page = min((asked.offset + grouping.groups) * grouping.size, self.max_k)
-        deep = stages or grouping or {"prefetch", "hybrid"} & asked.members.keys()
+        several = isinstance(asked.using, Mapping)
+        deep = several or stages or grouping or {"prefetch", "hybrid"} & asked.members.keys()
         wants = max([page, *(stage.wants for stage in stages)])
         self.wanted = min(max(wants, CANDIDATES), self.max_k) if deep else page
         source, more = self._source()
+        if source is None:
+            raise refused("there is nothing to search for: give a query, or order_by", at)
         return Plan(
             at,
             source,
@@ -122,6 +130,11 @@ class PlanReader:
             asked.explain,
             grouping,
         )
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether anything gives candidates besides an order of all points."""
+        return self.expression is not None or self.asked.members.get("prefetch") is not None
 
     def parsed(self, raw: object, at: str) -> Filter | None:
         """Read a filter."""
@@ -174,8 +187,11 @@ class PlanReader:
         sources, weights = self._prefetched(prefetch, f"{asked.at}/prefetch", self.filter, 0)
         fuse = members.get("fuse")
         if own is not None and fuse is None:
-            level = Level(asked.at, own)
-            scored = Rescore(asked.at, (level,), sum(source_k(one) for one in sources))
+            every = sum(source_k(one) for one in sources)
+            if isinstance(own, Weighted):
+                scored = replace(own.rescore(), wants=every)
+            else:
+                scored = Rescore(asked.at, (Level(asked.at, own),), every)
             return Joined(asked.at, tuple(sources)), [scored]
         if own is not None:
             sources, weights = [own, *sources], [1.0, *weights]
@@ -184,19 +200,42 @@ class PlanReader:
         )
         return Fused(asked.at, tuple(sources), fusion, self.wanted), []
 
-    def _own_lookup(self, expression: Expression) -> Lookup:
+    def _own_lookup(self, expression: Expression, k: int | None = None) -> Lookup | Weighted:
         asked = self.asked
-        self._count(asked.at)
-        return Lookup(
+        own = Lookup(
             asked.at,
             expression,
-            self.field_name(asked.using, f"{asked.at}/using"),
+            self._one_name(asked.using, asked.at),
             self.filter,
-            self.wanted,
+            self.wanted if k is None else k,
             asked.ef,
             asked.exact,
             correct=self.correction(asked.members.get("correct"), f"{asked.at}/correct"),
         )
+        return self._weighed(own, asked.using)
+
+    def _one_name(self, using: object, at: str) -> str | None:
+        """Read which vector is searched, unless weights name several."""
+        return None if isinstance(using, Mapping) else self.field_name(using, f"{at}/using")
+
+    def _weighed(self, lookup: Lookup, using: object) -> Lookup | Weighted:
+        """Spread a lookup over several vectors, if it names weights of such."""
+        if not isinstance(using, Mapping):
+            self._count(lookup.at)
+            return lookup
+        at = f"{lookup.at}/using"
+        members = Members(using, at, "using")
+        if not using:
+            raise refused("expected the weight of one vector at least", at)
+        parts, weights = [], []
+        for name in using:
+            place = members.place(str(name))
+            self._count(place)
+            weights.append(members.number(name, low=0, open_low=True))
+            part = replace(lookup, at=place, using=str(name), named_at=place)
+            parts.append(replace(part, threshold=None, name=None))
+        kept, name = lookup.threshold, lookup.name or "weighted"
+        return Weighted(lookup.at, tuple(parts), tuple(weights), lookup.k, kept, name)
 
     def correction(self, raw: object, at: str) -> Correction | None:
         """Read what is done about hubs."""
@@ -256,10 +295,11 @@ class PlanReader:
         words = {"text": text, "fields": members.raw("fields"), "every": members.raw("every")}
         members.end()
         leaf = replace(self.reading.leaf("lexical", words, at), stands=at)
+        named = tuple(one for one in expression.leaves() if one.kind == "id")
         self._count(at)
         sources = (
-            replace(self._own_lookup(expression), k=k),
-            Lookup(at, leaf, None, self.filter, k),
+            self._own_lookup(expression, k),
+            Lookup(at, leaf, None, self.filter, k, without=named),
         )
         fusion = self.fusion(
             HYBRID_FUSE if fuse is None else fuse,
@@ -307,19 +347,20 @@ class PlanReader:
             )
             source = Fused(at, tuple(inner), fusion, k)
         else:
-            self._count(at)
+            using = members.raw("using")
             source = Lookup(
                 at,
                 self._leaf_or_query(members),
-                self.field_name(members.raw("using"), members.place("using")),
+                self._one_name(using, at),
                 filter,
                 k,
                 members.integer("ef", None, low=1, high=self.max_k),
                 members.flag("exact"),
                 members.number("score_threshold", None),
                 members.text("name", None, most=64),
-                self.correction(members.raw("correct"), members.place("correct")),
+                correct=self.correction(members.raw("correct"), members.place("correct")),
             )
+            source = self._weighed(source, using)
         members.end()
         return source, weight
 
@@ -399,7 +440,7 @@ class PlanReader:
 
 def source_k(source: Source) -> int:
     """Tell how many candidates a source gives at most."""
-    if isinstance(source, Lookup | Fused):
+    if isinstance(source, Lookup | Fused | Weighted):
         return source.k
     assert isinstance(source, Joined)
     return sum(map(source_k, source.sources))
@@ -441,9 +482,31 @@ def _levels(reader: PlanReader, members: Members) -> tuple[list[Level], list[flo
     return levels, weights
 
 
+def _boosts(reader: PlanReader, raw: Any, at: str) -> list[Stage]:
+    if not reader.is_searched:
+        raise refused("there are no scores to boost: give a query or a prefetch", at)
+    return [read_boost(raw, at, filter=reader.parsed, candidates=reader.candidates)]
+
+
+def _diversity(reader: PlanReader, raw: Any, at: str) -> list[Stage]:
+    asked = reader.asked
+    if not reader.is_searched:
+        raise refused("there is nothing to choose from: give a query or a prefetch", at)
+    if asked.members.get("order_by") is not None:
+        raise refused("order_by puts all candidates in an order of its own: leave one out", at)
+    chosen = read_diversity(
+        raw,
+        at,
+        page=asked.k + asked.offset,
+        max_k=reader.max_k,
+        threshold=asked.threshold,
+        whole=asked.members.get("group_by") is not None,
+    )
+    return [chosen]
+
+
 def _orders(reader: PlanReader, raw: Any, at: str) -> list[Stage]:
-    searched = reader.expression is not None or reader.asked.members.get("prefetch") is not None
-    if not searched:
+    if not reader.is_searched:
         return []  # it is the source then
     order, members = read_order(raw, at)
     stage = OrderStage(at, order, reader.candidates(members))
@@ -451,5 +514,10 @@ def _orders(reader: PlanReader, raw: Any, at: str) -> list[Stage]:
     return [stage]
 
 
-STAGES: dict[str, ReadStages] = {"rescore": _rescores, "order_by": _orders}
+STAGES: dict[str, ReadStages] = {
+    "rescore": _rescores,
+    "boost": _boosts,
+    "diversity": _diversity,
+    "order_by": _orders,
+}
 """Members that are stages, in the order in which the stages run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,22 +42,26 @@ class Rescore:
     def run(self, pool: Pool, running: Running) -> Pool:
         """Score candidates exactly."""
         with running.stage("rescore", self.at, taken=len(pool)) as entry:
-            pool = pool.first(self.wants)
-            found = []
-            for number, level in enumerate(self.levels):
-                facts = entry if len(self.levels) == 1 else {}
-                own, pool = level.scores(pool, running, facts)
-                found.append(own)
-                if facts is not entry:
-                    entry[f"level {number}"] = facts
-                    pool = pool.parted(own, f"level {number}")
-            if self.fusion is None:
-                (scored,) = found
-            else:
-                scored = fuse(np.stack(found), resolved(self.fusion, running, self.at))
-            if self.weight < 1 and len(pool):
-                both = Fusion("sum", (self.weight, 1 - self.weight), "minmax")
-                scored = fuse(np.stack([scored, pool.scores]), both)
-            pool = pool.scored(scored, "rescore")
+            pool = self.scored(pool.first(self.wants), running, entry, "rescore")
             entry["out"] = len(pool)
         return pool
+
+    def scored(self, pool: Pool, running: Running, entry: dict[str, Any], name: str) -> Pool:
+        """Score all of a pool under a name, adding facts to an entry of the account."""
+        found = []
+        for number, level in enumerate(self.levels):
+            facts = entry if len(self.levels) == 1 else {}
+            own, pool = level.scores(pool, running, facts)
+            found.append(own)
+            if facts is not entry:
+                part = level.name or f"level {number}"
+                entry[part] = facts
+                pool = pool.parted(own, part)
+        if self.fusion is None:
+            (scored,) = found
+        else:
+            scored = fuse(np.stack(found), resolved(self.fusion, running, self.at))
+        if self.weight < 1 and len(pool):
+            both = Fusion("sum", (self.weight, 1 - self.weight), "minmax")
+            scored = fuse(np.stack([scored, pool.scores]), both)
+        return pool.scored(scored, name)

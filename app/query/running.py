@@ -25,6 +25,7 @@ class Running:
     explain   whether the account is wanted in full
     account   one entry a stage, in the order in which they ended
     matches, exact, plans   of the recalls so far
+    ranked    candidates that were left when the page was cut
     """
 
     view: View
@@ -36,6 +37,7 @@ class Running:
     matches: int = 0
     exact: bool = True
     plans: set[str] = field(default_factory=set)
+    ranked: int = 0
 
     @contextmanager
     def stage(self, name: str, at: str, *, taken: int) -> Iterator[dict[str, Any]]:

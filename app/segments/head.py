@@ -24,8 +24,9 @@ from app.attributes.evaluate import AttributeReader
 from app.attributes.growing import GrowingIndex
 from app.kernels import bits as bitset
 from app.keys import key_from_id
+from app.postings.growing import GrowingPostings, PostingsView
 from app.segments.part import Searched, find_in_rows
-from app.types import F32, I64, U32, Attributes, Bits, PointId, VectorField, VectorKind
+from app.types import F32, I64, U32, Attributes, Bits, PointId, Sparse, VectorField, VectorKind
 from app.vectors.arrays import read_only
 from app.vectors.column import Column
 from app.vectors.graph import Graph
@@ -53,6 +54,11 @@ class Head:
             for number, field in enumerate(fields)
             if field.kind is VectorKind.TOKENS
         }
+        self._postings = {
+            number: GrowingPostings()
+            for number, field in enumerate(fields)
+            if field.kind is VectorKind.SPARSE
+        }
         self._absent: list[list[int]] = [[] for _ in fields]
         self._attributes = GrowingIndex()
 
@@ -77,6 +83,9 @@ class Head:
                 self._vectors[field][slot] = vector
             elif isinstance(vector, TokenSet):
                 self._vectors[field][slot] = vector.pooled
+            elif isinstance(vector, Sparse):
+                terms = vector.indices.astype(np.uint64)
+                self._postings[field].append(slot, terms, vector.values[:, None])
         for field, tokens in self._tokens.items():
             own = vectors[field]
             tokens.append(own.tokens if isinstance(own, TokenSet) else None)
@@ -94,6 +103,7 @@ class Head:
             self._slots_by_key,
             self._vectors,
             {field: tokens.view() for field, tokens in self._tokens.items()},
+            {field: postings.view(self._slots) for field, postings in self._postings.items()},
             self._absent,
             self._attributes,
         )
@@ -110,6 +120,7 @@ class HeadView:
         slots_by_key: dict[bytes, list[int]],
         vectors: list[F32],
         tokens: Mapping[int, TokenColumn],
+        postings: Mapping[int, PostingsView],
         absent: list[list[int]],
         attributes: GrowingIndex,
     ) -> None:
@@ -119,6 +130,7 @@ class HeadView:
         self._slots_by_key = slots_by_key
         self._columns = [Column(read_only(array[:slots])) for array in vectors]
         self._tokens = tokens
+        self._postings = postings
         self._present = [_all_but(lacking, slots) for lacking in absent]
         self._attributes = attributes
         self._sorted: U32 | None = None
@@ -135,6 +147,10 @@ class HeadView:
     def tokens(self, field: int) -> TokenColumn | None:
         """Give the tokens of a field of tokens."""
         return self._tokens.get(field)
+
+    def postings(self, field: int) -> PostingsView | None:
+        """Give the postings of a sparse field."""
+        return self._postings.get(field)
 
     def present(self, field: int) -> Bits | None:
         """Mark the slots that have a vector of this field; None means all."""

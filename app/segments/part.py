@@ -15,6 +15,7 @@ from app.vectors.tokens import TokenSet
 
 if TYPE_CHECKING:  # the build process opens segments too, and does without compiled code
     from app.attributes.evaluate import AttributeReader
+    from app.postings.search import Searchable
 
 
 Searched = F32 | TokenSet | Sparse
@@ -46,6 +47,10 @@ class Part(Protocol):
 
     def tokens(self, field: int) -> TokenColumn | None:
         """The vectors of all tokens of a field of tokens; None of other fields."""
+        ...
+
+    def postings(self, field: int) -> Searchable | None:
+        """Which slots hold each index of a sparse field, and its weights; None of other fields."""
         ...
 
     def present(self, field: int) -> Bits | None:

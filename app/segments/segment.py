@@ -16,6 +16,7 @@ ever changes; deletes and updates are bits beside it (`app.engine.snapshot`).
                             too few for them
     v<n>.tokens.npy         float16[tokens, d] of a field of tokens, at unit length, slot by slot;
     v<n>.offsets.npy        int64[slots + 1], where those of each slot begin
+    v<n>.postings.*.npy     the inverted index of a sparse field (`app.postings.postings`)
     v<n>.present.npy        uint64 bits; only if some slot has no such vector
     v<n>.graph.*.npy        the graph; only if some slot has one
 
@@ -37,6 +38,7 @@ from app.attributes.filter import AnyOf, Range
 from app.attributes.index import AttributeIndex
 from app.errors import CorruptFile
 from app.keys import key_from_id
+from app.postings.postings import Postings
 from app.segments.folder import read_folder, well_described
 from app.segments.keys import KeyColumn
 from app.segments.packing import unpacked
@@ -70,6 +72,7 @@ class Segment:
         attributes: AttributeIndex,
         columns: list[Column],
         tokens: list[TokenColumn | None],
+        postings: list[Postings | None],
         present: list[Bits | None],
         graphs: list[Graph | None],
     ) -> None:
@@ -82,6 +85,7 @@ class Segment:
         self._attributes = attributes
         self._columns = columns
         self._tokens = tokens
+        self._postings = postings
         self._present = present
         self._graphs = graphs
         self.covers: Covers | None = None
@@ -112,6 +116,7 @@ class Segment:
             attributes = AttributeIndex.open(folder / "attributes")
             columns: list[Column] = []
             tokens: list[TokenColumn | None] = []
+            postings: list[Postings | None] = []
             present: list[Bits | None] = []
             graphs: list[Graph | None] = []
             for number, (field, own) in enumerate(zip(fields, described, strict=True)):
@@ -119,6 +124,11 @@ class Segment:
                 tokens.append(
                     _open_tokens(folder, number, slots, field.dimension, present[-1])
                     if field.kind is VectorKind.TOKENS
+                    else None
+                )
+                postings.append(
+                    _open_postings(folder, number, slots, present[-1])
+                    if field.kind is VectorKind.SPARSE
                     else None
                 )
                 if field.kind is VectorKind.SPARSE:
@@ -145,7 +155,7 @@ class Segment:
                 or attributes.slots != slots
             ):
                 raise ValueError("arrays of different lengths")
-        return cls(folder, rows, keys, attributes, columns, tokens, present, graphs)
+        return cls(folder, rows, keys, attributes, columns, tokens, postings, present, graphs)
 
     @property
     def name(self) -> str:
@@ -169,6 +179,10 @@ class Segment:
     def tokens(self, field: int) -> TokenColumn | None:
         """Give the tokens of a field of tokens, mapped."""
         return self._tokens[field]
+
+    def postings(self, field: int) -> Postings | None:
+        """Give the postings of a sparse field, mapped."""
+        return self._postings[field]
 
     def present(self, field: int) -> Bits | None:
         """Mark the slots that have a vector of this field; None means all."""
@@ -254,6 +268,15 @@ def _open_tokens(
         path = folder / f"v{number}.offsets.npy"
         raise CorruptFile(f"{path.name} gives other slots tokens", path=str(path))
     return column
+
+
+def _open_postings(folder: Path, number: int, slots: int, present: Bits | None) -> Postings:
+    """Map postings. Raises CorruptFile if any are of slots that have no vector."""
+    postings = Postings.open(folder, f"v{number}.postings", slots)
+    if present is not None and not unpacked(present, slots)[postings.slots].all():
+        path = folder / f"v{number}.postings.slots.npy"
+        raise CorruptFile(f"{path.name} gives other slots weights", path=str(path))
+    return postings
 
 
 def _open_column(folder: Path, number: int, coded: bool, on_disk: bool) -> Column:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.attributes.index import AttributeIndex
+from app.postings.postings import Rows
 from app.segments.folder import finished_folder
 from app.segments.keys import KeyColumn
 from app.segments.packing import packed, unpacked
@@ -80,8 +81,13 @@ def write_segment(
                 for number, field in enumerate(fields)
                 if field.kind is VectorKind.TOKENS
             }
+            sparse = {
+                number: Rows()
+                for number, field in enumerate(fields)
+                if field.kind is VectorKind.SPARSE
+            }
             every = np.concatenate([kept, rows])
-            gathered = _gather(store, every, fields, tokens, base, progress)
+            gathered = _gather(store, every, fields, tokens, sparse, base, progress)
         files += [path for file in tokens.values() for path in file.paths]
         files += gathered.save(work)
         for number, (field, column) in enumerate(zip(fields, gathered.columns, strict=True)):
@@ -91,6 +97,7 @@ def write_segment(
                 save_array(work / f"{prefix}.present.npy", packed(column.has))
                 files.append(work / f"{prefix}.present.npy")
             if field.kind is VectorKind.SPARSE:
+                files += sparse[number].inverted().save(work, f"{prefix}.postings")
                 described.append(
                     {"name": field.name, "partial": partial, "coded": False, "graph": None}
                 )
@@ -137,12 +144,14 @@ def _gather(
     wanted: I64,
     fields: Sequence[VectorField],
     tokens: Mapping[int, TokenFile],
+    sparse: Mapping[int, Rows],
     base: Segment | None,
     progress: Progress,
 ) -> _Gathered:
     """Read rows from the store into slots: the base's slots as they are, then those that exist.
 
     tokens   the files that tokens go into at once, by number of the field
+    sparse   where sparse vectors are put, likewise
     """
     fixed = base.slots if base is not None else 0
     upto = wanted.shape[0]
@@ -162,6 +171,9 @@ def _gather(
             held = base.tokens(number)
             if held is not None:
                 tokens[number].copy(held)
+            postings = base.postings(number)
+            if postings is not None:
+                sparse[number].extend(*postings.by_slot(fixed))
         slot_of = {row: slot for slot, row in enumerate(base.rows.tolist())}
         for row, point in store.scan(list(slot_of), vectors=False):
             attributes[slot_of[row]] = attributes_from_json(point.attributes)
@@ -179,7 +191,11 @@ def _gather(
                 tokens[number].append(None if own is None else own.tokens)
                 if own is not None:
                     column.vectors[slots] = own.pooled
-            elif vector is not None and not isinstance(vector, Sparse):
+            elif number in sparse:
+                assert vector is None or isinstance(vector, Sparse)
+                sparse[number].append(vector)
+            elif vector is not None:
+                assert not isinstance(vector, Sparse)
                 column.vectors[slots] = prepare(fields[number].metric, vector)
         slots += 1
         if slots % 5000 == 0:

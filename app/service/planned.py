@@ -11,6 +11,7 @@ What the engine answers by itself, the nearest points to one dense vector, does 
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,9 @@ from typing import Any, Protocol
 from app.backends.base import Answer, View, Words
 from app.encoders.base import Encoded, EncoderInfo, OutputKind
 from app.errors import InvalidQuery, InvalidText
+from app.query.diversity import Diversity
 from app.query.expression import ENCODED, Leaf
+from app.query.ordering import OrderedSource, OrderStage
 from app.query.plan import Lookup, Plan
 from app.query.pool import Pool
 from app.query.read import Asked, PlanReader
@@ -81,16 +84,22 @@ class PlannedQuery:
 
     def answer(self, view: View) -> Answer:
         """Run the plan. Raises InvalidQuery and PointNotFound with their place."""
+        begun_s = time.perf_counter()
         running = Running(view, self.fields, self.leaves, self.plan.filter, self.plan.explain)
         pool = self.plan.run(running)
+        ranked_s = time.perf_counter()
+        hits = self._hits(pool, view)
         plan = "graph" if "graph" in running.plans else "exact" if running.matches else "empty"
-        return Answer(
-            self._hits(pool, view),
-            running.matches,
-            plan,
-            running.exact,
-            {"stages": running.account} if self.plan.explain else None,
-        )
+        explanation: dict[str, Any] | None = None
+        if self.plan.explain:
+            ended_s = time.perf_counter()
+            explanation = {
+                "stages": running.account,
+                "cut": {"in": running.ranked, "out": len(hits)},
+                "read_ms": round((ended_s - ranked_s) * 1e3, 3),
+                "total_ms": round((ended_s - begun_s) * 1e3, 3),
+            }
+        return Answer(hits, running.matches, plan, running.exact, explanation)
 
     def _hits(self, pool: Pool, view: View) -> list[Hit]:
         records = view.records(pool.rows, self.projection)
@@ -149,11 +158,8 @@ class Planning:
         """
         reader = PlanReader(self.max_k, self.max_filter_nodes, _asked(query, order))
         plan = reader.plan()
-        if order is not None and plan.grouping is not None:
-            raise InvalidQuery(
-                "a reranker orders hits, not groups: leave rerank or group_by out",
-                pointer=place(query.at, "group_by"),
-            )
+        if order is not None:
+            _check_reranked(plan, query)
         projection = query.projection
         if order is not None:
             projection = order.text.widened(projection)
@@ -244,6 +250,31 @@ async def encode_all(
             planned.leaves[unread.key] = value
 
 
+def _check_reranked(plan: Plan, query: Query) -> None:
+    """Refuse stages that a reranker, which orders all candidates itself, would undo."""
+    if plan.grouping is not None:
+        raise InvalidQuery(
+            "a reranker orders hits, not groups: leave rerank or group_by out",
+            pointer=place(query.at, "group_by"),
+        )
+    for stage in plan.stages:
+        if isinstance(stage, OrderStage):
+            raise InvalidQuery(
+                "a reranker orders the hits itself: leave rerank or order_by out", pointer=stage.at
+            )
+        if isinstance(stage, Diversity) and stage.method is not None and stage.wants <= plan.k:
+            raise InvalidQuery(
+                f"a reranker orders all of its {plan.k} candidates: have diversity choose them "
+                "among more (`candidates`), or leave one of the two out",
+                pointer=stage.at,
+            )
+    if isinstance(plan.source, OrderedSource):
+        raise InvalidQuery(
+            "a reranker orders the hits itself: leave rerank or order_by out",
+            pointer=plan.source.at,
+        )
+
+
 def needs_plan(query: Query, definition: Definition) -> bool:
     """Tell whether a query is more than the nearest points to one dense vector."""
     if query.members or not (query.using is None or isinstance(query.using, str)):
@@ -295,7 +326,7 @@ def _field(lookup: Lookup, leaves: Sequence[Leaf], definition: Definition) -> Ve
         return None
     fields = definition.vectors
     if lookup.using is not None:
-        return known_field(fields, lookup.using, place(lookup.at, "using"))
+        return known_field(fields, lookup.using, lookup.named_at or place(lookup.at, "using"))
     fitting = [one for one in fields.values() if _fits(one, kinds)]
     if len(fitting) > 1:  # one dense vector among others is what is meant
         dense = [one for one in fitting if one.kind is VectorKind.DENSE]

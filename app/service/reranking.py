@@ -341,7 +341,19 @@ def _reordered(
     explanation = answer.explanation
     if explanation is not None:
         explanation = {**explanation, "rerank": dict(facts)}
+        if "stages" in explanation:
+            _add_stage(explanation, query, len(hits), len(page), facts)
     return answer._replace(hits=page, explanation=explanation)
+
+
+def _add_stage(
+    explanation: dict[str, Any], query: Query, taken: int, out: int, facts: Mapping[str, Any]
+) -> None:
+    """Account for the reranker as the last stage of a plan; its time is that of all it read."""
+    told = {name: facts[name] for name in ("model", "scored", "tokens")}
+    entry = {"stage": "rerank", "at": place(query.at, "rerank"), "in": taken, "out": out, **told}
+    explanation["stages"] = [*explanation["stages"], {**entry, "ms": facts["took_ms"]}]
+    explanation["total_ms"] = round(explanation["total_ms"] + facts["took_ms"], 3)
 
 
 def _projected(hit: Hit, wanted: Projection) -> Hit:

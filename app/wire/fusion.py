@@ -42,10 +42,10 @@ class PutQueryBank(WireModel):
     sample: Annotated[Any, part("{points, filter, seed}", "object")] = None
     method: Annotated[Any, part("A method, or those to try.", "string", "array")] = None
     strength: Annotated[Any, part("A strength, or those to try.", "number", "array")] = None
-    k: Any = None
-    tau: Any = None
+    k: Annotated[Any, part("Of csls: nearest queries of the bank.", "integer")] = None
+    tau: Annotated[Any, part("Of sinkhorn.", "number")] = None
     dev: Queries = None
-    candidates: Any = None
+    candidates: Annotated[Any, part("Points that each labelled query recalls.", "integer")] = None
 
 
 class QueryBank(WireModel):
@@ -91,7 +91,7 @@ class PutCalibration(WireModel):
     matches: Annotated[Any, part("true or false, as many.", "array")] = None
     using: str | None = None
     dev: Queries = None
-    candidates: Any = None
+    candidates: Annotated[Any, part("Points that each labelled query recalls.", "integer")] = None
     method: str | None = None
 
 

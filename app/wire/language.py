@@ -86,6 +86,27 @@ Rescore = Annotated[
     ),
 ]
 
+Boost = Annotated[
+    Any,
+    part(
+        "Raise and lower scores by attributes: functions {exp, gauss or linear: a field, origin, "
+        "scale, offset, decay}, {field, modifier, factor} or {filter}, each with weight, missing "
+        "and filter; or {functions, score_mode, mode, normalise, max_boost, candidates}.",
+        "array",
+        "object",
+    ),
+]
+
+Diversity = Annotated[
+    Any,
+    part(
+        "Choose hits that differ: mmr or dpp, or {method, lambda or strength, candidates, using, "
+        "normalise, by, most}.",
+        "string",
+        "object",
+    ),
+]
+
 OrderBy = Annotated[
     Any,
     part(

@@ -18,7 +18,9 @@ from app.wire.base import (
     WireModel,
 )
 from app.wire.language import (
+    Boost,
     Correct,
+    Diversity,
     Expression,
     Fuse,
     GroupBy,
@@ -79,6 +81,8 @@ class Query(WireModel):
     normalise: Normalise = None
     hybrid: Hybrid = None
     rescore: Rescore = None
+    boost: Boost = None
+    diversity: Diversity = None
     order_by: OrderBy = None
     group_by: GroupBy = None
     correct: Correct = None

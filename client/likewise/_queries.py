@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from ._filters import FilterLike
 from ._images import ImageLike, image_to_wire
 from ._points import PointId
-from ._vectors import Vector, vector_to_base64
+from ._vectors import SparseVector, TokenVectors, Vector, vector_to_base64, vector_to_wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,11 @@ class Query:
     rerank           who orders the hits by another model: a `Rerank`, or a dict with its keys
     using            may also weigh several vectors: {"title": 2, "body": 1}
     query            a composition in the place of a single thing, as docs/queries.md has it;
-                     vectors in it may be lists or arrays, images bytes
+                     vectors in it may be lists or arrays, sparse ones a `SparseVector` or a dict
+                     of `indices` and `values`, images bytes
     prefetch, fuse, normalise, hybrid, rescore   the parts of a plan, likewise
+    boost            functions of attributes that raise and lower scores
+    diversity        how hits are chosen that differ: "mmr", "dpp", or an object
     order_by         the attribute that orders all points that pass, or a query's candidates
     group_by         the attribute whose values make groups: hits come group after group
     correct          the query bank by which hubs are corrected: docs/similarity/fusion.md
@@ -89,6 +92,8 @@ class Query:
     normalise: str | Mapping[str, Any] | Sequence[Any] | None = None
     hybrid: bool | Mapping[str, Any] | None = None
     rescore: Mapping[str, Any] | None = None
+    boost: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None
+    diversity: str | Mapping[str, Any] | None = None
     order_by: str | Mapping[str, Any] | None = None
     group_by: str | Mapping[str, Any] | None = None
     correct: str | Mapping[str, Any] | None = None
@@ -138,6 +143,8 @@ _PLAN = (
     "normalise",
     "hybrid",
     "rescore",
+    "boost",
+    "diversity",
     "order_by",
     "group_by",
     "correct",
@@ -147,8 +154,10 @@ _PLAN = (
 
 def plain(value: Any) -> Any:
     """Return a part of a plan as JSON can hold it: images and vectors in the form of the wire."""
+    if isinstance(value, SparseVector | TokenVectors):
+        return vector_to_wire(value)
     if isinstance(value, Mapping):
-        return {name: plain(inner) for name, inner in value.items()}
+        return {name: _member(name, inner) for name, inner in value.items()}
     if isinstance(value, bytes | Path):
         return image_to_wire(value)
     if isinstance(value, array) or hasattr(value, "__array__"):
@@ -156,6 +165,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     return value
+
+
+def _member(name: str, value: Any) -> Any:
+    if name == "sparse" and isinstance(value, Mapping) and value.keys() == {"indices", "values"}:
+        return vector_to_wire(value)
+    return plain(value)
 
 
 def _rerank_to_wire(rerank: RerankLike | None) -> dict[str, object] | None:

@@ -77,6 +77,15 @@ def test_hits_come_group_after_group(shops: InProcess) -> None:
     assert ids(shops.post(QUERY, second)) == [28]
 
 
+def test_groups_of_a_fused_list_are_those_among_its_candidates(shops: InProcess) -> None:
+    sources = [{"vector": [1, 0], "k": 3}, {"vector": [-1, 0], "k": 1}]
+    body = {"prefetch": sources, "group_by": {"field": "city", "groups": 3, "size": 2}}
+    points = shops.post(QUERY, body).json()["points"]
+    assert [(point["group"], point["id"]) for point in points] == [
+        ("b", 0), ("b", 27), ("c", 29), ("a", 28)
+    ]  # fmt: skip
+
+
 def test_groups_of_points_near_a_place(shops: InProcess) -> None:
     area = {"$geoRadius": {"lat": 0, "lon": 0, "radius": 250_000}}
     body = {"order_by": "rank", "filter": {"at": area}, "group_by": "city", "k": 10}

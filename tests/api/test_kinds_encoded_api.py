@@ -101,6 +101,30 @@ def test_a_text_finds_tokens_by_the_encoder_of_their_field(ready: InProcess) -> 
     assert found["score"] == pytest.approx(1, abs=1e-3)
 
 
+def test_a_text_finds_weights_by_the_encoder_of_their_field(ready: InProcess) -> None:
+    text = "the old man and a fox"
+    body = {"input": [text], "model": "several", "output": "sparse", "input_type": "query"}
+    asked = _weights(ready.post("/v1/embeddings", body).json()["data"][0]["embedding"])
+    documents = [_weights(one) for one in made(ready, "several", "sparse")]
+    expected = {
+        number: sum(asked[index] * one[index] for index in asked.keys() & one.keys())
+        for number, one in enumerate(documents)
+        if asked.keys() & one.keys()
+    }
+    query = {"query": {"text": text}, "using": "terms"}
+    found = ready.post("/v1/collections/c/query", query).json()
+    assert found["matches"] == len(expected)
+    scores = {point["id"]: point["score"] for point in found["points"]}
+    assert scores == pytest.approx(expected, rel=1e-4)
+    assert [*scores] == sorted(expected, key=lambda number: -expected[number])
+    short = ready.post("/v1/collections/c/query", {"text": text, "using": "terms"}).json()
+    assert [point["id"] for point in short["points"]] == [*scores]
+
+
+def _weights(embedding: Any) -> dict[int, float]:
+    return dict(zip(embedding["indices"], embedding["values"], strict=True))
+
+
 def test_an_encoder_that_makes_no_such_vectors_is_none_for_the_field(ready: InProcess) -> None:
     query = {"query": {"text": "tea", "encoder": "tiny"}, "using": "words"}
     answer = ready.post("/v1/collections/c/query", query)

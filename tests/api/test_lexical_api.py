@@ -451,6 +451,20 @@ def test_a_vector_is_looked_for_beside_words_that_are_said(books: InProcess) -> 
     assert both[0]["id"] == 1
 
 
+def test_weights_of_vectors_stand_beside_words(books: InProcess) -> None:
+    body = {"text": "a captain of a white ship", "hybrid": True}
+    one = books.post(QUERY, {**body, "using": "body"}).json()["points"]
+    weighed = books.post(QUERY, {**body, "using": {"body": 2}}).json()["points"]
+    assert [point["id"] for point in weighed] == [point["id"] for point in one]
+
+
+def test_a_point_that_is_started_from_is_not_found_by_its_words_either(books: InProcess) -> None:
+    body = {"id": 2, "using": "own", "hybrid": {"text": "white whale"}, "k": 6}
+    found = ids(books.post(QUERY, body))
+    assert sorted(found) == [0, 1, 3, 4, 5]
+    assert 2 in ids(books.post(QUERY, {**body, "id": 4}))
+
+
 def test_words_are_one_source_among_others(books: InProcess) -> None:
     body = {
         "prefetch": [

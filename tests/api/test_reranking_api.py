@@ -248,6 +248,69 @@ def test_explain_tells_what_the_reranker_did(films: InProcess) -> None:
     assert told["took_ms"] >= 0
 
 
+PREFETCH = [{"vector": [0.0, 1.0], "k": 6}, {"vector": [1.0, -1.0], "k": 3}]
+STAGED: list[tuple[dict[str, Any], list[int]]] = [
+    # what is left for the reranker, in the order of the stages before it
+    ({"prefetch": PREFETCH, "fuse": "rrf"}, [0, 9, 1, 8, 2, 7, 6, 5, 4]),
+    ({"vector": [0.0, 1.0], "rescore": {"vector": [0.0, -1.0], "candidates": 4}}, [6, 7, 8, 9]),
+    ({"vector": [0.0, 1.0], "boost": [{"filter": {"year": 2001}, "weight": 100}]},
+     [1, 9, 8, 7, 6, 5, 4, 3, 2, 0]),
+    ({"vector": [0.0, 1.0], "diversity": {"by": "year"}}, list(range(9, -1, -1))),
+    ({"vector": [0.0, 1.0], "score_threshold": 4, "boost": [{"filter": {}, "weight": 0.5}]},
+     [9, 8]),
+    ({"query": {"vector": [0.0, 1.0]}, "using": {"default": 2}}, list(range(9, -1, -1))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "left"), STAGED)
+@pytest.mark.parametrize("candidates", [3, None])
+def test_a_reranker_comes_after_all_stages_of_a_plan(
+    films: InProcess,
+    cross: EncoderRegistry,
+    body: dict[str, Any],
+    left: list[int],
+    candidates: int | None,
+) -> None:
+    rerank = {**RERANK, "candidates": candidates} if candidates else RERANK
+    texts = {**dict(enumerate(TITLES)), 9: "9"}
+    expected = oracle(cross, left[:candidates], texts)
+    for offset in (0, 1):
+        whole = {"k": 2, "offset": offset, "explain": True, "rerank": rerank, **body}
+        answer = films.post("/v1/collections/f/query", whole)
+        assert answer.status_code == 200, answer.text
+        found = answer.json()
+        assert [point["id"] for point in found["points"]] == expected[offset : offset + 2]
+        last = found["explain"]["stages"][-1]
+        taken = len(left[:candidates])
+        assert (last["stage"], last["at"], last["in"]) == ("rerank", "/rerank", taken)
+        assert last["out"] == len(found["points"])
+        assert found["explain"]["total_ms"] >= last["ms"] >= 0
+        assert found["explain"]["cut"]["out"] == taken
+
+
+def test_a_shortlist_that_differs_is_read_by_the_reranker(films: InProcess) -> None:
+    body = {"k": 2, "rerank": {**RERANK, "candidates": 4}, "diversity": {"candidates": 10}}
+    found = asked(films, **body)
+    assert len(found["points"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "pointer"),
+    [
+        ({"order_by": "year"}, "/order_by"),
+        ({"vector": None, "order_by": "year"}, "/order_by"),
+        ({"group_by": "year"}, "/group_by"),
+        ({"diversity": {"candidates": 20}}, "/diversity"),
+    ],
+)
+def test_stages_that_a_reranker_would_undo_are_refused(
+    films: InProcess, more: dict[str, Any], pointer: str
+) -> None:
+    body = {"vector": [0.0, 1.0], "rerank": RERANK, **more}
+    answer = films.post("/v1/collections/f/query", body)
+    assert (answer.status_code, answer.json()["pointer"]) == (422, pointer), answer.text
+
+
 def test_the_text_of_a_query_is_what_its_candidates_are_compared_with(ready: InProcess) -> None:
     assert ready.put("/v1/collections/f", {}).status_code == 201
     points = [{"id": number, "text": title} for number, title in enumerate(TITLES)]

@@ -80,6 +80,8 @@ EVERY_QUERY_OPTION: dict[str, Any] = {
     "normalise": "minmax",
     "hybrid": True,
     "rescore": {"using": "title"},
+    "boost": [{"filter": {"year": 1}, "weight": 2}],
+    "diversity": {"method": "mmr", "lambda": 0.7},
     "order_by": "year",
     "group_by": {"field": "year", "size": 2},
     "correct": {"bank": "b"},

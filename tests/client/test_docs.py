@@ -20,6 +20,7 @@ README = REPOSITORY / "client" / "README.md"
 DEMO = REPOSITORY / "client" / "examples" / "stdlib_demo.py"
 QUERIES = [
     REPOSITORY / "docs" / "queries.md",
+    REPOSITORY / "docs" / "facets.md",
     *sorted((REPOSITORY / "docs/similarity").glob("*.md")),
 ]
 WITH_EXAMPLES = [page for page in QUERIES if page.exists() and "```python\n" in page.read_text()]
@@ -54,8 +55,8 @@ def test_the_examples_run(page: Path, service: str) -> None:
 def test_the_guide_names_what_users_meet(name: str) -> None:
     described_by_their_methods = {
         "AsyncCollection", "Collection", "CollectionInfo", "Embeddings", "Filter", "Hit",
-        "ImportReport", "IndexInfo", "Info", "LexicalInfo", "Limits", "LineError", "Model", "Problem",
-        "QueryResult", "Readiness", "Record", "Records", "SegmentInfo", "VectorInfo",
+        "ImportReport", "IndexInfo", "Info", "LexicalInfo", "Limits", "LineError", "Model",
+        "Problem", "QueryResult", "Readiness", "Record", "Records", "SegmentInfo", "VectorInfo",
         "__version__", "to_numpy",
     }  # fmt: skip
     assert (name in GUIDE.read_text(encoding="utf-8")) or name in described_by_their_methods

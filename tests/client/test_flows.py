@@ -130,7 +130,7 @@ def test_errors_that_repetition_cannot_mend_are_raised_at_once(final: Any) -> No
         requests.drop("films"),
         requests.create_collection(
             "films", vectors=None, kind=None, dimension=2, metric=None, encoder=None, schema=None,
-            index=None, exist_ok=False,
+            index=None, lexical=None, exist_ok=False,
         ),
     ],
 )  # fmt: skip
@@ -261,7 +261,7 @@ def test_a_collection_that_exists_satisfies_only_those_who_allow_it() -> None:
         "points": 0, "segments": [], "building": False, "created_at": "2020-01-01T00:00:00Z",
     }  # fmt: skip
     parts: dict[str, Any] = dict.fromkeys(
-        ("vectors", "kind", "dimension", "metric", "encoder", "schema", "index")
+        ("vectors", "kind", "dimension", "metric", "encoder", "schema", "index", "lexical")
     )
     for status, exist_ok, refused in [
         (201, True, False), (201, False, False), (200, True, False), (200, False, True),

@@ -134,6 +134,8 @@ def test_filters_and_exclusions_choose_among_what_has_the_words(backend: Backend
     assert 0 < len(kept) < 20
     assert recalled(backend, "white sea", k=100, filter=few) == kept
     assert recalled(backend, "white sea", k=100, filter=few, exclude=(kept[0][0],)) == kept[1:]
+    asked = Recall(Words("white sea"), None, few, k=2, exclude=(kept[0][0],))
+    assert backend.view("c", lambda view: view.recall(asked)).matches == len(kept) - 1
 
 
 def test_a_filter_by_words_chooses_for_searches_counts_scrolls_and_deletes(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from app.backends.base import Backend, Recall, Selection, View
+from app.attributes.filter import Filter
+from app.attributes.matches import matches
+from app.backends.base import Backend, Recall, Recalled, Selection, View
 from app.errors import DimensionMismatch, InvalidQuery, InvalidVector, UnknownVector
 from app.keys import id_from_key
 from app.types import (
@@ -65,6 +69,15 @@ def test_rows_lead_from_ids_to_vectors_keys_attributes_and_records(filled: Backe
         assert [record.text for record in records] == [None, "text 3", "text 0"]
 
     filled.view("c", work)
+
+
+def test_rows_are_held_against_a_filter(filled: Backend) -> None:
+    def work(view: View) -> list[bool]:
+        rows = view.find([3, "ten", 4, 0, 3])
+        found: list[bool] = view.passes(rows, where(even=True)).tolist()
+        return found
+
+    assert filled.view("c", work) == [False, True, True, True, False]
 
 
 def test_points_without_the_vector_are_told_apart(backend: Backend) -> None:
@@ -236,3 +249,126 @@ def test_kinds_of_vectors_are_not_taken_for_each_other(with_tokens: Backend) -> 
     refused(lambda view: view.tokens("v", view.find([1])), InvalidQuery)
     refused(lambda view: view.vectors("terms", view.find([1])), InvalidQuery)
     refused(lambda view: view.tokens("none", view.find([1])), UnknownVector)
+
+
+# ── sparse vectors ───────────────────────────────────────────────────────────────────────────
+
+
+def sparse(weights: dict[int, float]) -> Sparse:
+    indices = sorted(weights)
+    return Sparse(np.array(indices, np.int64), vector(*(weights[index] for index in indices)))
+
+
+def weights_of(id_: int, version: int = 0) -> dict[int, float] | None:
+    """The weights of a point of `with_terms`: thirds, so that sums are rounded. Every fifth point
+    has no vector, every seventh one without weights."""
+    if id_ % 5 == 4:
+        return None
+    if id_ % 7 == 6:
+        return {}
+    drawn = np.random.default_rng(100 * version + id_ % 20)  # twenties of equal vectors: ties
+    chosen = drawn.choice(12, size=1 + id_ % 6, replace=False)
+    return {2**32 - 1 - int(one) * 7: (int(drawn.integers(-3, 9)) or 5) / 3 for one in chosen}
+
+
+LIVE = {id_: weights_of(id_, 1 if 10 <= id_ < 15 else 0) for id_ in range(60) if id_ not in (3, 47)}
+"""What lives in the end."""
+
+
+@pytest.fixture
+def with_terms(backend: Backend) -> Backend:
+    """Collection "c" of the points of `LIVE`, some written twice, in graphs and in the head."""
+    backend.create("c", Definition({"v": VectorField("v", 2), "terms": TERMS}))
+
+    def written(ids: range, version: int = 0) -> list[Point]:
+        points = []
+        for id_ in ids:
+            weights = weights_of(id_, version)
+            own = {"v": vector(1, id_)} | ({} if weights is None else {"terms": sparse(weights)})
+            points.append(Point(id_, own, {"n": id_, "odd": id_ % 2 == 1}))
+        return points
+
+    backend.upsert("c", written(range(25)))
+    settle(backend, "c")
+    backend.upsert("c", written(range(25, 50)))
+    settle(backend, "c")
+    backend.upsert("c", [*written(range(50, 60)), *written(range(10, 15), 1)])
+    backend.delete("c", Selection(ids=(3, 47)))
+    return backend
+
+
+def product(query: dict[int, float], weights: dict[int, float] | None) -> float | None:
+    """The sum in the order of indices of float32 products in float64; None without a shared one."""
+    shared = sorted(query.keys() & (weights or {}).keys())
+    assert weights is not None or not shared
+    parts = [float(np.float32(query[i])) * float(np.float32(weights[i])) for i in shared]  # type: ignore[index]  # there are none then
+    return sum(parts) if parts else None
+
+
+QUERIES = [
+    {2**32 - 1: 1.0},
+    {2**32 - 1 - 7 * n: (n - 3) / 3 for n in range(12) if n != 3},
+    {2**32 - 1 - 7 * n: 0.7 for n in range(12)} | dict.fromkeys(range(50), 1.0),
+    {5: 1.0},
+    {},
+]
+
+
+FILTERS: list[Filter | None] = [None, where(odd=True), where(n={"$in": [2, 8, 55]})]
+
+
+def expected_of(query: dict[int, float], filter: Filter | None) -> list[tuple[float, PointId]]:
+    """Every match but point 8, negated: best first, ties by id."""
+    found: list[tuple[float, PointId]] = []
+    for id_, weights in LIVE.items():
+        score = product(query, weights)
+        passes = filter is None or matches(filter, id_, {"n": id_, "odd": id_ % 2 == 1})
+        if score is not None and passes and id_ != 8:
+            found.append((-score, id_))
+    return sorted(found)
+
+
+def recall(backend: Backend, wanted: Recall) -> Recalled:
+    return backend.view("c", lambda view: view.recall(wanted))
+
+
+def test_points_are_recalled_by_inner_products_exactly(with_terms: Backend) -> None:
+    for query, filter, k in itertools.product(QUERIES, FILTERS, (1, 7, 100)):
+        expected = expected_of(query, filter)
+        wanted = Recall(sparse(query), "terms", filter, k=k, exclude=(8, "no such"), explain=True)
+        found = recall(with_terms, wanted)
+        assert found.matches == len(expected)
+        assert (found.exact, found.plan) == (True, "exact" if expected else "empty")
+        given = zip(found.candidates.scores.tolist(), found.candidates.keys, strict=True)
+        assert [(-score, id_from_key(key)) for score, key in given] == expected[:k]
+        if found.facts:  # the plain backend has no postings to tell of
+            parts = found.facts["parts"]
+            assert (found.facts["by"], found.facts["terms"]) == ("postings", len(query))
+            assert sum(part["matches"] for part in parts) == found.matches
+            assert sum(part["postings"] for part in parts) == found.facts["postings"]
+            assert found.facts["postings"] >= found.matches
+
+
+def test_products_with_chosen_points_come_in_their_order(with_terms: Backend) -> None:
+    ids: list[PointId] = [55, 4, 6, 12, 0, 31, 30, 2]
+    query = QUERIES[1]
+
+    def work(view: View) -> None:
+        found, has = view.products("terms", sparse(query), view.find(ids))
+        assert has.tolist() == [LIVE[int(id_)] is not None for id_ in ids]
+        assert found.tolist() == [product(query, LIVE[int(id_)]) or 0 for id_ in ids]
+        nothing, none = view.products("terms", sparse({}), view.find(ids[:2]))
+        assert (nothing.tolist(), none.tolist()) == ([0, 0], [True, False])
+
+    with_terms.view("c", work)
+
+
+def test_products_are_of_sparse_fields_alone(backend: Backend) -> None:
+    backend.create("c", Definition({"v": VectorField("v", 2), "terms": TERMS}))
+    query = sparse({1: 1.0})
+    with pytest.raises(InvalidVector):
+        backend.view("c", lambda view: view.products("v", query, view.find([])))
+    with pytest.raises(InvalidVector):
+        backend.view("c", lambda view: view.recall(Recall(vector(1, 2), "terms")))
+    with pytest.raises(UnknownVector):
+        backend.view("c", lambda view: view.products("none", query, view.find([])))

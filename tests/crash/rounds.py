@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.storage.write_points import WritePoint
-from tests.crash.service import Dead, Launcher, Service, errors_in
+from tests.crash.service import SPARSE, VOCABULARY, Dead, Launcher, Service, errors_in
 from tests.crash.verify import Findings, verify
 from tests.crash.work import Counts, Kind, Reader, Writer
 
 SHARED = {
     "abstracts": Kind({"v": (12, "cosine")}),
-    "images": Kind({"small": (4, "l2"), "large": (20, "ip")}),
+    "images": Kind({"small": (4, "l2"), "large": (20, "ip"), "tags": (VOCABULARY, SPARSE)}),
 }
 OWNED = {"mine-1": Kind({"v": (8, "ip")}), "mine-2": Kind({"v": (6, "cosine")})}
 _SHARERS = 2  # writers of each shared collection

@@ -189,13 +189,28 @@ def _runs(number: int) -> bool:
     return state != "Z"
 
 
-def vector_from_wire(text: str) -> F32:
-    """Read base64 of float32."""
-    return np.frombuffer(base64.b64decode(text), dtype="<f4")
+SPARSE = "sparse"
+"""In the place of a metric: a sparse vector, which is known here as a dense one with zeros."""
+
+VOCABULARY = 16
+"""Numbers of that."""
 
 
-def vector_to_wire(vector: F32) -> str:
-    """Write base64 of float32."""
+def vector_from_wire(value: Any) -> F32:
+    """Read base64 of float32, or of a sparse vector."""
+    if isinstance(value, str):
+        return np.frombuffer(base64.b64decode(value), dtype="<f4")
+    vector = np.zeros(VOCABULARY, dtype="<f4")
+    indices = np.frombuffer(base64.b64decode(value["indices"]), dtype="<u4")
+    vector[indices] = np.frombuffer(base64.b64decode(value["values"]), dtype="<f4")
+    return vector
+
+
+def vector_to_wire(vector: F32, metric: str = "") -> Any:
+    """Write base64 of float32, or a sparse vector."""
+    if metric == SPARSE:
+        indices = np.flatnonzero(vector)
+        return {"indices": indices.tolist(), "values": vector[indices].tolist()}
     return base64.b64encode(vector.astype("<f4").tobytes()).decode()
 
 

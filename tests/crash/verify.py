@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from app.types import F64, PointId
-from tests.crash.service import Client, vector_from_wire, vector_to_wire
+from tests.crash.service import SPARSE, Client, vector_from_wire, vector_to_wire
 from tests.crash.work import GROUPS, Kind, Part, State, Stored, World, Writer
 
 PROOF = "proof"
@@ -228,8 +228,12 @@ def _ask(
             findings.wrong.append(f"{path}: counts {count} of {len(passing)}")
         for name, (dimension, metric) in kind.vectors.items():
             query = dice.normal(size=dimension).astype(np.float32)
+            if metric == SPARSE:
+                query[dice.random(dimension) < 0.6] = 0
             truth = _scores(passing, name, query.astype(np.float64), metric)
-            body = {"vector": vector_to_wire(query), "using": name, "k": _K, "filter": filter_}
+            wired = vector_to_wire(query, metric)
+            asked = {"query": {SPARSE: wired}} if metric == SPARSE else {"vector": wired}
+            body = {**asked, "using": name, "k": _K, "filter": filter_}
             for exact in (True, False):
                 answer = client.ask("POST", f"{path}/query", body | {"params": {"exact": exact}})
                 _judge(answer["points"], truth, exact or answer["exact"], path, findings)
@@ -241,6 +245,8 @@ def _scores(
     scores = {}
     for id_, point in points.items():
         vector = np.frombuffer(point.vectors[name], dtype="<f4").astype(np.float64)
+        if metric == SPARSE and not np.any((vector != 0) & (query != 0)):
+            continue  # it shares no index with the query
         if metric == "l2":
             scores[id_] = -float(np.linalg.norm(vector - query))
         else:

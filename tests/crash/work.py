@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from app.types import F32, PointId
-from tests.crash.service import Client, Dead, Service, vector_to_wire
+from tests.crash.service import SPARSE, Client, Dead, Service, vector_to_wire
 
 GROUPS = 6
 _MOST = 400  # points of a part: then it is deleted from
@@ -29,12 +29,15 @@ _SNAPSHOTS = 3  # of one collection: then one is removed
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a collection is: vectors by name → (dimension, metric)."""
+    """What a collection is: vectors by name → (dimension, metric), or (`VOCABULARY`, `SPARSE`)."""
 
     vectors: Mapping[str, tuple[int, str]]
 
     def body(self, links: int) -> dict[str, Any]:
-        named = {n: {"dimension": d, "metric": metric} for n, (d, metric) in self.vectors.items()}
+        named = {
+            n: {"kind": SPARSE} if metric == SPARSE else {"dimension": d, "metric": metric}
+            for n, (d, metric) in self.vectors.items()
+        }
         return {"vectors": named, "index": {"m": links, "ef_construction": 40}}
 
 
@@ -257,8 +260,14 @@ class Writer:
         for number in self._dice.sample(range(1000), self._dice.randint(1, 25)):
             id_ = self.number * 1000 + number if number % 2 else f"{self.number}-{number}"
             vectors = {
-                name: np.array([self._dice.gauss(0, 1) for _ in range(d)], dtype=np.float32)
-                for name, (d, _) in self.kind.vectors.items()
+                name: np.array(
+                    [
+                        0.0 if metric == SPARSE and self._dice.random() < 0.7 else number
+                        for number in (self._dice.gauss(0, 1) for _ in range(d))
+                    ],
+                    dtype=np.float32,
+                )
+                for name, (d, metric) in self.kind.vectors.items()
             }
             attributes = {
                 "writer": self.number,
@@ -267,7 +276,7 @@ class Writer:
                 "note": "n" * self._dice.randrange(60),
             }
             points[id_] = Stored({n: v.tobytes() for n, v in vectors.items()}, attributes)
-            sent = {n: vector_to_wire(v) for n, v in vectors.items()}
+            sent = {n: vector_to_wire(v, self.kind.vectors[n][1]) for n, v in vectors.items()}
             body.append({"id": id_, "vectors": sent, "attributes": attributes})
         after = replace(state, points=points)
         told = {"upserted": len(body)}

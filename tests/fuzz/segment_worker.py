@@ -24,16 +24,19 @@ import numpy as np
 from app.attributes.filter import parse_filter
 from app.engine.search import run
 from app.engine.snapshot import LivePart, Snapshot
+from app.engine.sparse import products, recall_sparse
 from app.errors import StoredDataError
-from app.exchange import Search
+from app.exchange import Recall, Search
 from app.kernels import bits
 from app.planner.costs import Costs
 from app.segments.covers import Covers
 from app.segments.folder import DESCRIPTION
 from app.segments.segment import Segment
-from app.types import Metric, VectorField
+from app.types import Metric, Sparse, VectorField, VectorKind
 
-FIELDS = [VectorField("a", 8, Metric.L2), VectorField("b", 4, Metric.COSINE)]
+DENSE = [VectorField("a", 8, Metric.L2), VectorField("b", 4, Metric.COSINE)]
+SPARSE = VectorField("terms", 0, Metric.IP, kind=VectorKind.SPARSE)
+FIELDS = [*DENSE, SPARSE]
 FILTERS = [
     None,
     {"group": 3},
@@ -181,7 +184,7 @@ def use(folder: Path, covers: Path, on_disk: bool, random: random.Random) -> Non
     live = bits.empty(segment.slots)
     bits.set_slots(live, np.arange(segment.slots, dtype=np.uint32))
     snapshot = Snapshot((LivePart.of(segment, live),))
-    for number, field in enumerate(FIELDS):
+    for number, field in enumerate(DENSE):
         query = np.array([random.gauss(0, 1) for _ in range(field.dimension)], np.float32)
         for raw in FILTERS:
             kept = None if raw is None else parse_filter(raw)
@@ -190,6 +193,14 @@ def use(folder: Path, covers: Path, on_disk: bool, random: random.Random) -> Non
                 outcome = run(search, query, snapshot, field, number, EAGER)
                 assert len(outcome.page) <= 10
                 assert {found.row for found in outcome.page} <= set(segment.rows.tolist())
+    terms = np.array([0, 1, 7, 30, 2**32 - 1, random.randrange(2**32)])
+    sparse = Sparse(np.unique(terms), np.ones(np.unique(terms).size, np.float32))
+    for raw in FILTERS:
+        kept = None if raw is None else parse_filter(raw)
+        recalled = recall_sparse(Recall(sparse, "terms", kept, k=10), sparse, 2, snapshot)
+        assert len(recalled.candidates.keys) <= 10
+        assert recalled.matches <= segment.slots
+    products(sparse, 2, snapshot.parts[0], np.arange(segment.slots, dtype=np.uint32))
     segment.keys(segment.after(None))
     for raw in ("group", "tags", "n", "when"):
         segment.frequent_values(raw, 3)

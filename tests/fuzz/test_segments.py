@@ -14,25 +14,27 @@ from app.backends.local import LocalBackend
 from app.segments.cover_writer import write_covers
 from app.segments.covers import Wish
 from app.segments.segment import Segment
-from app.types import Definition, Point
+from app.types import Definition, Point, Sparse, VectorValue
 from tests.builders import settle, upsert_all
 
 from .cases import EXAMPLES, note
-from .segment_worker import FIELDS, described
+from .segment_worker import DENSE, FIELDS, described
 
 POINTS = 400
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a segment of two fields, one of them partial, and its covers."""
+    """A folder with a segment of two dense fields, one partial, a sparse one, and its covers."""
     base = tmp_path_factory.mktemp("segments")
     random = np.random.default_rng(0)
     backend = LocalBackend(base / "data", sync=False, head_points=POINTS, build_threads=1)
     backend.create("c", Definition({field.name: field for field in FIELDS}))
     points = []
     for n in range(POINTS):
-        a, b = (random.normal(size=field.dimension).astype(np.float32) for field in FIELDS)
+        a, b = (random.normal(size=field.dimension).astype(np.float32) for field in DENSE)
+        indices = np.flatnonzero(random.random(40) < 0.2)
+        terms = Sparse(indices, random.normal(size=indices.size).astype(np.float32))
         attributes = {
             "n": n,
             "group": n % 10,
@@ -41,7 +43,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "share": n / 7,
             "odd": bool(n % 2),
         }
-        vectors = {"a": a, "b": b} if n % 5 else {"a": a}
+        vectors: dict[str, VectorValue] = {"a": a, "b": b} if n % 5 else {"a": a}
+        vectors |= {"terms": terms} if n % 7 else {}
         points.append(Point(n if n % 3 else f"s{n}", vectors, attributes))
     upsert_all(backend, "c", points)
     settle(backend, "c")

@@ -592,6 +592,64 @@ class Collections(RuleBasedStateMachine):
         self.world.backend.view(name, work)
         event("recalled by tokens")
 
+    @rule(
+        name=names,
+        numbers=vectors,
+        id_=st.one_of(st.none(), st.none(), ids),
+        filter=filters,
+        k=st.sampled_from([1, 5, 200]),
+        offset=st.sampled_from([0, 0, 3]),
+    )
+    def query_by_terms(
+        self, name: str, numbers: Numbers, id_: Id | None, filter: Given, k: int, offset: int
+    ) -> None:
+        """By weights, or by those of a point, in whatever parts the points stand."""
+        found = self.model.get(name)
+        if found is None or "terms" not in found.fields:
+            return
+        query = self._numbers(numbers, found.fields["terms"])
+        leaf = {"sparse": query} if id_ is None else {"id": id_}
+        body = {"query": leaf, "using": "terms", "filter": filter.json, "k": k, "offset": offset}
+        answer = self.world.send("POST", path(name, "/query"), body)
+        if id_ is not None:
+            if id_ not in found.points:
+                self.refused(answer, 404, "point-not-found")
+                return
+            if "terms" not in found.points[id_].vectors:
+                self.refused(answer, 422, "invalid-query")
+                return
+            query = found.points[id_].vectors["terms"]
+        answered = self.ok(answer)
+        ranked = found.multiplied("terms", query, filter, without=id_, shared=True)
+        assert (answered["matches"], answered["exact"]) == (len(ranked), True)
+        self._same_hits(answered, ranked[offset : offset + k])
+        event("queried by terms")
+
+    @rule(name=names, numbers=vectors, filter=filters)
+    def rescore_by_terms(self, name: str, numbers: Numbers, filter: Given) -> None:
+        """Of all points with a dense vector, those that have weights, by these."""
+        found = self.model.get(name)
+        if found is None or "terms" not in found.fields:
+            return
+        query = self._numbers(numbers, found.fields["terms"])
+        body = {
+            "query": {"vector": [1, 2, 3]},
+            "using": "v",
+            "filter": filter.json,
+            "k": 100,
+            "params": {"exact": True},
+            "rescore": {"sparse": query, "using": "terms", "candidates": 1000},
+        }
+        answered = self.ok(self.world.send("POST", path(name, "/query"), body))
+        every = found.multiplied("terms", query, filter, without=None, shared=False)
+        ranked = [(score, one) for score, one in every if "v" in found.points[one].vectors]
+        self._same_hits(answered, ranked[:100])
+        event("rescored by terms")
+
+    def _same_hits(self, answered: Json, expected: list[tuple[float, Id]]) -> None:
+        """Numbers are whole, so that sums, and the order of ties, are exact."""
+        assert [(hit["score"], hit["id"]) for hit in answered["points"]] == expected
+
     def _check(self, found: Collection, asked: Json, filter: Given, answer: Json) -> None:
         """Hold an answer against every match, ranked."""
         using, without = asked["using"], asked.get("id")

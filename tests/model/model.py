@@ -197,6 +197,25 @@ class Collection:
         ]
         return sorted(scored, key=lambda pair: (-pair[0], in_order(pair[1])))
 
+    def multiplied(
+        self, using: str, query: Json, filter: Given | None, *, without: Id | None, shared: bool
+    ) -> list[tuple[float, Id]]:
+        """Every match with its inner product with a sparse query: best first, ties by id.
+
+        shared   leave out points that share no index with the query
+        """
+        asked = dict(zip(query["indices"], query["values"], strict=True))
+        scored: list[tuple[float, Id]] = []
+        for one in self.matching(filter):
+            vector = self.points[one].vectors.get(using)
+            if vector is None or (without is not None and one == without):
+                continue
+            weights = dict(zip(vector["indices"], vector["values"], strict=True))
+            both = asked.keys() & weights.keys()
+            if both or not shared:
+                scored.append((sum(asked[index] * weights[index] for index in both), one))
+        return sorted(scored, key=lambda pair: (-pair[0], in_order(pair[1])))
+
 
 def pooled(stored: Any) -> Numbers:
     """A vector itself; of tokens the mean of their directions, zeros if they cancel out."""

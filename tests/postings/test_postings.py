@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import CorruptFile
@@ -27,6 +27,7 @@ def truth(rows: list[Row], term: int) -> list[tuple[int, float]]:
     return [(slot, row[term]) for slot, row in enumerate(rows) if term in row]
 
 
+@settings(deadline=None)  # the first call compiles
 @given(ROWS, st.lists(TERMS, unique=True))
 def test_a_term_s_postings_are_the_slots_that_hold_it(rows: list[Row], terms: list[int]) -> None:
     wanted = np.array(terms, dtype=np.uint64)
@@ -35,6 +36,7 @@ def test_a_term_s_postings_are_the_slots_that_hold_it(rows: list[Row], terms: li
         assert held(lists, number) == truth(rows, term)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(ROWS, st.data())
 def test_a_view_of_growing_postings_is_a_prefix_that_never_changes(
     rows: list[Row], data: st.DataObject
@@ -58,6 +60,7 @@ def test_growing_postings_outgrow_every_array() -> None:
         assert held(lists, term) == truth(rows, term)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(ROWS)
 def test_rows_come_back_out_of_an_index(rows: list[Row]) -> None:
     bounds, terms, weights = sparse_postings(rows).by_slot(len(rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.attributes.filter import Match, parse_filter
@@ -54,16 +54,17 @@ def in_a_segment(lexical: Lexical, points: Points) -> WordReader:
 
 
 def found(match: Match, words: WordReader, lexical: Lexical) -> list[int]:
-    fields = [
-        number for number, name in enumerate(lexical.fields) if match.field in (None, name)
-    ]
+    fields = [number for number, name in enumerate(lexical.fields) if match.field in (None, name)]
     bits = matching_words(match, words, fields, analyzer_of(lexical.language))
     return bitset.slots_of(bits).tolist()
 
 
 @pytest.mark.parametrize("lexical", [LEXICAL, ENGLISH], ids=["plain", "english"])
 @pytest.mark.parametrize("reader", [in_a_head, in_a_segment])
-@given(POINTS, QUERIES, st.sampled_from([None, TEXT_FIELD, "title"]), st.sampled_from(["and", "or"]))
+@settings(deadline=None)  # the first call compiles
+@given(
+    POINTS, QUERIES, st.sampled_from([None, TEXT_FIELD, "title"]), st.sampled_from(["and", "or"])
+)
 def test_the_index_agrees_with_the_meaning(
     reader, lexical: Lexical, points: Points, query: str, field: str | None, operator: str
 ) -> None:
