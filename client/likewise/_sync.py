@@ -689,7 +689,9 @@ class Collection:
 
         momentum   the share of each new example; None makes the mean one of all examples
         """
-        return self._client._call(requests.teach_classifier(self.name, name, examples, momentum))
+        return self._client._call(
+            requests.teach_classifier(self.name, name, examples, momentum)
+        )
 
     def classifier(self, name: str) -> Classifier:
         """Describe a classifier that is kept."""
