@@ -693,9 +693,8 @@ class AsyncCollection:
 
         momentum   the share of each new example; None makes the mean one of all examples
         """
-        return await self._client._call(
-            requests.teach_classifier(self.name, name, examples, momentum)
-        )
+        call = requests.teach_classifier(self.name, name, examples, momentum)
+        return await self._client._call(call)
 
     async def classifier(self, name: str) -> Classifier:
         """Describe a classifier that is kept."""
@@ -714,7 +713,7 @@ class AsyncCollection:
         a: ThingLike | None = None,
         b: ThingLike | None = None,
         *,
-        claim: str | float | None = None,
+        claim: str | float | bool | None = None,
         pairs: Iterable[Mapping[str, Any]] | None = None,
         threshold: str | float | Mapping[str, float] | None = None,
         using: str | None = None,

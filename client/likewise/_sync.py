@@ -689,9 +689,8 @@ class Collection:
 
         momentum   the share of each new example; None makes the mean one of all examples
         """
-        return self._client._call(
-            requests.teach_classifier(self.name, name, examples, momentum)
-        )
+        call = requests.teach_classifier(self.name, name, examples, momentum)
+        return self._client._call(call)
 
     def classifier(self, name: str) -> Classifier:
         """Describe a classifier that is kept."""
@@ -710,7 +709,7 @@ class Collection:
         a: ThingLike | None = None,
         b: ThingLike | None = None,
         *,
-        claim: str | float | None = None,
+        claim: str | float | bool | None = None,
         pairs: Iterable[Mapping[str, Any]] | None = None,
         threshold: str | float | Mapping[str, float] | None = None,
         using: str | None = None,
