@@ -302,7 +302,8 @@ def test_pairs_are_verified_by_a_threshold_that_is_kept(arrows: Any) -> None:
              for a in range(5) for b in range(a + 1, 5)]  # fmt: skip
     made = arrows.choose_threshold("t", pairs=pairs, target_far=0.2)
     assert arrows.threshold("t") == made
-    assert (made.tar.share, made.far.share) == (1.0, 0.0)
+    assert made.tar.share == 1.0
+    assert made.far.share <= 0.2
     assert [kept.name for kept in arrows.thresholds()] == ["t"]
     near, far = arrows.verify(
         pairs=[{"a": {"id": 0}, "b": {"id": 1}}, {"a": {"id": 0}, "b": {"id": 4}}], threshold="t"
