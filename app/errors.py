@@ -14,9 +14,9 @@ The first fork is whose move it is, the second whether the same request may succ
     │    Unauthenticated  Forbidden
     ├─ NotFound                    names what is missing
     │    RouteNotFound  MethodNotAllowed  CollectionNotFound  PointNotFound  EncoderNotFound
-    │    SnapshotNotFound
+    │    SnapshotNotFound  ArtefactNotFound
     ├─ Conflict                    true, but not now
-    │    DefinitionDiffers  SchemaConflict  CollectionExists  SnapshotExists
+    │    DefinitionDiffers  SchemaConflict  CollectionExists  SnapshotExists  KeptOutdated
     ├─ Unavailable                 try later, perhaps after `retry_after_s`
     │    Overloaded  TooManyConnections  DeadlineExceeded  EncoderUnavailable
     │    LexicalUnavailable  StorageFull  StorageReadOnly  ShuttingDown
@@ -397,6 +397,13 @@ class SnapshotExists(Conflict):
 
     code = "snapshot-exists"
     title = "Snapshot exists"
+
+
+class KeptOutdated(Conflict):
+    """What was fitted and kept is of vectors that the encoder no longer makes, or is unreadable."""
+
+    code = "kept-outdated"
+    title = "Fitted for other vectors"
 
 
 # ── try later ────────────────────────────────────────────────────────────────────────────────

@@ -26,6 +26,7 @@ from app.api.routes import (
     embeddings,
     evaluating,
     fusion,
+    memory,
     points,
     queries,
     reranking,
@@ -110,6 +111,7 @@ def create_app(
     for routes in (
         queries,
         points,
+        memory,
         streams,
         embeddings,
         cohere,

@@ -69,6 +69,7 @@ STATUS: dict[type[LikewiseError], int] = {
     errors.SchemaConflict: 409,
     errors.CollectionExists: 409,
     errors.SnapshotExists: 409,
+    errors.KeptOutdated: 409,
     errors.Unavailable: 503,
     errors.Overloaded: 429,
     errors.TooManyConnections: 503,

@@ -27,6 +27,17 @@ from ._errors import (
 from ._evaluation import Comparison, Estimate, EvaluatedConfiguration, Evaluation
 from ._filters import F, Filter, match
 from ._kept import Calibration, QueryBank
+from ._memory import (
+    Classification,
+    Classifications,
+    Classifier,
+    Kept,
+    LabelScore,
+    Rate,
+    Threshold,
+    Verification,
+    Verifications,
+)
 from ._points import Point, points_from_columns
 from ._queries import Query, Rerank
 from ._results import (
@@ -64,6 +75,9 @@ __all__ = [
     "AsyncClient",
     "AsyncCollection",
     "Calibration",
+    "Classification",
+    "Classifications",
+    "Classifier",
     "Client",
     "Collection",
     "CollectionInfo",
@@ -83,6 +97,8 @@ __all__ = [
     "IndexInfo",
     "Info",
     "InvalidRequestError",
+    "Kept",
+    "LabelScore",
     "LexicalInfo",
     "LikewiseError",
     "Limits",
@@ -96,6 +112,7 @@ __all__ = [
     "QueryBank",
     "QueryResult",
     "Ranked",
+    "Rate",
     "Readiness",
     "Record",
     "Records",
@@ -106,10 +123,13 @@ __all__ = [
     "ServerError",
     "SnapshotInfo",
     "SparseVector",
+    "Threshold",
     "TokenVectors",
     "TransportError",
     "UnavailableError",
     "VectorInfo",
+    "Verification",
+    "Verifications",
     "VersionError",
     "__version__",
     "match",

@@ -35,6 +35,14 @@ from ._http import (
 from ._images import ImageLike
 from ._kept import AskedLike, Calibration, LabelledLike, QueryBank
 from ._lines import LineSource, LineTarget, opened_target
+from ._memory import (
+    Classifications,
+    Classifier,
+    Kept,
+    ThingLike,
+    Threshold,
+    Verifications,
+)
 from ._points import PointId, PointLike
 from ._queries import Query, QueryLike, RerankLike
 from ._requests import (
@@ -651,6 +659,131 @@ class AsyncCollection:
         query    of the points that it finds: its first k
         """
         return await self._client._call(requests.facets(self.name, facets, filter, query))
+
+    async def classify(
+        self,
+        inputs: Iterable[ThingLike],
+        *,
+        classifier: str | None = None,
+        **options: Any,
+    ) -> Classifications:
+        """Say of each input what it is: `films.classify(["a white whale"], label="genre")`.
+
+        inputs       texts, images, or a query's leaves: {"id": 7}, {"vector": […]}, …
+        classifier   the name of a kept one; beside it top, explain and reject
+        options      label, method (knn, prototypes, zero_shot, cache), filter, k, heads, …:
+                     docs/similarity/memory.md
+        """
+        return await self._client._call(requests.classify(self.name, inputs, classifier, options))
+
+    async def make_classifier(
+        self, name: str, *, fit: Mapping[str, Any] | None = None, **options: Any
+    ) -> Classifier:
+        """Keep a classifier: `films.make_classifier("genres", label="genre", multi_label=True,
+        fit={"sample": 500})`.
+
+        fit       what to choose on labelled points: {what, label, filter, sample, seed, keep_means}
+        options   those of `classify`
+        """
+        return await self._client._call(requests.make_classifier(self.name, name, fit, options))
+
+    async def teach_classifier(
+        self, name: str, examples: Iterable[Mapping[str, Any]], *, momentum: float | None = None
+    ) -> Classifier:
+        """Move kept class means: `films.teach_classifier("genres", [{"id": 7, "label": "war"}])`.
+
+        momentum   the share of each new example; None makes the mean one of all examples
+        """
+        call = requests.teach_classifier(self.name, name, examples, momentum)
+        return await self._client._call(call)
+
+    async def classifier(self, name: str) -> Classifier:
+        """Describe a classifier that is kept."""
+        return await self._client._call(requests.describe_classifier(self.name, name))
+
+    async def classifiers(self) -> list[Kept]:
+        """List the classifiers that are kept."""
+        return await self._client._call(requests.classifiers(self.name))
+
+    async def drop_classifier(self, name: str) -> None:
+        """Remove a classifier."""
+        await self._client._call(requests.drop_classifier(self.name, name))
+
+    async def verify(
+        self,
+        a: ThingLike | None = None,
+        b: ThingLike | None = None,
+        *,
+        claim: str | float | bool | None = None,
+        pairs: Iterable[Mapping[str, Any]] | None = None,
+        threshold: str | float | Mapping[str, float] | None = None,
+        using: str | None = None,
+        label: str | None = None,
+        filter: FilterLike | None = None,
+        best_of: Literal["max", "mean"] | None = None,
+    ) -> Verifications:
+        """Say whether two things are the same: `faces.verify({"id": 1}, {"id": 2}, threshold="t")`.
+
+        claim       in the place of `b`: a value of the attribute `label`, held against the points
+                    that have it and pass `filter`; against the likest of them or their mean
+        pairs       several: [{"a": …, "b": …}, {"a": …, "claim": …}]
+        threshold   the name of a kept one, a score, or {"accept", "reject"}
+        """
+        options = {
+            "claim": claim,
+            "threshold": threshold,
+            "using": using,
+            "label": label,
+            "filter": filter,
+            "best_of": best_of,
+        }
+        return await self._client._call(requests.verify(self.name, a, b, pairs, options))
+
+    async def choose_threshold(
+        self,
+        name: str,
+        *,
+        target_far: float = 0.01,
+        target_frr: float | None = None,
+        pairs: Iterable[Mapping[str, Any]] | None = None,
+        label: str | None = None,
+        filter: FilterLike | None = None,
+        sample: int | None = None,
+        seed: int | None = None,
+        held_out: bool | None = None,
+        using: str | None = None,
+    ) -> Threshold:
+        """Choose a threshold for a rate of false accepts, and keep it.
+
+        pairs        labelled ones: [{"a": …, "b": …, "same": True}]; or else
+        label        points that share a value of this attribute are the same, others are not
+        target_frr   share of genuine pairs that may be called different: what lies between the two
+                     thresholds is unsure
+        held_out     whether half of the labels, or pairs, is left to measure on
+        """
+        options = {
+            "target_far": target_far,
+            "target_frr": target_frr,
+            "label": label,
+            "filter": filter,
+            "sample": sample,
+            "seed": seed,
+            "held_out": held_out,
+            "using": using,
+        }
+        return await self._client._call(requests.choose_threshold(self.name, name, pairs, options))
+
+    async def threshold(self, name: str) -> Threshold:
+        """Describe a threshold that is kept."""
+        return await self._client._call(requests.describe_threshold(self.name, name))
+
+    async def thresholds(self) -> list[Kept]:
+        """List the thresholds that are kept."""
+        return await self._client._call(requests.thresholds(self.name))
+
+    async def drop_threshold(self, name: str) -> None:
+        """Remove a threshold."""
+        await self._client._call(requests.drop_threshold(self.name, name))
 
     async def put_query_bank(
         self,

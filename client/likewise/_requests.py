@@ -43,6 +43,24 @@ from ._kept import (
     query_bank_from_json,
     query_banks_from_json,
 )
+from ._memory import (
+    Classifications,
+    Classifier,
+    Kept,
+    ThingLike,
+    Threshold,
+    Verifications,
+    classifications_from_json,
+    classifier_from_json,
+    judging_to_wire,
+    kept_from_json,
+    pairs_to_wire,
+    thing_to_wire,
+    things_to_wire,
+    threshold_from_json,
+    verifications_from_json,
+    verify_to_wire,
+)
 from ._points import Batch, PointId
 from ._queries import QueryLike, given, plain, projection_to_wire, query_to_wire
 from ._results import (
@@ -644,6 +662,101 @@ def query_batch(collection: str, queries: Iterable[QueryLike]) -> Call[list[Quer
     body = {"queries": [query_to_wire(query) for query in queries]}
     request = _post(f"{_collection_path(collection)}/query:batch", body)
     return Call(request, _body(query_results_from_json))
+
+
+# ── memory ───────────────────────────────────────────────────────────────────────────────────
+
+
+def classify(
+    collection: str,
+    inputs: Iterable[ThingLike],
+    classifier: str | None,
+    options: Mapping[str, Any],
+) -> Call[Classifications]:
+    body = {
+        "inputs": things_to_wire(inputs),
+        "classifier": classifier,
+        **judging_to_wire(options),
+    }
+    request = _post(f"{_collection_path(collection)}/classify", body)
+    return Call(request, _body(classifications_from_json))
+
+
+def make_classifier(
+    collection: str, name: str, fit: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> Call[Classifier]:
+    body = {"fit": fit, **judging_to_wire(options)}
+    request = Request("PUT", _classifier_path(collection, name), to_json(given(body)))
+    return Call(request, _body(classifier_from_json))
+
+
+def describe_classifier(collection: str, name: str) -> Call[Classifier]:
+    request = Request("GET", _classifier_path(collection, name))
+    return Call(request, _body(classifier_from_json))
+
+
+def classifiers(collection: str) -> Call[list[Kept]]:
+    request = Request("GET", f"{_collection_path(collection)}/classifiers")
+    return Call(request, _body(lambda body: kept_from_json(body["classifiers"])))
+
+
+def drop_classifier(collection: str, name: str) -> Call[None]:
+    return Call(Request("DELETE", _classifier_path(collection, name)), _nothing)
+
+
+def teach_classifier(
+    collection: str,
+    name: str,
+    examples: Iterable[Mapping[str, Any]],
+    momentum: float | None,
+) -> Call[Classifier]:
+    body = {"examples": [thing_to_wire(one) for one in examples], "momentum": momentum}
+    request = _post(f"{_classifier_path(collection, name)}/learn", body)
+    return Call(request, _body(classifier_from_json))
+
+
+def verify(
+    collection: str,
+    a: ThingLike | None,
+    b: ThingLike | None,
+    pairs: Iterable[Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+) -> Call[Verifications]:
+    body = verify_to_wire(a, b, {"pairs": pairs_to_wire(pairs), **options})
+    request = _post(f"{_collection_path(collection)}/verify", body)
+    return Call(request, _body(verifications_from_json))
+
+
+def choose_threshold(
+    collection: str,
+    name: str,
+    pairs: Iterable[Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+) -> Call[Threshold]:
+    body = {"pairs": pairs_to_wire(pairs), **options}
+    request = Request("PUT", _threshold_path(collection, name), to_json(given(body)))
+    return Call(request, _body(threshold_from_json))
+
+
+def describe_threshold(collection: str, name: str) -> Call[Threshold]:
+    return Call(Request("GET", _threshold_path(collection, name)), _body(threshold_from_json))
+
+
+def thresholds(collection: str) -> Call[list[Kept]]:
+    request = Request("GET", f"{_collection_path(collection)}/thresholds")
+    return Call(request, _body(lambda body: kept_from_json(body["thresholds"])))
+
+
+def drop_threshold(collection: str, name: str) -> Call[None]:
+    return Call(Request("DELETE", _threshold_path(collection, name)), _nothing)
+
+
+def _classifier_path(collection: str, name: str) -> str:
+    return f"{_collection_path(collection)}/classifiers/{_part(name)}"
+
+
+def _threshold_path(collection: str, name: str) -> str:
+    return f"{_collection_path(collection)}/thresholds/{_part(name)}"
 
 
 def _selection(ids: Iterable[PointId] | None, filter: FilterLike | None) -> dict[str, object]:

@@ -304,6 +304,13 @@ def never_taken(stage: Stage) -> httpx.Response:
         return stage.send("GET", "/v1/snapshots/nobody", None, client)
 
 
+@provokes(errors.KeptOutdated)
+def fitted_for_others(stage: Stage) -> httpx.Response:
+    stage.backend.keep("c", "threshold", "old", b"{}")
+    pair = {"a": {"vector": [1, 2, 3]}, "b": {"vector": [1, 2, 3]}, "threshold": "old"}
+    return stage.send("POST", f"{C}/verify", pair)
+
+
 @provokes(errors.InvalidSnapshot)
 def rubbish(stage: Stage) -> httpx.Response:
     with with_snapshot(stage) as client:
