@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from app.attributes.filter import Filter, parse_filter
-from app.attributes.values import name_problem
+from app.attributes.values import json_type, name_problem
 from app.errors import InvalidQuery, LimitExceeded
 from app.query.algebra import COMPOSITIONS
 from app.query.boost import read_boost
@@ -184,6 +184,13 @@ class PlanReader:
                 "there is no query here whose scores are corrected: put it into a source",
                 f"{asked.at}/correct",
             )
+        fuses = members.get("fuse") is not None or (prefetch is not None and own is None)
+        if members.get("normalise") is not None and not fuses:
+            # It would change nothing, and whoever says it expects that it does.
+            raise refused(
+                "scores are normalised where lists are fused: by hybrid, or prefetch with fuse",
+                f"{asked.at}/normalise",
+            )
         if prefetch is None and own is None and members.get("order_by") is not None:
             return self._ordered(members["order_by"]), []
         if prefetch is None:
@@ -276,6 +283,8 @@ class PlanReader:
         asked = self.asked
         at = f"{asked.at}/hybrid"
         expression = self.expression
+        if raw is not True and not isinstance(raw, Mapping):
+            raise refused(f"expected true or an object, received {json_type(raw)}", at)
         members = Members({} if raw is True else raw, at, "hybrid")
         if expression is None:
             raise refused("hybrid needs a query that is looked for by vector", at)
