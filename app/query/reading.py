@@ -198,7 +198,7 @@ def one_of(raw: object, known: Mapping[str, Any], at: str, what: str) -> NoRetur
         raise refused(f"{what}: expected an object{hint}, received {json_type(raw)}", at)
     names = [name for name in known if raw.get(name) is not None]
     if len(names) > 1:
-        raise refused(f"{what}: expected one of {' and '.join(names)}, received both", at)
+        raise refused(f"{what}: expected exactly one of {' and '.join(names)}", at)
     for name in raw.keys() - known.keys():
         for close in difflib.get_close_matches(str(name)[:40], known, n=1):
             raise refused(
