@@ -153,11 +153,8 @@ def openapi() -> None:
 
 
 def _warm() -> None:
-    from app.kernels import compiled
     from app.kernels import warm as warm_kernels
 
-    if not (compiled() or Console(stderr=True).is_terminal):
-        logger.info("compiling kernels, once on this machine: a minute of one core")
     with Console(stderr=True).status("compiling kernels"):
         warm_kernels()
 

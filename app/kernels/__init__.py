@@ -29,11 +29,6 @@ def _cache_folder() -> Path:
 numba.config.CACHE_DIR = str(_cache_folder())
 
 
-def compiled() -> bool:
-    """Tell whether kernels of these sources were compiled before, on this machine."""
-    return any(Path(numba.config.CACHE_DIR).rglob("*.nbi"))
-
-
 def warm() -> None:
     """Compile or load every kernel by running each once on a few numbers (seconds, or instants)."""
     from app.kernels import (  # noqa: F401  # importing compiles some
