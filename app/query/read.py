@@ -184,7 +184,7 @@ class PlanReader:
                 "there is no query here whose scores are corrected: put it into a source",
                 f"{asked.at}/correct",
             )
-        fuses = members.get("fuse") is not None or (prefetch is not None and own is None)
+        fuses = members.get("fuse") is not None or own is None
         if members.get("normalise") is not None and not fuses:
             # It would change nothing, and whoever says it expects that it does.
             raise refused(
