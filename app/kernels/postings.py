@@ -194,7 +194,7 @@ def rank(
             bits = allowed[word]
             for i in range(64):
                 touched = bits_of[(word << 6) + i - base] != _UNTOUCHED
-                matches += np.int64(touched) & np.int64((bits >> np.uint64(i)) & _ONE)
+                matches += int(np.int64(touched) & np.int64((bits >> np.uint64(i)) & _ONE))
         for own in range(upto - base):
             score = sums[own]
             if score < bar or bits_of[own] == _UNTOUCHED:
