@@ -13,7 +13,8 @@ MODEL := all-MiniLM-L6-v2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup models run demo test crash-test model-test stress fuzz fuzz-snapshots \
-	lint types check fmt bench bench-filtered bench-http bench-embed bench-hybrid bench-algebra churn soak image clean
+	lint types check fmt bench bench-filtered bench-http bench-embed bench-hybrid \
+	bench-algebra bench-memory churn soak image clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +121,11 @@ bench-embed: $(EMBED_READY) models ## Compare text encoders with their peers (DA
 	@test -n "$(DATA)" || { echo "say where the data is: make bench-embed DATA=folder with stsb, arxiv, scifact"; exit 1; }
 	@$(EMBED_VENV)/bin/python -m bench.embed "$(DATA)" \
 		--infinity $(INFINITY_VENV)/bin/python $(ARGS)
+
+bench-memory: $(READY) models ## Measure classify and verify (DATA=folder with arxiv, images/att_faces)
+	@test -n "$(DATA)" || { echo "say where the data is: make bench-memory DATA=folder with arxiv, images"; exit 1; }
+	@$(BIN)/likewise warm
+	@$(BIN)/python -m bench.memory "$(DATA)" $(ARGS)
 
 bench-hybrid: $(READY) models ## Words, vectors and both by nDCG@10, and what a hybrid query takes (DATA=folder)
 	@test -n "$(DATA)" || { echo "say where the data is: make bench-hybrid DATA=folder with scifact, cranfield, arxiv"; exit 1; }

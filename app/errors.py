@@ -14,9 +14,9 @@ The first fork is whose move it is, the second whether the same request may succ
     │    Unauthenticated  Forbidden
     ├─ NotFound                    names what is missing
     │    RouteNotFound  MethodNotAllowed  CollectionNotFound  PointNotFound  EncoderNotFound
-    │    SnapshotNotFound
+    │    SnapshotNotFound  ArtefactNotFound
     ├─ Conflict                    true, but not now
-    │    DefinitionDiffers  SchemaConflict  CollectionExists  SnapshotExists
+    │    DefinitionDiffers  SchemaConflict  CollectionExists  SnapshotExists  KeptOutdated
     ├─ Unavailable                 try later, perhaps after `retry_after_s`
     │    Overloaded  TooManyConnections  DeadlineExceeded  EncoderUnavailable
     │    LexicalUnavailable  StorageFull  StorageReadOnly  ShuttingDown
@@ -354,6 +354,13 @@ class SnapshotNotFound(NotFound):
     title = "Snapshot not found"
 
 
+class ArtefactNotFound(NotFound):
+    """The collection keeps nothing of that kind and name."""
+
+    code = "artefact-not-found"
+    title = "Not kept with the collection"
+
+
 # ── true, but not in this state ──────────────────────────────────────────────────────────────
 
 
@@ -390,6 +397,13 @@ class SnapshotExists(Conflict):
 
     code = "snapshot-exists"
     title = "Snapshot exists"
+
+
+class KeptOutdated(Conflict):
+    """What was fitted and kept is of vectors that the encoder no longer makes, or is unreadable."""
+
+    code = "kept-outdated"
+    title = "Fitted for other vectors"
 
 
 # ── try later ────────────────────────────────────────────────────────────────────────────────

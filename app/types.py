@@ -51,6 +51,11 @@ MAX_TOKEN_DIMENSION = 4_096
 MOST_TOKENS = 2_048
 MOST_WEIGHTS = 16_384
 MOST_INDEX = 2**32 - 1
+# What a collection keeps beside its points (query banks, calibrations, …): bytes of one, how many,
+# and bytes of all.
+MOST_KEPT_BYTES = 16 << 20
+MOST_KEPT = 1_000
+MOST_KEPT_BYTES_TOGETHER = 256 << 20
 MIN_LINKS, MAX_LINKS = 4, 128
 MIN_EF_CONSTRUCTION, MAX_EF_CONSTRUCTION = 8, 4_096
 
@@ -209,3 +214,30 @@ class Hit(NamedTuple):
     group: AttributeScalar = None
     scores: Mapping[str, float] | None = None
     notes: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptInfo:
+    """Something that is kept with a collection.
+
+    bytes       of its body
+    created_at  when this revision of it was made
+    revision    another number for each body that was ever kept in the collection; larger is later
+    """
+
+    kind: str
+    key: str
+    bytes: int
+    created_at: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Something that is kept with a collection, and what it says.
+
+    body   as it was given. It may have come with a snapshot of anybody's: who reads it checks it
+    """
+
+    info: KeptInfo
+    body: bytes

@@ -53,6 +53,7 @@ from app.errors import (
     DimensionMismatch,
     InvalidQuery,
     InvalidVector,
+    LimitExceeded,
     PointNotFound,
     SchemaConflict,
     SchemaViolation,
@@ -64,10 +65,15 @@ from app.types import (
     F32,
     F64,
     I64,
+    MOST_KEPT,
+    MOST_KEPT_BYTES,
+    MOST_KEPT_BYTES_TOGETHER,
     AttributeValue,
     Definition,
     Hit,
     IndexSettings,
+    Kept,
+    KeptInfo,
     Lexical,
     Metric,
     Point,
@@ -89,6 +95,8 @@ class Collection:
     definition: Definition
     created_at: str
     points: dict[PointId, Point] = field(default_factory=dict)
+    kept: dict[tuple[str, str], Kept] = field(default_factory=dict)
+    revision: int = 0
 
 
 class ReferenceBackend:
@@ -244,6 +252,39 @@ class ReferenceBackend:
     def view(self, name: str, run: Callable[[View], Viewed], mark: str | None = None) -> Viewed:
         with self._lock:
             return run(ReferenceView(self._collection(name, mark)))
+
+    def keep(
+        self, name: str, kind: str, key: str, body: bytes, mark: str | None = None
+    ) -> KeptInfo:
+        with self._lock:
+            found = self._collection(name, mark)
+            others = {k: one for k, one in found.kept.items() if k != (kind, key)}
+            together = sum(one.info.bytes for one in others.values()) + len(body)
+            if (
+                len(body) > MOST_KEPT_BYTES
+                or len(others) >= MOST_KEPT
+                or together > MOST_KEPT_BYTES_TOGETHER
+            ):
+                raise LimitExceeded("too much is kept")
+            found.revision += 1
+            when = datetime.fromtimestamp(self._clock(), timezone.utc)
+            now = when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            info = KeptInfo(kind, key, len(body), now, found.revision)
+            found.kept = {**others, (kind, key): Kept(info, body)}
+            return info
+
+    def kept(self, name: str, kind: str, key: str) -> Kept | None:
+        with self._lock:
+            return self._collection(name).kept.get((kind, key))
+
+    def all_kept(self, name: str, kind: str | None = None) -> list[KeptInfo]:
+        with self._lock:
+            every = sorted(self._collection(name).kept.items())
+            return [one.info for (own, _), one in every if kind in (None, own)]
+
+    def forget(self, name: str, kind: str, key: str) -> bool:
+        with self._lock:
+            return self._collection(name).kept.pop((kind, key), None) is not None
 
     def health(self) -> dict[str, Any]:
         return {"status": "ok", "detail": "in memory", "collections": len(self._collections)}
@@ -431,6 +472,9 @@ class ReferenceView:
         self, rows: I64, projection: Projection, keys: Sequence[bytes] | None = None
     ) -> list[Record]:
         return [_record(self._points[row], projection) for row in rows.tolist()]
+
+    def kept(self, kind: str, key: str) -> Kept | None:
+        return self._collection.kept.get((kind, key))
 
 
 def _check_fits(vector: VectorValue, field: VectorField) -> None:

@@ -25,6 +25,8 @@ from app.api.routes import (
     collections,
     embeddings,
     evaluating,
+    fusion,
+    memory,
     points,
     queries,
     reranking,
@@ -109,6 +111,7 @@ def create_app(
     for routes in (
         queries,
         points,
+        memory,
         streams,
         embeddings,
         cohere,
@@ -116,6 +119,7 @@ def create_app(
         tei,
         evaluating,
         collections,
+        fusion,
         snapshots,
         status,
     ):

@@ -22,6 +22,8 @@ from app.wire.collections import AlterCollection, CreateCollection
 from app.wire.embeddings import CreateEmbeddings
 from app.wire.evaluating import Evaluate
 from app.wire.facets import CountFacets
+from app.wire.fusion import PutCalibration, PutQueryBank
+from app.wire.memory import ChooseThreshold, Classify, Learn, MakeClassifier, Verify
 from app.wire.points import (
     CountPoints,
     DeletePoints,
@@ -55,6 +57,13 @@ REQUESTS: tuple[type[WireModel], ...] = (
     CohereEmbed,
     TeiEmbed,
     RerankDocuments,
+    Classify,
+    Verify,
+    MakeClassifier,
+    Learn,
+    ChooseThreshold,
+    PutQueryBank,
+    PutCalibration,
     CreateSnapshot,
     RestoreSnapshot,
 )
@@ -103,8 +112,15 @@ _WRITES = {
     "drop_snapshot",
     "restore_snapshot",
     "import_points",
+    "make_classifier",
+    "drop_classifier",
+    "teach_classifier",
+    "choose_threshold",
+    "drop_threshold",
 }
 
+
+_USES_WHAT_IS_KEPT = {"classify", "verify", "describe_classifier", "describe_threshold"}
 
 _ENCODES = {
     "create_embeddings",
@@ -192,6 +208,8 @@ def _declare_problems(path: str, operation: dict[str, Any], *, is_open: bool) ->
         kinds |= _OF_BODIES
     if operation["operationId"] in _WRITES:
         kinds |= _OF_WRITES
+    if operation["operationId"] in _USES_WHAT_IS_KEPT:
+        kinds |= {"409": _OF_WRITES["409"]}
     if operation["operationId"] == "import_points":
         kinds |= {"408": "The body did not come"}
     if operation["operationId"] in _ENCODES:

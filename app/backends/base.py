@@ -50,6 +50,8 @@ from app.types import (
     AttributeValue,
     Definition,
     IndexSettings,
+    Kept,
+    KeptInfo,
     Lexical,
     Point,
     PointId,
@@ -66,6 +68,8 @@ __all__ = [
     "CollectionStatistics",
     "Facet",
     "Incoming",
+    "Kept",
+    "KeptInfo",
     "Lifetime",
     "Made",
     "Numbers",
@@ -276,6 +280,11 @@ class View(Protocol):
         """
         ...
 
+    def kept(self, kind: str, key: str) -> Kept | None:
+        """What the collection keeps under a kind and key, the same whenever it is asked for. It
+        may be newer than the points of this state, and is never older."""
+        ...
+
 
 class Backend(Protocol):
     """A vector database with named collections. Raises `CollectionNotFound` for unknown names."""
@@ -407,6 +416,32 @@ class Backend(Protocol):
         run   may be called again on a newer state, when a write overtook it: it must not keep
               anything of a view, nor have effects that count twice
         """
+        ...
+
+    def keep(
+        self, name: str, kind: str, key: str, body: bytes, mark: str | None = None
+    ) -> KeptInfo:
+        """Keep a small value with a collection, in the place of the one of that kind and key;
+        `mark` as in `upsert`.
+
+        kind, key   names as `app.types.NAME` has them; the kind is one per use ("query-bank"), the
+                    key is the caller's
+
+        As durable as a point, part of snapshots, and dropped with the collection. Raises
+        LimitExceeded above `MOST_KEPT_BYTES`, `MOST_KEPT` or `MOST_KEPT_BYTES_TOGETHER`.
+        """
+        ...
+
+    def kept(self, name: str, kind: str, key: str) -> Kept | None:
+        """What is kept under a kind and key; None if nothing is."""
+        ...
+
+    def all_kept(self, name: str, kind: str | None = None) -> list[KeptInfo]:
+        """What is kept of a kind, or of all, by kind and key, without the bodies."""
+        ...
+
+    def forget(self, name: str, kind: str, key: str) -> bool:
+        """Remove what is kept under a kind and key; tells whether something was."""
         ...
 
     def health(self) -> dict[str, Any]:

@@ -87,6 +87,8 @@ from app.types import (
     AttributeValue,
     Definition,
     Hit,
+    Kept,
+    KeptInfo,
     Lexical,
     Point,
     PointId,
@@ -289,6 +291,31 @@ class Collection:
 
         return self._write(operation, alone=selection.filter is not None)
 
+    def keep(self, kind: str, key: str, body: bytes) -> KeptInfo:
+        """Keep a value by kind and key; see `Backend.keep`."""
+        kept: list[KeptInfo] = []
+
+        def operation(writer: Writer) -> Effect:
+            kept.append(writer.keep(kind, key, body, self._expiry.now_ms))
+            return Effect(count=1)
+
+        self._write(operation)
+        return kept[-1]  # the operation runs again when another of its group failed
+
+    def forget(self, kind: str, key: str) -> bool:
+        """Remove such a value; see `Backend.forget`."""
+        return bool(self._write(lambda writer: Effect(count=writer.forget(kind, key))))
+
+    def kept(self, kind: str, key: str) -> Kept | None:
+        """Read such a value; see `Backend.kept`."""
+        with self._gate:
+            return self._store.kept(kind, key)
+
+    def all_kept(self, kind: str | None) -> list[KeptInfo]:
+        """List such values; see `Backend.all_kept`."""
+        with self._gate:
+            return self._store.all_kept(kind)
+
     def _write(self, operation: Callable[[Writer], Effect], *, alone: bool = False) -> int:
         with self._gate:
             count = self._commits.write(operation, alone=alone)
@@ -387,7 +414,12 @@ class Collection:
 
         def read() -> tuple[_Read] | None:
             view = SnapshotView(
-                self._visible(), self.definition, self._costs, self._records, self._memory
+                self._visible(),
+                self.definition,
+                self._costs,
+                self._records,
+                self._store.kept,
+                self._memory,
             )
             try:
                 return (work(view),)

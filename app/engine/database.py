@@ -70,6 +70,8 @@ from app.types import (
     AttributeValue,
     Definition,
     IndexSettings,
+    Kept,
+    KeptInfo,
     Lexical,
     Point,
     PointId,
@@ -515,6 +517,33 @@ class Database:
     ) -> _Viewed:
         """Run something on one state; see `Backend.view`."""
         return self._collection(name, mark).view(run)
+
+    # ── artefacts ────────────────────────────────────────────────────────────────────────────
+
+    @_following
+    def keep(
+        self, name: str, kind: str, key: str, body: bytes, mark: str | None = None
+    ) -> KeptInfo:
+        """Keep a value with a collection; see `Backend.keep`."""
+        collection = self._collection(name, mark)
+        with self._writing(adds=True):
+            return collection.keep(kind, key, body)
+
+    @_following
+    def kept(self, name: str, kind: str, key: str) -> Kept | None:
+        """Read such a value; see `Backend.kept`."""
+        return self._collection(name).kept(kind, key)
+
+    @_following
+    def all_kept(self, name: str, kind: str | None = None) -> list[KeptInfo]:
+        """List such values; see `Backend.all_kept`."""
+        return self._collection(name).all_kept(kind)
+
+    @_following
+    def forget(self, name: str, kind: str, key: str) -> bool:
+        """Remove such a value; see `Backend.forget`."""
+        collection = self._collection(name)
+        return self._removed(lambda: collection.forget(kind, key), everything=False)
 
     # ── a disk in trouble ────────────────────────────────────────────────────────────────────
 

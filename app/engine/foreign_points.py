@@ -20,8 +20,12 @@ from app.errors import InvalidAttributes, InvalidId, InvalidSnapshot, SchemaViol
 from app.keys import id_from_key, key_from_id
 from app.storage.foreign import ForeignStore
 from app.types import (
+    MOST_KEPT,
+    MOST_KEPT_BYTES,
+    MOST_KEPT_BYTES_TOGETHER,
     MOST_TOKENS,
     MOST_WEIGHTS,
+    NAME,
     YEAR_10000_MS,
     Definition,
     Metric,
@@ -65,8 +69,24 @@ def check_points(path: Path, definition: Definition, points: int) -> None:
                     column.take(vector)
         for column in columns:
             column.check()
+        _check_artefacts(store)
     finally:
         store.close()
+
+
+def _check_artefacts(store: ForeignStore) -> None:
+    """Check the names and sizes of what is kept; what the bodies say is checked by who uses it."""
+    together = 0
+    for count, (kind, key, body, made_at) in enumerate(store.artefacts(), 1):
+        named = all(isinstance(name, str) and NAME.fullmatch(name) for name in (kind, key))
+        dated = type(made_at) is int and 0 <= made_at < YEAR_10000_MS
+        together += len(body) if isinstance(body, bytes) else 0
+        if (
+            not (named and dated and isinstance(body, bytes) and len(body) <= MOST_KEPT_BYTES)
+            or count > MOST_KEPT
+            or together > MOST_KEPT_BYTES_TOGETHER
+        ):
+            raise InvalidSnapshot("what the snapshot keeps beside its points is wrong")
 
 
 def _check_key(key: object) -> None:

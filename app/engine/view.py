@@ -27,6 +27,7 @@ from app.types import (
     I64,
     Bits,
     Definition,
+    Kept,
     PointId,
     Projection,
     Record,
@@ -43,6 +44,8 @@ _Made = TypeVar("_Made", bound=tuple[Any, ...])
 
 ReadRecords = Callable[[Snapshot, Sequence[tuple[int, bytes]], Projection], "list[Record] | None"]
 
+ReadKept = Callable[[str, str], "Kept | None"]
+
 
 class Overtaken(Exception):
     """A write replaced a row before it was read: the plan is to run again on a newer snapshot."""
@@ -57,6 +60,7 @@ class SnapshotView:
         definition: Definition,
         costs: Costs,
         read_records: ReadRecords,
+        read_kept: ReadKept,
         memory: Remembering | None = None,
     ) -> None:
         self._snapshot = snapshot
@@ -65,6 +69,8 @@ class SnapshotView:
         self._numbers = {field.name: number for number, field in enumerate(self._fields)}
         self._costs = costs
         self._read_records = read_records
+        self._read_kept = read_kept
+        self._kept: dict[tuple[str, str], Kept | None] = {}
         self._memory = memory or Remembering()
         self._last: tuple[Words, Asked] | None = None
 
@@ -247,6 +253,12 @@ class SnapshotView:
         if records is None:
             raise Overtaken
         return records
+
+    def kept(self, kind: str, key: str) -> Kept | None:
+        """Read what is kept; see `View.kept`."""
+        if (kind, key) not in self._kept:
+            self._kept[kind, key] = self._read_kept(kind, key)
+        return self._kept[kind, key]
 
     # ── what the searches of other kinds of vectors share ────────────────────────────────────
 

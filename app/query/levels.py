@@ -49,6 +49,14 @@ class Level:
         Raises InvalidQuery or LimitExceeded.
         """
         field = running.fields[self.lookup.at]
+        found, pool = self._scores(field, pool, running, facts)
+        if self.lookup.correct is not None:
+            found = self.lookup.correct.scores(pool.rows, found, field, running, facts)
+        return found, pool
+
+    def _scores(
+        self, field: VectorField | None, pool: Pool, running: Running, facts: dict[str, Any]
+    ) -> tuple[F64, Pool]:
         if field is None:
             raise InvalidQuery("expected a vector to score by, not words", pointer=self.at)
         if field.kind is VectorKind.TOKENS:

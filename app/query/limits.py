@@ -18,6 +18,21 @@ MOST_PROBES = 16
 CANDIDATES = 100
 """Candidates of a recall whose list is worked on, unless the query says more."""
 
+MOST_BANK = 2_000
+"""Queries of one bank."""
+
+MOST_DEV = 1_000
+"""Labelled queries by which a bank is tried, or a calibration fitted."""
+
+LEAST_DEV = 20
+"""The fewest by which a bank is tried: less than that is no measurement."""
+
+MOST_BANK_PRODUCTS = 500_000_000
+"""Products of numbers that correct one list of candidates: about a tenth of a second."""
+
+MOST_TRIAL_PRODUCTS = 20_000_000_000
+"""The same for a bank that is tried: some seconds."""
+
 MOST_CONCEPTS = 256
 """Concepts of one dictionary."""
 
@@ -72,7 +87,7 @@ MOST_CONFIGURATIONS = 8
 MOST_MEASURES = 32
 """Measures of one evaluation."""
 
-MOST_LABELS = 8
+MOST_LABEL_FIELDS = 8
 """Attributes whose values are labels in one evaluation."""
 
 MOST_EVALUATED = 2_000_000
@@ -80,3 +95,33 @@ MOST_EVALUATED = 2_000_000
 
 MOST_RESAMPLES = 10_000
 """Draws of a bootstrap."""
+
+MOST_INPUTS = 256
+"""Things that one request has judged, and pairs that it has verified."""
+
+MOST_HEADS = 8
+"""Heads of one classifier."""
+
+MOST_LABELS = 1000
+"""Labels whose every value is looked at: class means, label texts; and labels that are answered."""
+
+MOST_LABEL_TEXTS = 2048
+"""Texts of all labels of a classifier together, each in every template."""
+
+MOST_VOTERS = 16_384
+"""Neighbours of all inputs of one head together."""
+
+MOST_SEARCHES = 1024
+"""Searches on behalf of neighbours, where these must be mutual."""
+
+MOST_CACHED = 16_384
+"""Points that a cache, an augmentation or a threshold looks at."""
+
+MOST_GROUPS = 1000
+"""Different values of an attribute whose means are taken out."""
+
+MOST_LABEL_PAIRS = 4096
+"""Compound labels of one classifier."""
+
+MOST_LABELLED_PAIRS = 10_000
+"""Pairs that one request gives with their answers."""

@@ -17,7 +17,9 @@ import numpy as np
 from app.attributes.filter import And, Filter
 from app.backends.base import Recall, Words
 from app.errors import InvalidFilter, InvalidQuery, LikewiseError, LimitExceeded, PointNotFound
+from app.query.correcting import Correction
 from app.query.expression import Compiled, Expression, Leaf, Probe
+from app.query.fusing import resolved
 from app.query.late import token_scores
 from app.query.limits import CANDIDATES, MOST_PROBES
 from app.query.pool import EMPTY, Pool, union
@@ -71,6 +73,7 @@ class Lookup:
     name        what its scores are called in answers; None: the field's name, or "lexical"
     without     leaves of another lookup that name points, which are not found here either
     named_at    where `using` stands; None is "using" beside the lookup
+    correct     what is done about hubs
     """
 
     at: str
@@ -84,6 +87,12 @@ class Lookup:
     name: str | None = None
     without: tuple[Leaf, ...] = ()
     named_at: str | None = None
+    correct: Correction | None = None
+
+    @property
+    def depth(self) -> int:
+        """Candidates that are recalled: a correction may want more than are kept."""
+        return self.k if self.correct is None else max(self.k, self.correct.wants)
 
     def lookups(self) -> Iterator[Lookup]:
         """Give itself."""
@@ -111,7 +120,10 @@ class Lookup:
                 running.exact = running.exact and (everything or compiled.certain)
                 entry["scored"] = len(pool)
                 pool = replace(pool, parts={}).scored(compiled.rule(vectors), name)
-                pool = pool.first(self.k)
+                pool = pool.first(self.depth)
+            if self.correct is not None:
+                corrected = f"{name} corrected"
+                pool = self.correct.run(pool, field, running, corrected, entry).first(self.k)
             if self.threshold is not None:
                 pool = pool.taken(np.flatnonzero(pool.scores >= self.threshold))
             entry["out"] = len(pool)
@@ -134,6 +146,8 @@ class Lookup:
                 vectors, has = running.view.vectors(field.name, rows)
                 found = exact_scores(field.metric, prepare(field.metric, probe), vectors)
                 found[~has] = np.nan
+                if self.correct is not None:
+                    found = self.correct.scores(rows, found, field, running, {})
                 return found
             if isinstance(probe, Sparse) and field is not None:
                 products, has = running.view.products(field.name, probe, rows)
@@ -176,7 +190,7 @@ class Lookup:
         pool = replace(pool, parts={f"{name} pooled": pool.scores})
         how = Aggregation()
         found, pool = token_scores(probe, field, pool, running, how, self.at, facts=entry)
-        return pool.scored(found, name).first(self.k)
+        return pool.scored(found, name).first(self.depth)
 
     def _named(self, running: Running) -> list[PointId]:
         """List the points that the leaves of `without` name; in every field they are the same."""
@@ -194,7 +208,7 @@ class Lookup:
             None if field is None else field.name,
             self.filter,
             # Pooled vectors only choose what is compared token by token.
-            k=max(self.k, CANDIDATES if tokens else compiled.depth),
+            k=max(self.depth, CANDIDATES if tokens else compiled.depth),
             ef=self.ef,
             exact=self.exact,
             exclude=(*compiled.exclude, *self._named(running)),
@@ -348,7 +362,8 @@ class Fused:
                         scores[lacking] = source.scores_of(pool.rows[lacking], running)
                         pool = pool.parted(scores, name)
             if len(pool):
-                pool = pool.scored(fuse(lists, self.fusion), "fused").first(self.k)
+                fusion = resolved(self.fusion, running, self.at)
+                pool = pool.scored(fuse(lists, fusion), "fused").first(self.k)
             if running.explain:
                 pool = pool.noted(_ranked(pools, names, pool))
             entry["out"] = len(pool)

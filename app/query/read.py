@@ -6,6 +6,7 @@ What may stand beside `query` (or beside its short forms `text`, `vector`, …):
     prefetch   sources whose candidates are fused (`fuse`), or else scored by the query
     hybrid     a text is looked for by vector and by words, and both are fused
     fuse       how lists become one, `normalise` what is done to their scores before
+    correct    what is done about hubs
     and the stages of `STAGES`, which run in that order
 
 Every part of a plan knows the pointer of the JSON it came from.
@@ -22,17 +23,19 @@ from app.attributes.values import name_problem
 from app.errors import InvalidQuery, LimitExceeded
 from app.query.algebra import COMPOSITIONS
 from app.query.boost import read_boost
+from app.query.correcting import Correction, read_correction
 from app.query.diversity import read_diversity
 from app.query.expression import ENCODED, LEAVES, NODES, Expression, Leaf, Reading
+from app.query.fusing import read_fusion
 from app.query.grouping import GroupBy
 from app.query.levels import Level, read_level
-from app.query.limits import CANDIDATES, MOST_DEPTH, MOST_SOURCES, MOST_STAGES
+from app.query.limits import CANDIDATES, MOST_DEPTH, MOST_SOURCES, MOST_STAGES, MOST_WEIGHT
 from app.query.ordering import OrderedSource, OrderStage, read_order
 from app.query.plan import Fused, Joined, Lookup, Plan, Source, Stage, both
-from app.query.reading import Members, items, number, refused
+from app.query.reading import Members, items, refused
 from app.query.rescore import Rescore
 from app.query.weighted import Weighted
-from app.ranking.fusion import METHODS, NORMALISATIONS, Fusion
+from app.ranking.fusion import Fusion
 
 NODES.update(COMPOSITIONS)
 
@@ -47,6 +50,7 @@ MEMBERS = (
     "diversity",
     "order_by",
     "group_by",
+    "correct",
 )
 """Members of a query that are read here; whoever adds a stage adds its name."""
 
@@ -175,6 +179,11 @@ class PlanReader:
                 raise refused("expected either hybrid or prefetch, received both", asked.at)
             return self._hybrid(members["hybrid"]), []
         own = None if self.expression is None else self._own_lookup(self.expression)
+        if own is None and members.get("correct") is not None:
+            raise refused(
+                "there is no query here whose scores are corrected: put it into a source",
+                f"{asked.at}/correct",
+            )
         if prefetch is None and own is None and members.get("order_by") is not None:
             return self._ordered(members["order_by"]), []
         if prefetch is None:
@@ -192,7 +201,9 @@ class PlanReader:
             return Joined(asked.at, tuple(sources)), [scored]
         if own is not None:
             sources, weights = [own, *sources], [1.0, *weights]
-        fusion = self.fusion(fuse, f"{asked.at}/fuse", weights, members.get("normalise"))
+        fusion = self.fusion(
+            fuse, f"{asked.at}/fuse", weights, members.get("normalise"), f"{asked.at}/normalise"
+        )
         return Fused(asked.at, tuple(sources), fusion, self.wanted), []
 
     def _own_lookup(self, expression: Expression, k: int | None = None) -> Lookup | Weighted:
@@ -205,6 +216,7 @@ class PlanReader:
             self.wanted if k is None else k,
             asked.ef,
             asked.exact,
+            correct=self.correction(asked.members.get("correct"), f"{asked.at}/correct"),
         )
         return self._weighed(own, asked.using)
 
@@ -230,6 +242,13 @@ class PlanReader:
             parts.append(replace(part, threshold=None, name=None))
         kept, name = lookup.threshold, lookup.name or "weighted"
         return Weighted(lookup.at, tuple(parts), tuple(weights), lookup.k, kept, name)
+
+    def correction(self, raw: object, at: str) -> Correction | None:
+        """Read what is done about hubs."""
+        if raw is None:
+            return None
+        wants = min(max(CANDIDATES, self.wanted), self.max_k)
+        return read_correction(raw, at, candidates=wants, max_k=self.max_k)
 
     def field_name(self, raw: object, at: str) -> str | None:
         """Read which vector is searched."""
@@ -267,8 +286,10 @@ class PlanReader:
             text = expression.value
         weight = members.number("weight", HYBRID_WEIGHT, low=0, high=1)
         fuse = members.raw("fuse")
-        normalise = members.raw("normalise", asked.members.get("normalise"))
+        normalise, normalise_at = members.raw("normalise"), f"{at}/normalise"
         if normalise is None:
+            normalise, normalise_at = asked.members.get("normalise"), f"{asked.at}/normalise"
+        if normalise is None and not (isinstance(fuse, dict) and "normalise" in fuse):
             normalise = HYBRID_NORMALISE
         # What one side ranks low, the other may rank high: both give more than the page. Since each
         # then scores what only the other found, that need not be many.
@@ -287,7 +308,11 @@ class PlanReader:
             Lookup(at, leaf, None, self.filter, k, without=named),
         )
         fusion = self.fusion(
-            HYBRID_FUSE if fuse is None else fuse, f"{at}/fuse", [weight, 1 - weight], normalise
+            HYBRID_FUSE if fuse is None else fuse,
+            f"{at}/fuse",
+            [weight, 1 - weight],
+            normalise,
+            normalise_at,
         )
         # Ranks are of what a side found itself; scores can be had of the others as well.
         return Fused(asked.at, sources, fusion, self.wanted, complete=fusion.method != "rrf")
@@ -313,14 +338,18 @@ class PlanReader:
         members = Members(raw, at, "a source")
         filter = both(outer, self.parsed(members.raw("filter"), members.place("filter")))
         k = members.integer("k", self.wanted, low=1, high=self.max_k)
-        weight = members.number("weight", 1.0, low=0)
+        weight = members.number("weight", 1.0, low=0, high=MOST_WEIGHT)
         source: Source
         if "prefetch" in members:
             inner, weights = self._prefetched(
                 members.raw("prefetch"), members.place("prefetch"), filter, depth + 1
             )
             fusion = self.fusion(
-                members.raw("fuse"), members.place("fuse"), weights, members.raw("normalise")
+                members.raw("fuse"),
+                members.place("fuse"),
+                weights,
+                members.raw("normalise"),
+                members.place("normalise"),
             )
             source = Fused(at, tuple(inner), fusion, k)
         else:
@@ -335,6 +364,7 @@ class PlanReader:
                 members.flag("exact"),
                 members.number("score_threshold", None),
                 members.text("name", None, most=64),
+                correct=self.correction(members.raw("correct"), members.place("correct")),
             )
             source = self._weighed(source, using)
         members.end()
@@ -363,36 +393,21 @@ class PlanReader:
         if expression is None:
             raise refused("there is no query to score by: give one here", members.at)
         using = self.field_name(members.raw("using"), members.place("using"))
-        return Lookup(members.at, expression, using, self.filter, self.wanted)
+        correct = self.correction(members.raw("correct"), members.place("correct"))
+        return Lookup(members.at, expression, using, self.filter, self.wanted, correct=correct)
 
     # ── fusing ───────────────────────────────────────────────────────────────────────────────
 
     def fusion(
-        self, raw: object, at: str, weights: list[float], normalise: object = None
+        self,
+        raw: object,
+        at: str,
+        weights: list[float],
+        normalise: object = None,
+        normalise_at: str = "",
     ) -> Fusion:
-        """Read how lists are fused: a method's name, or an object with its options."""
-        if raw is None or isinstance(raw, str):
-            raw = {"method": raw} if raw else {}
-        members = Members(raw, at, "fuse")
-        if "weights" in members:
-            given = items(members.raw("weights"), members.place("weights"), most=MOST_SOURCES)
-            if len(given) != len(weights):
-                raise refused(
-                    f"expected {len(weights)} weights, one for each list",
-                    members.place("weights"),
-                )
-            place = members.place("weights")
-            weights = [number(one, f"{place}/{i}", low=0) for i, one in enumerate(given)]
-        if normalise is not None and not isinstance(normalise, str):
-            raise refused("expected the name of a normalisation", f"{at}/normalise")
-        fusion = Fusion(
-            members.choice("method", METHODS, "rrf"),
-            tuple(weights),
-            members.choice("normalise", NORMALISATIONS, normalise or "none"),
-            members.number("rank_constant", 60.0, low=0),
-        )
-        members.end()
-        return fusion
+        """Read how lists are fused; see `app.query.fusing`."""
+        return read_fusion(raw, at, weights, normalise, normalise_at)
 
     # ── groups ───────────────────────────────────────────────────────────────────────────────
 
@@ -449,7 +464,11 @@ def _rescores(reader: PlanReader, raw: Any, at: str) -> list[Stage]:
     if "levels" in members:
         levels, weights = _levels(reader, members)
         fusion = reader.fusion(
-            members.raw("fuse", "sum"), members.place("fuse"), weights, members.raw("normalise")
+            members.raw("fuse", "sum"),
+            members.place("fuse"),
+            weights,
+            members.raw("normalise"),
+            members.place("normalise"),
         )
     else:
         members.raw("levels")
@@ -463,7 +482,7 @@ def _levels(reader: PlanReader, members: Members) -> tuple[list[Level], list[flo
     levels, weights = [], []
     for place, raw in enumerate(members.items("levels", most=MOST_STAGES)):
         one = Members(raw, f"{members.place('levels')}/{place}", "a level")
-        weights.append(one.number("weight", 1.0, low=0))
+        weights.append(one.number("weight", 1.0, low=0, high=MOST_WEIGHT))
         levels.append(read_level(one, reader.lookup(one)))
         one.end()
     return levels, weights

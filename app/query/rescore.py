@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from app.query.fusing import resolved
 from app.query.levels import Level
 from app.query.plan import Lookup
 from app.query.pool import Pool
@@ -56,7 +57,10 @@ class Rescore:
                 part = level.name or f"level {number}"
                 entry[part] = facts
                 pool = pool.parted(own, part)
-        (scored,) = found if self.fusion is None else (fuse(np.stack(found), self.fusion),)
+        if self.fusion is None:
+            (scored,) = found
+        else:
+            scored = fuse(np.stack(found), resolved(self.fusion, running, self.at))
         if self.weight < 1 and len(pool):
             both = Fusion("sum", (self.weight, 1 - self.weight), "minmax")
             scored = fuse(np.stack([scored, pool.scores]), both)

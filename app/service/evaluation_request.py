@@ -19,7 +19,7 @@ from app.evaluation.ranked import MEASURES, Measure, measure_from
 from app.query.limits import (
     MOST_CONFIGURATIONS,
     MOST_JUDGED,
-    MOST_LABELS,
+    MOST_LABEL_FIELDS,
     MOST_MEASURES,
     MOST_RELEVANT,
 )
@@ -274,8 +274,8 @@ def read_labels(sample: Sampling, task: str) -> list[str]:
         raise InvalidQuery(
             "expected the attribute that is the label, or a list of some", pointer="/sample/label"
         )
-    if len(labels) > MOST_LABELS:
-        raise too_many(f"at most {MOST_LABELS} labels", "/sample/label", MOST_LABELS)
+    if len(labels) > MOST_LABEL_FIELDS:
+        raise too_many(f"at most {MOST_LABEL_FIELDS} labels", "/sample/label", MOST_LABEL_FIELDS)
     return list(dict.fromkeys(labels))
 
 

@@ -57,6 +57,14 @@ class Unread:
     place: str
 
 
+class Resolving(Protocol):
+    """Something with lookups, whose fields and leaves are found one by one."""
+
+    fields: dict[str, VectorField | None]
+    leaves: dict[tuple[str, str], Any]
+    unread: list[Unread]
+
+
 @dataclass(slots=True)
 class PlannedQuery:
     """A query with its plan; `leaves` is complete once everything of `unread` was filled in."""
@@ -157,10 +165,11 @@ class Planning:
             projection = order.text.widened(projection)
         planned = PlannedQuery(query, plan, projection, order)
         for lookup in plan.lookups():
-            self._resolve(lookup, definition, planned)
+            self.resolve(lookup, definition, planned)
         return planned
 
-    def _resolve(self, lookup: Lookup, definition: Definition, planned: PlannedQuery) -> None:
+    def resolve(self, lookup: Lookup, definition: Definition, planned: Resolving) -> None:
+        """Find a lookup's field and what its leaves mean, as far as nobody has to encode them."""
         leaves = list(lookup.expression.leaves())
         found = _field(lookup, leaves, definition)
         planned.fields[lookup.at] = found
@@ -215,12 +224,12 @@ class Planning:
 
 
 async def encode_all(
-    queries: Sequence[PlannedQuery],
+    queries: Sequence[Resolving],
     encode: Encode,
     describe: Callable[[str], EncoderInfo],
 ) -> None:
     """Encode what the leaves of all queries give, each encoder once for each kind of output."""
-    wanted: dict[tuple[str, OutputKind], list[tuple[PlannedQuery, Unread]]] = defaultdict(list)
+    wanted: dict[tuple[str, OutputKind], list[tuple[Resolving, Unread]]] = defaultdict(list)
     for planned in queries:
         for unread in planned.unread:
             wanted[unread.encoder, OUTPUTS[unread.field.kind]].append((planned, unread))

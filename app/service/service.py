@@ -65,7 +65,10 @@ from app.errors import (
 from app.metrics.accounts import CacheAccount, Work
 from app.query.facets import FacetPart, read_facets
 from app.service import embedding, importing
+from app.service.banks import Banks
+from app.service.calibrations import Calibrations
 from app.service.checks import check_batch, check_ids, check_name, placed_input
+from app.service.classifying import Classifying
 from app.service.cursor import cursor_after, id_from_cursor
 from app.service.definitions import changed_index, changed_lexical, define
 from app.service.embedding import Embedded, ToEmbed
@@ -83,11 +86,13 @@ from app.service.importing import (
     marked_lines,
     sift,
 )
+from app.service.labelled import QueryLists
 from app.service.lanes import Lane
 from app.service.pace import Kind, Pace, kinds_of
 from app.service.planned import PlannedQuery, Planning, encode_all, needs_plan
 from app.service.probes import Probes
 from app.service.readers import Readers
+from app.service.remembering import Means
 from app.service.requests import (
     Chosen,
     NewCollection,
@@ -103,6 +108,7 @@ from app.service.searching import Question, ask, checked_filter, placed
 from app.service.selecting import check_patch, select
 from app.service.self_check import SelfCheck
 from app.service.snapshots import SnapshotKeeping
+from app.service.verifying import Verifying
 from app.service.writing import MOST_ENCODED, Draft, draft_points
 from app.types import Definition, Projection, Record
 
@@ -208,6 +214,23 @@ class Service:
             reader=self._readers.reader,
             describe=self._encoding.describe,
         )
+        means = Means(
+            backend,
+            self._planning,
+            self._encoded_from,
+            self._encoding.describe,
+            self._encoding.usable,
+            self._search.run,
+            self._write.run,
+        )
+        self.verifying = Verifying(means)
+        self.classifying = Classifying(means, self.verifying, max_k=settings.max_k)
+        lists = QueryLists(
+            self._planning, self._encoded_from, self._encoding.describe, self._encoding.usable
+        )
+        most, nodes = settings.max_k, settings.max_filter_nodes
+        self.banks = Banks(backend, lists, self._search, self._write, most, nodes)
+        self.calibrations = Calibrations(backend, lists, self._search, self._write, most)
         self.evaluating = Evaluating(
             backend,
             self.query,

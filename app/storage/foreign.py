@@ -77,6 +77,14 @@ class ForeignStore:
                 " ORDER BY p.row"
             )
 
+    def artefacts(self) -> Iterator[tuple[Any, ...]]:
+        """Read (kind, key, body, time) of what is kept, of any types. Raises InvalidSnapshot."""
+        if self._version >= 2:
+            with _suspicious():
+                yield from self._connection.execute(
+                    "SELECT kind, key, body, made_at FROM artefacts"
+                )
+
     def _check_schema(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         self._version = version
@@ -94,12 +102,14 @@ class ForeignStore:
             )
 
     def _check_rows(self) -> None:
-        sequence = self._connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
-        least, most = self._connection.execute("SELECT MIN(row), MAX(row) FROM points").fetchone()
-        last = sequence[0][1] if sequence else 0
-        known = [name for name, _ in sequence] in ([], ["points"]) and type(last) is int
-        if not known or (least is not None and least < 1) or not (most or 0) <= last < _MOST_ROW:
+        counted = ("points", "artefacts") if self._version >= 2 else ("points",)
+        found = self._connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
+        sequence = dict(found)
+        if len(sequence) != len(found) or set(sequence) - set(counted):
             raise InvalidSnapshot("the store of the snapshot counts its rows wrongly")
+        for table in counted:
+            self._check_sequence(table, sequence.get(table, 0))
+        last = sequence.get("points", 0)
         if self._version >= 1:
             packed = self._connection.execute("SELECT last_row, points FROM packed").fetchall()
             sound = len(packed) == 1 and all(type(n) is int and 0 <= n <= last for n in packed[0])
@@ -112,6 +122,13 @@ class ForeignStore:
                 f"SELECT 1 FROM vectors_{field} WHERE row NOT IN (SELECT row FROM points) LIMIT 1"  # noqa: S608
             ).fetchone():
                 raise InvalidSnapshot("the store of the snapshot has a vector without a point")
+
+    def _check_sequence(self, table: str, last: object) -> None:
+        """Hold the rows of a table against the number that says which comes next."""
+        least, most = self._connection.execute(f"SELECT MIN(row), MAX(row) FROM {table}").fetchone()  # noqa: S608  # ours
+        low = least is not None and least < 1
+        if type(last) is not int or low or not (most or 0) <= last < _MOST_ROW:
+            raise InvalidSnapshot("the store of the snapshot counts its rows wrongly")
 
 
 Schema = set[tuple[str, str, str, str | None]]

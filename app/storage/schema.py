@@ -22,6 +22,11 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE packed (last_row INTEGER NOT NULL, points INTEGER NOT NULL) STRICT",
         "INSERT INTO packed VALUES (0, 0)",
     ),
+    (  # 1 → 2: artefacts
+        "CREATE TABLE artefacts (row INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL,"
+        " key TEXT NOT NULL, body BLOB NOT NULL, made_at INTEGER NOT NULL, UNIQUE (kind, key))"
+        " STRICT",
+    ),
 )
 
 VERSION = len(_STEPS)
@@ -35,6 +40,28 @@ CREATE TABLE points (
     attributes BLOB NOT NULL,
     text       TEXT
 ) STRICT;
+
+CREATE TABLE segments (
+    name TEXT PRIMARY KEY
+) STRICT;
+""",
+    1: """
+CREATE TABLE points (
+    row        INTEGER PRIMARY KEY AUTOINCREMENT,
+    key        BLOB NOT NULL UNIQUE,
+    attributes BLOB NOT NULL,
+    text       TEXT,
+    expires_at INTEGER
+) STRICT;
+
+CREATE INDEX points_by_expiry ON points (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE packed (
+    last_row INTEGER NOT NULL,
+    points   INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO packed VALUES (0, 0);
 
 CREATE TABLE segments (
     name TEXT PRIMARY KEY

@@ -25,6 +25,17 @@ CREATE TABLE packed (
 
 INSERT INTO packed VALUES (0, 0);
 
+-- Small values that a collection keeps by kind and key: query banks, calibrations, … What they say
+-- is up to who keeps them. A replaced value has a new row, so a row always means the same bytes.
+CREATE TABLE artefacts (
+    row     INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind    TEXT NOT NULL,
+    key     TEXT NOT NULL,
+    body    BLOB NOT NULL,
+    made_at INTEGER NOT NULL,               -- milliseconds since 1970
+    UNIQUE (kind, key)
+) STRICT;
+
 -- The graph segments that are in use, by folder name. A folder not listed here is rubbish.
 CREATE TABLE segments (
     name TEXT PRIMARY KEY

@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 
 from app.errors import CorruptFile, StoredDataError
-from app.storage import blobs, schema
+from app.storage import artefacts, blobs, schema
 from app.storage.database import (
     PATIENCE_S,
     Connection,
@@ -30,7 +30,7 @@ from app.storage.database import (
 )
 from app.storage.files import file_bytes
 from app.storage.write_points import WritePoint, reached
-from app.types import I64, VectorField, VectorKind, VectorValue
+from app.types import I64, Kept, KeptInfo, VectorField, VectorKind, VectorValue
 
 _SCANNED = 2000  # points read ahead by a scan: some megabytes with their vectors
 _SCANNED_TOKENS = 100  # the same where a point has a vector for each token
@@ -119,6 +119,14 @@ class Writer:
         self._connection.executemany("DELETE FROM segments WHERE name = ?", [(n,) for n in old])
         self._connection.executemany("INSERT INTO segments VALUES (?)", [(n,) for n in new])
 
+    def keep(self, kind: str, key: str, body: bytes, made_at: int) -> KeptInfo:
+        """Keep a value by kind and key; see `app.storage.artefacts`."""
+        return artefacts.keep(self._connection, kind, key, body, made_at)
+
+    def forget(self, kind: str, key: str) -> bool:
+        """Remove such a value; tells whether there was one."""
+        return artefacts.forget(self._connection, kind, key)
+
 
 class Space(NamedTuple):
     """How a database file is filled.
@@ -177,6 +185,16 @@ class StoreReader:
         """List the graph segments in use."""
         with self._readers.connection() as connection:
             return [name for (name,) in connection.execute("SELECT name FROM segments")]
+
+    def kept(self, kind: str, key: str) -> Kept | None:
+        """Read a value that is kept by kind and key."""
+        with self._readers.connection() as connection:
+            return artefacts.kept(connection, kind, key)
+
+    def all_kept(self, kind: str | None) -> list[KeptInfo]:
+        """List what is kept of a kind, or of all, by kind and key."""
+        with self._readers.connection() as connection:
+            return artefacts.all_kept(connection, kind)
 
     def space(self) -> Space:
         """Measure the file."""

@@ -39,7 +39,7 @@ class StoreCopy:
         """
         Store.create(target, fields=fields)
         self._target = target
-        self._tables = ("points", *(f"vectors_{field}" for field in range(fields)))
+        self._tables = ("points", *(f"vectors_{field}" for field in range(fields)), "artefacts")
         self._connection = connect(target, "write", sync=False)
         try:
             # Nobody reads the copy before it is whole: no journal, and synced at the end by others.
@@ -101,11 +101,13 @@ class StoreCopy:
             connection.execute("DELETE FROM main.sqlite_sequence")
             connection.execute(
                 "INSERT INTO main.sqlite_sequence (name, seq)"
-                " SELECT name, seq FROM source.sqlite_sequence WHERE name = 'points'"
+                " SELECT name, seq FROM source.sqlite_sequence"
+                " WHERE name IN ('points', 'artefacts')"
             )
             connection.execute(
                 "UPDATE main.packed SET points = ?,"
-                " last_row = COALESCE((SELECT seq FROM main.sqlite_sequence), 0)",
+                " last_row = COALESCE("
+                "(SELECT seq FROM main.sqlite_sequence WHERE name = 'points'), 0)",
                 (counts[0],),
             )
             connection.execute("COMMIT")

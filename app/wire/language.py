@@ -42,7 +42,30 @@ Prefetch = Annotated[
 Fuse = Annotated[
     Any,
     part(
-        "How lists become one: a method, or {method, weights, normalise, rank_constant}.",
+        "How lists become one: rrf, sum, max, product, or {method, weights, normalise, "
+        "rank_constant, floor}.",
+        "string",
+        "object",
+    ),
+]
+
+Normalise = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "description": "What is done to each list's scores before they are fused: minmax, z, "
+            "dbsf, rank, softmax, temperature, none, {softmax: {tau}}, {temperature: {tau, top}}, "
+            "{calibrated: the name of a calibration}; or a list of these, one for each list.",
+            "type": ["string", "object", "array", "null"],
+        }
+    ),
+]
+
+Correct = Annotated[
+    Any,
+    part(
+        "Take off scores what is owed to being near to everything: the name of a query bank, or "
+        "{bank, candidates, strength, force}.",
         "string",
         "object",
     ),

@@ -19,11 +19,13 @@ from app.wire.base import (
 )
 from app.wire.language import (
     Boost,
+    Correct,
     Diversity,
     Expression,
     Fuse,
     GroupBy,
     Hybrid,
+    Normalise,
     OrderBy,
     Prefetch,
     Rescore,
@@ -62,6 +64,7 @@ class Query(WireModel):
     query     a composition in the place of a single thing
     prefetch  sources whose candidates are fused, or scored by the query
     hybrid    the text is looked for by vector and by words
+    correct   what is done about hubs
     """
 
     text: str | None = None
@@ -75,13 +78,14 @@ class Query(WireModel):
     query: Expression = None
     prefetch: Prefetch = None
     fuse: Fuse = None
-    normalise: str | None = None
+    normalise: Normalise = None
     hybrid: Hybrid = None
     rescore: Rescore = None
     boost: Boost = None
     diversity: Diversity = None
     order_by: OrderBy = None
     group_by: GroupBy = None
+    correct: Correct = None
     k: int = Field(10, ge=1)
     offset: int = Field(0, ge=0)
     score_threshold: float | None = None

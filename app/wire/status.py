@@ -69,6 +69,9 @@ class Limits(WireModel):
     max_vector_tokens: int
     max_token_dimension: int
     max_sparse_weights: int
+    max_kept: int
+    max_kept_bytes: int
+    max_kept_bytes_together: int
 
 
 class Fault(WireModel):

@@ -26,6 +26,18 @@ from ._errors import (
 )
 from ._evaluation import Comparison, Estimate, EvaluatedConfiguration, Evaluation
 from ._filters import F, Filter, match
+from ._kept import Calibration, QueryBank
+from ._memory import (
+    Classification,
+    Classifications,
+    Classifier,
+    Kept,
+    LabelScore,
+    Rate,
+    Threshold,
+    Verification,
+    Verifications,
+)
 from ._points import Point, points_from_columns
 from ._queries import Query, Rerank
 from ._results import (
@@ -62,6 +74,10 @@ __all__ = [
     "ApiError",
     "AsyncClient",
     "AsyncCollection",
+    "Calibration",
+    "Classification",
+    "Classifications",
+    "Classifier",
     "Client",
     "Collection",
     "CollectionInfo",
@@ -81,6 +97,8 @@ __all__ = [
     "IndexInfo",
     "Info",
     "InvalidRequestError",
+    "Kept",
+    "LabelScore",
     "LexicalInfo",
     "LikewiseError",
     "Limits",
@@ -91,8 +109,10 @@ __all__ = [
     "Point",
     "Problem",
     "Query",
+    "QueryBank",
     "QueryResult",
     "Ranked",
+    "Rate",
     "Readiness",
     "Record",
     "Records",
@@ -103,10 +123,13 @@ __all__ = [
     "ServerError",
     "SnapshotInfo",
     "SparseVector",
+    "Threshold",
     "TokenVectors",
     "TransportError",
     "UnavailableError",
     "VectorInfo",
+    "Verification",
+    "Verifications",
     "VersionError",
     "__version__",
     "match",

@@ -33,7 +33,16 @@ from ._http import (
     tls_context,
 )
 from ._images import ImageLike
+from ._kept import AskedLike, Calibration, LabelledLike, QueryBank
 from ._lines import LineSource, LineTarget, opened_target
+from ._memory import (
+    Classifications,
+    Classifier,
+    Kept,
+    ThingLike,
+    Threshold,
+    Verifications,
+)
 from ._points import PointId, PointLike
 from ._queries import Query, QueryLike, RerankLike
 from ._requests import (
@@ -651,6 +660,228 @@ class AsyncCollection:
         """
         return await self._client._call(requests.facets(self.name, facets, filter, query))
 
+    async def classify(
+        self,
+        inputs: Iterable[ThingLike],
+        *,
+        classifier: str | None = None,
+        **options: Any,
+    ) -> Classifications:
+        """Say of each input what it is: `films.classify(["a white whale"], label="genre")`.
+
+        inputs       texts, images, or a query's leaves: {"id": 7}, {"vector": […]}, …
+        classifier   the name of a kept one; beside it top, explain and reject
+        options      label, method (knn, prototypes, zero_shot, cache), filter, k, heads, …:
+                     docs/similarity/memory.md
+        """
+        return await self._client._call(requests.classify(self.name, inputs, classifier, options))
+
+    async def make_classifier(
+        self, name: str, *, fit: Mapping[str, Any] | None = None, **options: Any
+    ) -> Classifier:
+        """Keep a classifier: `films.make_classifier("genres", label="genre", multi_label=True,
+        fit={"sample": 500})`.
+
+        fit       what to choose on labelled points: {what, label, filter, sample, seed, keep_means}
+        options   those of `classify`
+        """
+        return await self._client._call(requests.make_classifier(self.name, name, fit, options))
+
+    async def teach_classifier(
+        self, name: str, examples: Iterable[Mapping[str, Any]], *, momentum: float | None = None
+    ) -> Classifier:
+        """Move kept class means: `films.teach_classifier("genres", [{"id": 7, "label": "war"}])`.
+
+        momentum   the share of each new example; None makes the mean one of all examples
+        """
+        call = requests.teach_classifier(self.name, name, examples, momentum)
+        return await self._client._call(call)
+
+    async def classifier(self, name: str) -> Classifier:
+        """Describe a classifier that is kept."""
+        return await self._client._call(requests.describe_classifier(self.name, name))
+
+    async def classifiers(self) -> list[Kept]:
+        """List the classifiers that are kept."""
+        return await self._client._call(requests.classifiers(self.name))
+
+    async def drop_classifier(self, name: str) -> None:
+        """Remove a classifier."""
+        await self._client._call(requests.drop_classifier(self.name, name))
+
+    async def verify(
+        self,
+        a: ThingLike | None = None,
+        b: ThingLike | None = None,
+        *,
+        claim: str | float | bool | None = None,
+        pairs: Iterable[Mapping[str, Any]] | None = None,
+        threshold: str | float | Mapping[str, float] | None = None,
+        using: str | None = None,
+        label: str | None = None,
+        filter: FilterLike | None = None,
+        best_of: Literal["max", "mean"] | None = None,
+    ) -> Verifications:
+        """Say whether two things are the same: `faces.verify({"id": 1}, {"id": 2}, threshold="t")`.
+
+        claim       in the place of `b`: a value of the attribute `label`, held against the points
+                    that have it and pass `filter`; against the likest of them or their mean
+        pairs       several: [{"a": …, "b": …}, {"a": …, "claim": …}]
+        threshold   the name of a kept one, a score, or {"accept", "reject"}
+        """
+        options = {
+            "claim": claim,
+            "threshold": threshold,
+            "using": using,
+            "label": label,
+            "filter": filter,
+            "best_of": best_of,
+        }
+        return await self._client._call(requests.verify(self.name, a, b, pairs, options))
+
+    async def choose_threshold(
+        self,
+        name: str,
+        *,
+        target_far: float = 0.01,
+        target_frr: float | None = None,
+        pairs: Iterable[Mapping[str, Any]] | None = None,
+        label: str | None = None,
+        filter: FilterLike | None = None,
+        sample: int | None = None,
+        seed: int | None = None,
+        held_out: bool | None = None,
+        using: str | None = None,
+    ) -> Threshold:
+        """Choose a threshold for a rate of false accepts, and keep it.
+
+        pairs        labelled ones: [{"a": …, "b": …, "same": True}]; or else
+        label        points that share a value of this attribute are the same, others are not
+        target_frr   share of genuine pairs that may be called different: what lies between the two
+                     thresholds is unsure
+        held_out     whether half of the labels, or pairs, is left to measure on
+        """
+        options = {
+            "target_far": target_far,
+            "target_frr": target_frr,
+            "label": label,
+            "filter": filter,
+            "sample": sample,
+            "seed": seed,
+            "held_out": held_out,
+            "using": using,
+        }
+        return await self._client._call(requests.choose_threshold(self.name, name, pairs, options))
+
+    async def threshold(self, name: str) -> Threshold:
+        """Describe a threshold that is kept."""
+        return await self._client._call(requests.describe_threshold(self.name, name))
+
+    async def thresholds(self) -> list[Kept]:
+        """List the thresholds that are kept."""
+        return await self._client._call(requests.thresholds(self.name))
+
+    async def drop_threshold(self, name: str) -> None:
+        """Remove a threshold."""
+        await self._client._call(requests.drop_threshold(self.name, name))
+
+    async def put_query_bank(
+        self,
+        name: str,
+        queries: Iterable[AskedLike] | None = None,
+        *,
+        sample: Mapping[str, object] | None = None,
+        using: str | None = None,
+        method: str | Sequence[str] | None = None,
+        strength: float | Sequence[float] | None = None,
+        k: int | None = None,
+        tau: float | None = None,
+        dev: Iterable[LabelledLike] | None = None,
+        candidates: int | None = None,
+    ) -> QueryBank:
+        """Keep queries that stand for those to come: `films.put_query_bank("asked", texts).wins`.
+
+        Queries with `correct="asked"` then lose what candidates owe to being near to all of them.
+
+        queries     texts, or dicts with `text`, `vector`, `id`, …; or else
+        sample      points stand for queries: {"points": 500, "filter": …, "seed": 0}
+        using       the vector, needed only where there are several
+        method, strength   "csls", "sinkhorn" or "center" and how much; lists are tried
+        k, tau      of csls, and of sinkhorn
+        dev         labelled queries, by which the best is chosen and measured: (query, ids) each
+        candidates  of each of these
+        """
+        return await self._client._call(
+            requests.put_query_bank(
+                self.name,
+                name,
+                using=using,
+                queries=queries,
+                sample=sample,
+                method=method,
+                strength=strength,
+                k=k,
+                tau=tau,
+                dev=dev,
+                candidates=candidates,
+            )
+        )
+
+    async def query_bank(self, name: str) -> QueryBank:
+        """Describe a query bank: `films.query_bank("asked").measured`."""
+        return await self._client._call(requests.query_bank(self.name, name))
+
+    async def query_banks(self) -> list[QueryBank]:
+        """List the query banks: `[bank.name for bank in films.query_banks()]`."""
+        return await self._client._call(requests.query_banks(self.name))
+
+    async def drop_query_bank(self, name: str) -> None:
+        """Remove a query bank: `films.drop_query_bank("asked")`."""
+        await self._client._call(requests.drop_query_bank(self.name, name))
+
+    async def put_calibration(
+        self,
+        name: str,
+        *,
+        scores: Iterable[float] | None = None,
+        matches: Iterable[bool] | None = None,
+        using: str | None = None,
+        dev: Iterable[LabelledLike] | None = None,
+        candidates: int | None = None,
+        method: str | None = None,
+    ) -> Calibration:
+        """Fit a curve from scores to probabilities: `films.put_calibration("titles", dev=…)`.
+
+        scores, matches   pairs, and whether they match; or else
+        using, dev        labelled queries, whose candidates are the pairs: (query, ids) each
+        candidates        of each of these
+        method            "platt" or "isotonic"; None for the better one
+        """
+        return await self._client._call(
+            requests.put_calibration(
+                self.name,
+                name,
+                scores=scores,
+                matches=matches,
+                using=using,
+                dev=dev,
+                candidates=candidates,
+                method=method,
+            )
+        )
+
+    async def calibration(self, name: str) -> Calibration:
+        """Describe a calibration: `films.calibration("titles").error_after`."""
+        return await self._client._call(requests.calibration(self.name, name))
+
+    async def calibrations(self) -> list[Calibration]:
+        """List the calibrations: `[one.name for one in films.calibrations()]`."""
+        return await self._client._call(requests.calibrations(self.name))
+
+    async def drop_calibration(self, name: str) -> None:
+        """Remove a calibration: `films.drop_calibration("titles")`."""
+        await self._client._call(requests.drop_calibration(self.name, name))
+
     async def evaluate(
         self,
         queries: Iterable[Mapping[str, Any]] | None = None,
@@ -743,13 +974,14 @@ class AsyncCollection:
         query: Mapping[str, Any] | None = None,
         prefetch: Sequence[Mapping[str, Any]] | None = None,
         fuse: str | Mapping[str, Any] | None = None,
-        normalise: str | None = None,
+        normalise: str | Mapping[str, Any] | Sequence[Any] | None = None,
         hybrid: bool | Mapping[str, Any] | None = None,
         rescore: Mapping[str, Any] | None = None,
         boost: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
         diversity: str | Mapping[str, Any] | None = None,
         order_by: str | Mapping[str, Any] | None = None,
         group_by: str | Mapping[str, Any] | None = None,
+        correct: str | Mapping[str, Any] | None = None,
     ) -> QueryResult:
         """Find the nearest points that pass a filter: `films.query("a shark", k=3)[0].id`.
 
@@ -787,6 +1019,7 @@ class AsyncCollection:
                     diversity=diversity,
                     order_by=order_by,
                     group_by=group_by,
+                    correct=correct,
                 ),
             )
         )

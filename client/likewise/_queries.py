@@ -61,6 +61,7 @@ class Query:
     diversity        how hits are chosen that differ: "mmr", "dpp", or an object
     order_by         the attribute that orders all points that pass, or a query's candidates
     group_by         the attribute whose values make groups: hits come group after group
+    correct          the query bank by which hubs are corrected: docs/similarity/fusion.md
 
     >>> Query("a white whale", filter={"year": {"$lt": 1900}}, k=3).k
     3
@@ -88,13 +89,14 @@ class Query:
     query: Mapping[str, Any] | None = None
     prefetch: Sequence[Mapping[str, Any]] | None = None
     fuse: str | Mapping[str, Any] | None = None
-    normalise: str | None = None
+    normalise: str | Mapping[str, Any] | Sequence[Any] | None = None
     hybrid: bool | Mapping[str, Any] | None = None
     rescore: Mapping[str, Any] | None = None
     boost: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None
     diversity: str | Mapping[str, Any] | None = None
     order_by: str | Mapping[str, Any] | None = None
     group_by: str | Mapping[str, Any] | None = None
+    correct: str | Mapping[str, Any] | None = None
 
 
 RerankLike: TypeAlias = "Rerank | Mapping[str, Any]"
@@ -128,7 +130,7 @@ def query_to_wire(query: QueryLike) -> dict[str, object]:
         "params": params or None,
         "explain": query.explain or None,
         "rerank": _rerank_to_wire(query.rerank),
-        **{name: _plain(getattr(query, name)) for name in _PLAN},
+        **{name: plain(getattr(query, name)) for name in _PLAN},
         **projection_to_wire(query.fields, query.with_text, query.with_vectors),
     }
     return given(wire)
@@ -145,11 +147,13 @@ _PLAN = (
     "diversity",
     "order_by",
     "group_by",
+    "correct",
 )
 """Parts of a plan: sent as they are, with vectors and images in the form of the wire."""
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a part of a plan as JSON can hold it: images and vectors in the form of the wire."""
     if isinstance(value, SparseVector | TokenVectors):
         return vector_to_wire(value)
     if isinstance(value, Mapping):
@@ -159,19 +163,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, array) or hasattr(value, "__array__"):
         return value.tolist() if getattr(value, "ndim", 1) != 1 else vector_to_base64(value)
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return value
 
 
 def _member(name: str, value: Any) -> Any:
     if name == "sparse" and isinstance(value, Mapping) and value.keys() == {"indices", "values"}:
         return vector_to_wire(value)
-    return _plain(value)
-
-
-def plain(value: Any) -> Any:
-    """Return members of a query, with vectors and images in the form of the wire."""
-    return _plain(value)
+    return plain(value)
 
 
 def _rerank_to_wire(rerank: RerankLike | None) -> dict[str, object] | None:

@@ -31,6 +31,36 @@ from ._files import Incoming, Outgoing
 from ._filters import FilterLike
 from ._images import input_to_wire
 from ._json import to_json
+from ._kept import (
+    AskedLike,
+    Calibration,
+    LabelledLike,
+    QueryBank,
+    calibration_from_json,
+    calibrations_from_json,
+    labelled_to_wire,
+    queries_to_wire,
+    query_bank_from_json,
+    query_banks_from_json,
+)
+from ._memory import (
+    Classifications,
+    Classifier,
+    Kept,
+    ThingLike,
+    Threshold,
+    Verifications,
+    classifications_from_json,
+    classifier_from_json,
+    judging_to_wire,
+    kept_from_json,
+    pairs_to_wire,
+    thing_to_wire,
+    things_to_wire,
+    threshold_from_json,
+    verifications_from_json,
+    verify_to_wire,
+)
 from ._points import Batch, PointId
 from ._queries import QueryLike, given, plain, projection_to_wire, query_to_wire
 from ._results import (
@@ -376,6 +406,97 @@ def restore_snapshot(name: str, collection: str | None, *, replace: bool) -> Cal
     return Call(request, _body(collection_from_json), repeatable=False)
 
 
+# ── what is kept beside the points ───────────────────────────────────────────────────────────
+
+
+def put_query_bank(
+    collection: str,
+    bank: str,
+    *,
+    using: str | None,
+    queries: Iterable[AskedLike] | None,
+    sample: Mapping[str, object] | None,
+    method: str | Sequence[str] | None,
+    strength: float | Sequence[float] | None,
+    k: int | None,
+    tau: float | None,
+    dev: Iterable[LabelledLike] | None,
+    candidates: int | None,
+) -> Call[QueryBank]:
+    body = given(
+        {
+            "using": using,
+            "queries": queries_to_wire(queries),
+            "sample": sample,
+            "method": method,
+            "strength": strength,
+            "k": k,
+            "tau": tau,
+            "dev": labelled_to_wire(dev),
+            "candidates": candidates,
+        }
+    )
+    path = _kept_path(collection, "query-banks", bank)
+    request = Request("PUT", path, to_json(body), patient=True)
+    return Call(request, _body(query_bank_from_json))
+
+
+def query_bank(collection: str, bank: str) -> Call[QueryBank]:
+    path = _kept_path(collection, "query-banks", bank)
+    return Call(Request("GET", path), _body(query_bank_from_json))
+
+
+def query_banks(collection: str) -> Call[list[QueryBank]]:
+    path = f"{_collection_path(collection)}/query-banks"
+    return Call(Request("GET", path), _body(query_banks_from_json))
+
+
+def drop_query_bank(collection: str, bank: str) -> Call[None]:
+    path = _kept_path(collection, "query-banks", bank)
+    return Call(Request("DELETE", path), _nothing, repeatable=False)
+
+
+def put_calibration(
+    collection: str,
+    calibration: str,
+    *,
+    scores: Iterable[float] | None,
+    matches: Iterable[bool] | None,
+    using: str | None,
+    dev: Iterable[LabelledLike] | None,
+    candidates: int | None,
+    method: str | None,
+) -> Call[Calibration]:
+    body = given(
+        {
+            "scores": None if scores is None else [float(one) for one in scores],
+            "matches": None if matches is None else [bool(one) for one in matches],
+            "using": using,
+            "dev": labelled_to_wire(dev),
+            "candidates": candidates,
+            "method": method,
+        }
+    )
+    path = _kept_path(collection, "calibrations", calibration)
+    request = Request("PUT", path, to_json(body), patient=True)
+    return Call(request, _body(calibration_from_json))
+
+
+def calibration(collection: str, calibration: str) -> Call[Calibration]:
+    path = _kept_path(collection, "calibrations", calibration)
+    return Call(Request("GET", path), _body(calibration_from_json))
+
+
+def calibrations(collection: str) -> Call[list[Calibration]]:
+    path = f"{_collection_path(collection)}/calibrations"
+    return Call(Request("GET", path), _body(calibrations_from_json))
+
+
+def drop_calibration(collection: str, calibration: str) -> Call[None]:
+    path = _kept_path(collection, "calibrations", calibration)
+    return Call(Request("DELETE", path), _nothing, repeatable=False)
+
+
 # ── points ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -543,6 +664,101 @@ def query_batch(collection: str, queries: Iterable[QueryLike]) -> Call[list[Quer
     return Call(request, _body(query_results_from_json))
 
 
+# ── memory ───────────────────────────────────────────────────────────────────────────────────
+
+
+def classify(
+    collection: str,
+    inputs: Iterable[ThingLike],
+    classifier: str | None,
+    options: Mapping[str, Any],
+) -> Call[Classifications]:
+    body = {
+        "inputs": things_to_wire(inputs),
+        "classifier": classifier,
+        **judging_to_wire(options),
+    }
+    request = _post(f"{_collection_path(collection)}/classify", body)
+    return Call(request, _body(classifications_from_json))
+
+
+def make_classifier(
+    collection: str, name: str, fit: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> Call[Classifier]:
+    body = {"fit": fit, **judging_to_wire(options)}
+    request = Request("PUT", _classifier_path(collection, name), to_json(given(body)))
+    return Call(request, _body(classifier_from_json))
+
+
+def describe_classifier(collection: str, name: str) -> Call[Classifier]:
+    request = Request("GET", _classifier_path(collection, name))
+    return Call(request, _body(classifier_from_json))
+
+
+def classifiers(collection: str) -> Call[list[Kept]]:
+    request = Request("GET", f"{_collection_path(collection)}/classifiers")
+    return Call(request, _body(lambda body: kept_from_json(body["classifiers"])))
+
+
+def drop_classifier(collection: str, name: str) -> Call[None]:
+    return Call(Request("DELETE", _classifier_path(collection, name)), _nothing)
+
+
+def teach_classifier(
+    collection: str,
+    name: str,
+    examples: Iterable[Mapping[str, Any]],
+    momentum: float | None,
+) -> Call[Classifier]:
+    body = {"examples": [thing_to_wire(one) for one in examples], "momentum": momentum}
+    request = _post(f"{_classifier_path(collection, name)}/learn", body)
+    return Call(request, _body(classifier_from_json))
+
+
+def verify(
+    collection: str,
+    a: ThingLike | None,
+    b: ThingLike | None,
+    pairs: Iterable[Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+) -> Call[Verifications]:
+    body = verify_to_wire(a, b, {"pairs": pairs_to_wire(pairs), **options})
+    request = _post(f"{_collection_path(collection)}/verify", body)
+    return Call(request, _body(verifications_from_json))
+
+
+def choose_threshold(
+    collection: str,
+    name: str,
+    pairs: Iterable[Mapping[str, Any]] | None,
+    options: Mapping[str, Any],
+) -> Call[Threshold]:
+    body = {"pairs": pairs_to_wire(pairs), **options}
+    request = Request("PUT", _threshold_path(collection, name), to_json(given(body)))
+    return Call(request, _body(threshold_from_json))
+
+
+def describe_threshold(collection: str, name: str) -> Call[Threshold]:
+    return Call(Request("GET", _threshold_path(collection, name)), _body(threshold_from_json))
+
+
+def thresholds(collection: str) -> Call[list[Kept]]:
+    request = Request("GET", f"{_collection_path(collection)}/thresholds")
+    return Call(request, _body(lambda body: kept_from_json(body["thresholds"])))
+
+
+def drop_threshold(collection: str, name: str) -> Call[None]:
+    return Call(Request("DELETE", _threshold_path(collection, name)), _nothing)
+
+
+def _classifier_path(collection: str, name: str) -> str:
+    return f"{_collection_path(collection)}/classifiers/{_part(name)}"
+
+
+def _threshold_path(collection: str, name: str) -> str:
+    return f"{_collection_path(collection)}/thresholds/{_part(name)}"
+
+
 def _selection(ids: Iterable[PointId] | None, filter: FilterLike | None) -> dict[str, object]:
     if (ids is None) == (filter is None):
         raise TypeError("give either ids or filter, and not both")
@@ -557,6 +773,10 @@ def _ids(ids: Iterable[PointId]) -> list[PointId]:
 
 def _collection_path(name: str) -> str:
     return f"/v1/collections/{_part(name)}"
+
+
+def _kept_path(collection: str, kind: str, name: str) -> str:
+    return f"{_collection_path(collection)}/{kind}/{_part(name)}"
 
 
 def _model_path(name: str, suffix: str = "") -> str:

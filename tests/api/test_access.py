@@ -137,8 +137,11 @@ def test_what_needs_no_key_is_little_and_has_no_parameters() -> None:
 
 
 def test_a_method_that_changes_something_needs_more_than_reading() -> None:
-    asks = r"(query|query:batch|get|count|facets|scroll|points:export|embeddings|embed|rerank)$"
-    reads = re.compile(asks[:-2] + r"|evaluate)$")
+    asks = (
+        r"(query|query:batch|get|count|facets|scroll|points:export|embeddings|embed|rerank|"
+        r"evaluate|classify|verify)$"
+    )
+    reads = re.compile(asks)
     for place, need in NEEDS.items():
         method, path = place.split(" ")
         if method != "GET" and not (method == "POST" and reads.search(path)):

@@ -188,6 +188,7 @@ sends(errors.RouteNotFound, "GET", "/v1/nothing")
 sends(errors.MethodNotAllowed, "PUT", "/healthz", {})
 sends(errors.CollectionNotFound, "GET", "/v1/collections/nobody")
 sends(errors.PointNotFound, "POST", f"{C}/query", {"id": 404})
+sends(errors.ArtefactNotFound, "GET", f"{C}/query-banks/nobody")
 sends(errors.EncoderNotFound, "POST", "/v1/embeddings", {"input": "a", "model": "nobody"})
 sends(errors.DefinitionDiffers, "PUT", C, {"dimension": 4})
 sends(errors.SchemaConflict, "PATCH", C, {"schema": {"other": "integer"}})
@@ -301,6 +302,13 @@ def restored_over(stage: Stage) -> httpx.Response:
 def never_taken(stage: Stage) -> httpx.Response:
     with with_snapshot(stage) as client:
         return stage.send("GET", "/v1/snapshots/nobody", None, client)
+
+
+@provokes(errors.KeptOutdated)
+def fitted_for_others(stage: Stage) -> httpx.Response:
+    stage.backend.keep("c", "threshold", "old", b"{}")
+    pair = {"a": {"vector": [1, 2, 3]}, "b": {"vector": [1, 2, 3]}, "threshold": "old"}
+    return stage.send("POST", f"{C}/verify", pair)
 
 
 @provokes(errors.InvalidSnapshot)

@@ -166,10 +166,12 @@ BY_THE_CLOCK_OR_THE_CROWD = {
     *("max_connections", "max_inflight_bytes", "request_timeout", "head_timeout", "body_timeout"),
 }
 
+BY_THE_BACKEND = {"max_kept", "max_kept_bytes", "max_kept_bytes_together"}  # contract/test_kept.py
+
 
 def test_every_limit_is_tried(server: Listening) -> None:
     limits = set(orjson.loads(server.ask("GET", "/v1/limits").body))
-    assert limits == REFUSED.keys() | BY_THE_CLOCK_OR_THE_CROWD
+    assert limits == REFUSED.keys() | BY_THE_CLOCK_OR_THE_CROWD | BY_THE_BACKEND
 
 
 @pytest.mark.parametrize("limit", REFUSED)

@@ -37,11 +37,13 @@ from likewise import (
     UnavailableError,
 )
 from likewise import _evaluation as evaluation
+from likewise import _memory as memory
 from likewise import _requests as requests
 from likewise import _results as results
 from likewise._errors import error_from_problem
 from likewise._files import Outgoing
 from likewise._json import to_json
+from likewise._kept import Calibration, QueryBank
 from likewise._points import batches, point_to_wire
 from likewise._requests import Call, Response
 
@@ -83,6 +85,7 @@ EVERY_QUERY_OPTION: dict[str, Any] = {
     "diversity": {"method": "mmr", "lambda": 0.7},
     "order_by": "year",
     "group_by": {"field": "year", "size": 2},
+    "correct": {"bank": "b"},
 }
 EVERY_QUERY = [
     Query("text", **EVERY_QUERY_OPTION),
@@ -125,6 +128,64 @@ DEFINITION: dict[str, Any] = {
     "schema": {"year": "integer"},
     "index": {"m": 8, "ef_construction": 64},
     "lexical": {"fields": {"title": 2, "$text": 1}, "language": "english"},
+}
+
+EVERY_JUDGING: dict[str, Any] = {
+    "using": "title",
+    "label": "topic",
+    "filter": F("year") >= 2000,
+    "method": "knn",
+    "k": 5,
+    "weights": "uniform",
+    "beta": 5.0,
+    "ef": 64,
+    "exact": True,
+    "reciprocal": True,
+    "augment": 5,
+    "temperature": 0.1,
+    "nuisance": "camera",
+    "labels": {"a": "text"},
+    "templates": ["a photo of {label}"],
+    "aggregate": "group",
+    "group_above": 0.9,
+    "alpha": 0.3,
+    "shots": 9,
+    "sample": 100,
+    "labelled": True,
+    "heads": [{"method": "knn"}],
+    "class_weights": {"knn": {"a": 1.0}},
+    "fuse": "pool",
+    "compose": "pairs",
+    "multi_label": True,
+    "thresholds": 0.5,
+    "reject": {"min_score": 0.5},
+    "top": 3,
+    "explain": True,
+}
+EVERY_FIT = {
+    "what": ["weights"],
+    "label": "topic",
+    "filter": {"year": 1},
+    "sample": 100,
+    "seed": 1,
+    "keep_means": True,
+}
+VERIFY_OPTIONS: dict[str, Any] = {
+    "threshold": "t",
+    "using": "title",
+    "label": "person",
+    "filter": F("year") >= 2000,
+    "best_of": "max",
+}
+THRESHOLD_OPTIONS: dict[str, Any] = {
+    "target_far": 0.01,
+    "target_frr": 0.05,
+    "label": "person",
+    "filter": F("year") >= 2000,
+    "sample": 100,
+    "seed": 1,
+    "held_out": True,
+    "using": "title",
 }
 
 # Every endpoint that the SDK speaks, with everything it can say there, and what it makes of it.
@@ -207,6 +268,67 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
         [requests.restore_snapshot("s", "c", replace=True)],
         results.CollectionInfo,
     ),
+    "PUT /v1/collections/{name}/query-banks/{name}": (
+        [
+            requests.put_query_bank(
+                "c",
+                "b",
+                using="title",
+                queries=["text", {"vector": [1.0]}],
+                sample=None,
+                method="csls",
+                strength=0.5,
+                k=3,
+                tau=0.1,
+                dev=[("text", [1, "a"])],
+                candidates=5,
+            ),
+            requests.put_query_bank(
+                "c",
+                "b",
+                using="title",
+                queries=None,
+                sample={"points": 5},
+                method=["center"],
+                strength=[0.5, 1],
+                k=3,
+                tau=0.1,
+                dev=[{"id": 1, "relevant": [2]}],
+                candidates=5,
+            ),
+        ],
+        QueryBank,
+    ),
+    "GET /v1/collections/{name}/query-banks/{name}": ([requests.query_bank("c", "b")], QueryBank),
+    "GET /v1/collections/{name}/query-banks": ([requests.query_banks("c")], list[QueryBank]),
+    "DELETE /v1/collections/{name}/query-banks/{name}": (
+        [requests.drop_query_bank("c", "b")],
+        None,
+    ),
+    "PUT /v1/collections/{name}/calibrations/{name}": (
+        [
+            requests.put_calibration(
+                "c",
+                "k",
+                scores=[0.5],
+                matches=[True],
+                using="title",
+                dev=[("text", [1])],
+                candidates=5,
+                method="platt",
+            )
+        ],
+        Calibration,
+    ),
+    "GET /v1/collections/{name}/calibrations/{name}": (
+        [requests.calibration("c", "k")],
+        Calibration,
+    ),
+    "GET /v1/collections/{name}/calibrations": ([requests.calibrations("c")], list[Calibration]),
+    "DELETE /v1/collections/{name}/calibrations/{name}": (
+        [requests.drop_calibration("c", "k")],
+        None,
+    ),
     "PUT /v1/collections/{name}/points": ([requests.upsert("c", WHOLE_BATCH)], int),
     "PATCH /v1/collections/{name}/points": (
         [
@@ -281,6 +403,55 @@ CALLS: dict[str, tuple[list[Call[Any]], object]] = {
         ],
         evaluation.Evaluation,
     ),
+    "POST /v1/collections/{name}/classify": (
+        [
+            requests.classify("c", ["text", b"an image", {"id": 1}], "k", EVERY_JUDGING),
+        ],
+        memory.Classifications,
+    ),
+    "GET /v1/collections/{name}/classifiers": ([requests.classifiers("c")], list[memory.Kept]),
+    "PUT /v1/collections/{name}/classifiers/{name}": (
+        [requests.make_classifier("c", "k", EVERY_FIT, EVERY_JUDGING)],
+        memory.Classifier,
+    ),
+    "GET /v1/collections/{name}/classifiers/{name}": (
+        [requests.describe_classifier("c", "k")],
+        memory.Classifier,
+    ),
+    "DELETE /v1/collections/{name}/classifiers/{name}": (
+        [requests.drop_classifier("c", "k")],
+        None,
+    ),
+    "POST /v1/collections/{name}/classifiers/{name}/learn": (
+        [requests.teach_classifier("c", "k", [{"id": 1, "label": "a"}], 0.1)],
+        memory.Classifier,
+    ),
+    "POST /v1/collections/{name}/verify": (
+        [
+            requests.verify(
+                "c",
+                "text",
+                {"id": 1},
+                [{"a": b"an image", "b": "text", "claim": "a"}],
+                {**VERIFY_OPTIONS, "claim": "ada"},
+            )
+        ],
+        memory.Verifications,
+    ),
+    "GET /v1/collections/{name}/thresholds": ([requests.thresholds("c")], list[memory.Kept]),
+    "PUT /v1/collections/{name}/thresholds/{name}": (
+        [
+            requests.choose_threshold(
+                "c", "t", [{"a": {"id": 1}, "b": "text", "same": True}], THRESHOLD_OPTIONS
+            )
+        ],
+        memory.Threshold,
+    ),
+    "GET /v1/collections/{name}/thresholds/{name}": (
+        [requests.describe_threshold("c", "t")],
+        memory.Threshold,
+    ),
+    "DELETE /v1/collections/{name}/thresholds/{name}": ([requests.drop_threshold("c", "t")], None),
     "POST /v1/collections/{name}/points/scroll": (
         [requests.scroll("c", filter=F("a") == 1, page_size=5, cursor="x", **PROJECTION)],
         results.Page,
@@ -405,7 +576,11 @@ def _unnamed(part: re.Match[str]) -> str:
 def test_a_call_goes_to_its_endpoint(name: str) -> None:
     for call in CALLS[name][0]:
         path = call.request.path.partition("?")[0]
-        path = re.sub(r"/(collections/c|snapshots/s|models/m)\b", _unnamed, path)
+        named = r"/(collections/c|snapshots/s|models/m|classifiers/k|thresholds/t)\b"
+        path = re.sub(named, _unnamed, path)
+        path = re.sub(
+            r"/(collections/c|snapshots/s|models/m|query-banks/b|calibrations/k)\b", _unnamed, path
+        )
         assert f"{call.request.method} {path}" == name
 
 
@@ -549,7 +724,14 @@ def _assert_fits(value: Any, hint: Any) -> None:
 
 def _hints(cls: Any) -> Mapping[str, Any]:
     return typing.get_type_hints(
-        cls, {**vars(results), **vars(evaluation), "array": _Array, "PointId": str | int}
+        cls,
+        {
+            **vars(results),
+            **vars(evaluation),
+            **vars(memory),
+            "array": _Array,
+            "PointId": str | int,
+        },
     )
 
 

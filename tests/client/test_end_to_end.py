@@ -286,6 +286,52 @@ def test_answers_are_evaluated(films: Any) -> None:
     assert refused.value.problem.pointer == "/configurations/0/query/using"
 
 
+# ── classifying and verifying ────────────────────────────────────────────────────────────────
+
+
+def test_things_are_classified_by_what_is_stored(arrows: Any) -> None:
+    found = arrows.classify([{"id": 0}, {"vector": [1.0, 0.1]}], label="even", k=1, explain=True)
+    assert [one.label for one in found] == [False, True]
+    assert [one.voters["knn"][0]["id"] for one in found] == [1, 0]
+    with pytest.raises(TypeError, match="unknown options: lable"):
+        arrows.classify([{"id": 0}], lable="even")
+    with pytest.raises(TypeError, match="a list of inputs"):
+        arrows.classify({"id": 0}, label="even")
+
+
+def test_classifiers_are_kept_taught_and_dropped(arrows: Any) -> None:
+    made = arrows.make_classifier(
+        "k", label="even", method="prototypes", fit={"what": [], "keep_means": True}
+    )
+    assert made.fitted["means"]["prototypes"]["counts"] == [2, 3]
+    assert arrows.classifier("k") == made
+    assert [kept.name for kept in arrows.classifiers()] == ["k"]
+    left = {"vector": [-1.0, 0.0]}
+    taught = arrows.teach_classifier("k", [{**left, "label": "left"}], momentum=0.5)
+    assert taught.fitted["means"]["prototypes"]["labels"] == [False, True, "left"]
+    assert arrows.classify([left], classifier="k")[0].label == "left"
+    arrows.drop_classifier("k")
+    assert arrows.classifiers() == []
+
+
+def test_pairs_are_verified_by_a_threshold_that_is_kept(arrows: Any) -> None:
+    pairs = [{"a": {"id": a}, "b": {"id": b}, "same": b - a == 1}
+             for a in range(5) for b in range(a + 1, 5)]  # fmt: skip
+    made = arrows.choose_threshold("t", pairs=pairs, target_far=0.2)
+    assert arrows.threshold("t") == made
+    assert made.tar.share == 1.0
+    assert made.far.share <= 0.2
+    assert [kept.name for kept in arrows.thresholds()] == ["t"]
+    near, far = arrows.verify(
+        pairs=[{"a": {"id": 0}, "b": {"id": 1}}, {"a": {"id": 0}, "b": {"id": 4}}], threshold="t"
+    )
+    assert (near.decision, far.decision) == ("same", "different")
+    claim = arrows.verify({"id": 0}, claim=True, label="even", threshold=0.5)
+    assert (claim[0].decision, claim[0].enrolled, claim.threshold) == ("same", 2, None)
+    arrows.drop_threshold("t")
+    assert arrows.thresholds() == []
+
+
 # ── querying ─────────────────────────────────────────────────────────────────────────────────
 
 

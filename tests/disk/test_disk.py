@@ -56,6 +56,12 @@ def delete(client: Client, name: str, ids: list[int]) -> tuple[int, Any]:
     return client.call("POST", f"/v1/collections/{name}/points/delete", {"ids": ids})
 
 
+def calibrate(client: Client, name: str) -> tuple[int, Any]:
+    """Keep something small beside the points."""
+    wanted = {"scores": [0.1, 0.9] * 10, "matches": [False, True] * 10}
+    return client.call("PUT", f"/v1/collections/{name}/calibrations/c", wanted)
+
+
 def count(client: Client, name: str) -> int:
     answer = client.ask("POST", f"/v1/collections/{name}/points/count", {})
     number: int = answer["count"]
@@ -101,16 +107,20 @@ def test_a_full_disk_refuses_writes_serves_reads_and_can_be_emptied(small_disk: 
         assert count(client, "large") == stored - 50
         assert upsert(client, "kept", 500, 100)[0] == 507
         assert create(client, "more")[0] == 507
+        assert calibrate(client, "kept")[0] == 507
+        assert client.ask("GET", "/v1/collections/kept/calibrations") == {"calibrations": []}
         # With the room of a large collection everything works again, without another start.
         assert client.call("DELETE", "/v1/collections/large")[0] == 204
         assert create(client, "more")[0] == 201
         assert upsert(client, "kept", 500)[0] == 200
+        assert calibrate(client, "kept")[0] == 201
         told = engine(client)
         assert (told["status"], told["writable"]) == ("ok", True)
         stored = filled(client, "more")
 
     with serving(small_disk) as client:  # a crash, and a start on the full disk, with builds
         assert (count(client, "kept"), count(client, "more")) == (510, stored)
+        assert client.ask("GET", "/v1/collections/kept/calibrations/c")["pairs"] == 20
         assert query(client, "more") == 5
         stored = filled(client, "more", stored)
         assert (count(client, "more"), query(client, "more")) == (stored, 5)
@@ -132,9 +142,10 @@ def test_a_disk_that_takes_no_writes_is_read(troubled: tuple[Launcher, Path]) ->
                 create(client, "another"),
                 client.call("DELETE", "/v1/collections/read-only"),
                 client.call("PATCH", "/v1/collections/read-only", {"index": {"m": 8}}),
+                calibrate(client, "read-only"),
             ]
             told = [(status, answer["type"].rpartition(":")[2]) for status, answer in refused]
-            assert told == [(503, "storage-read-only")] * 5
+            assert told == [(503, "storage-read-only")] * 6
             assert count(client, "read-only") == 10
             assert query(client, "read-only") == 5
             assert engine(client)["writable"] is False

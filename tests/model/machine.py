@@ -398,6 +398,34 @@ class Collections(RuleBasedStateMachine):
             kept = {key: value for key, value in merged.items() if key not in unset}
             found.points[one] = Kept(before.vectors, kept, before.text)
 
+    # ── what is kept beside the points ───────────────────────────────────────────────────────
+
+    @rule(name=names, key=st.sampled_from(["x", "y"]), pairs=st.integers(9, 12))
+    def keep(self, name: str, key: str, pairs: int) -> None:
+        """Keep something small: a calibration, which takes ten pairs of either kind."""
+        body = {"scores": [0.25, 0.75] * pairs, "matches": [False, True] * pairs}
+        answer = self.world.send("PUT", path(name, f"/calibrations/{key}"), body)
+        found = self.of(name, answer)
+        if found is None:
+            return
+        if pairs < 10:
+            self.refused(answer, 422, "invalid-query")
+            return
+        told = self.ok(answer, 200 if key in found.calibrations else 201)
+        assert (told["name"], told["pairs"]) == (key, 2 * pairs)
+        found.calibrations[key] = 2 * pairs
+
+    @rule(name=names, key=st.sampled_from(["x", "y"]))
+    def forget(self, name: str, key: str) -> None:
+        answer = self.world.send("DELETE", path(name, f"/calibrations/{key}"))
+        found = self.of(name, answer)
+        if found is None:
+            return
+        if found.calibrations.pop(key, None) is None:
+            self.refused(answer, 404, "artefact-not-found")
+        else:
+            self.ok(answer, 204)
+
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
     def same(self, record: Json, id_: Id, kept: Kept, *, vectors: bool = False) -> None:
@@ -457,7 +485,10 @@ class Collections(RuleBasedStateMachine):
             pages += 1
 
     def everything(self, name: str) -> None:
-        """All points, with all that they hold, and the counts of some filters."""
+        """All points, with all that they hold, the counts of some filters, and what is kept."""
+        kept = self.ok(self.world.send("GET", path(name, "/calibrations")))["calibrations"]
+        told = {one["name"]: one["pairs"] for one in kept}
+        assert told == self.model[name].calibrations
         self._walk(name, self.model[name], FILTERS[0], 1000)
         for filter in FILTERS[1::4]:
             self.count(name, filter)

@@ -132,10 +132,17 @@ class Collection:
     schema: dict[str, str]
     index: dict[str, int] = field(default_factory=lambda: {"m": 16, "ef_construction": 200})
     points: dict[Id, Kept] = field(default_factory=dict)
+    calibrations: dict[str, int] = field(default_factory=dict)  # name → pairs it was fitted to
 
     def copy(self) -> Collection:
         """What a snapshot keeps. Points are replaced, never changed: they may be shared."""
-        return Collection(dict(self.fields), dict(self.schema), dict(self.index), dict(self.points))
+        return Collection(
+            dict(self.fields),
+            dict(self.schema),
+            dict(self.index),
+            dict(self.points),
+            dict(self.calibrations),
+        )
 
     def json(self) -> Json:
         """The body that creates it."""

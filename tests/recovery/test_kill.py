@@ -46,6 +46,12 @@ while True:
     call("move", round_, lambda: backend.upsert("c", twenty))
     call("add", round_, lambda: backend.upsert("c", five))
     call("delete", round_ - 3, lambda: backend.delete("c", old))
+    # And one that keeps, in large pages of its own, or forgets.
+    body = b"%d " % round_ * 5_000
+    if round_ % 4:
+        call("keep", round_, lambda: backend.keep("c", "kind", "key", body))
+    else:
+        call("forget", round_, lambda: backend.forget("c", "kind", "key"))
 """
 
 
@@ -55,6 +61,7 @@ class Model:
 
     moved: int = 0
     added: set[int] = field(default_factory=set)
+    kept: bytes | None = None
     under_way: tuple[str, int] | None = None
 
     def read(self, lines: list[str]) -> None:
@@ -73,6 +80,8 @@ class Model:
             self.moved = number
         elif what == "add":
             self.added.add(number)
+        elif what in ("keep", "forget"):
+            self.kept = b"%d " % number * 5_000 if what == "keep" else None
         else:
             self.added.discard(number)
         self.under_way = None
@@ -106,10 +115,13 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_torn(tmp_path: Path, seed: 
         points = everything(backend, "c")
         seen = {points[n]["round"] for n in range(20)}
         assert len(seen) == 1, f"a torn write (seed {seed})"
-        if (set(points), seen) != (model.expected(), {model.moved}):
+        value = backend.kept("c", "kind", "key")
+        kept = None if value is None else value.body
+        if (set(points), seen, kept) != (model.expected(), {model.moved}, model.kept):
             assert model.under_way is not None, f"acknowledged writes differ (seed {seed})"
             model.happened()  # then the call whose end we did not hear of happened, as a whole
         assert (set(points), seen) == (model.expected(), {model.moved})
+        assert kept == model.kept
         model.under_way = None
 
         (answer,) = backend.search("c", [search([1, 0, 0, 0], k=20)])

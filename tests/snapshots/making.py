@@ -48,6 +48,9 @@ def filled(backend: Backend, name: str = "c") -> None:
     backend.create(name, DEFINITION)
     backend.upsert(name, POINTS[:30])
     backend.upsert(name, POINTS[10:])
+    for key in ("gone", "kept"):
+        backend.keep(name, "kind", key, key.encode() * 3)
+    backend.forget(name, "kind", "gone")
 
 
 def whole(backend: Backend, name: str) -> dict[PointId, Any]:

@@ -321,6 +321,28 @@ STORES: dict[str, tuple[Callable[[sqlite3.Connection], object], str]] = {
     ),
     "packed more than was written": (sql("UPDATE packed SET last_row = 1000000"), "packing"),
     "packed twice": (sql("INSERT INTO packed VALUES (0, 0)"), "packing"),
+    "an artefact of no row": (sql("UPDATE artefacts SET row = 0"), "rows"),
+    "last rows of another table": (sql("INSERT INTO sqlite_sequence VALUES ('t', 9)"), "rows"),
+    "a last artefact of text": (
+        sql("UPDATE sqlite_sequence SET seq = 'x' WHERE name = 'artefacts'"),
+        "rows",
+    ),
+    "an artefact of another kind of name": (sql("UPDATE artefacts SET kind = 'a/b'"), "keeps"),
+    "an artefact without a key": (sql("UPDATE artefacts SET key = ''"), "keeps"),
+    "an artefact before all time": (sql("UPDATE artefacts SET made_at = -1"), "keeps"),
+    "an artefact after all time": (
+        sql(f"UPDATE artefacts SET made_at = {253_402_300_800_000}"),
+        "keeps",
+    ),
+    "an artefact that is too large": (
+        sql(f"UPDATE artefacts SET body = zeroblob({(16 << 20) + 1})"),
+        "keeps",
+    ),
+    "too many artefacts": (
+        sql("WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 1000)"
+            " INSERT INTO artefacts (kind, key, body, made_at) SELECT 'k', n, x'', 0 FROM n"),
+        "keeps",
+    ),
     "a short vector": (sql("UPDATE vectors_0 SET vector = x'0000803f'"), "numbers"),
     "no vector at all": (sql("UPDATE vectors_1 SET vector = x''"), "numbers"),
     "a vector with a NaN": (

@@ -51,6 +51,11 @@ def test_a_restored_collection_equals_the_one_it_was_taken_of(backend: LocalBack
     assert list(info.definition.vectors) == ["title", "own"]
     assert whole(backend, "d") == whole(backend, "c")
     assert len(whole(backend, "d")) == len(POINTS)
+    assert backend.all_kept("d") == backend.all_kept("c")
+    kept = backend.kept("d", "kind", "kept")
+    assert kept is not None
+    assert kept.body == b"kept" * 3
+    assert backend.keep("d", "kind", "more", b"").revision > kept.info.revision
     for name in ("c", "d"):
         settle(backend, name)
         (answer,) = backend.search(

@@ -30,21 +30,47 @@ CREATE TABLE vectors_0 (row INTEGER PRIMARY KEY, vector BLOB NOT NULL) STRICT;
 """
 """What the first version made, with one vector field; never to be edited."""
 
+VERSION_1 = """
+CREATE TABLE points (
+    row        INTEGER PRIMARY KEY AUTOINCREMENT,
+    key        BLOB NOT NULL UNIQUE,
+    attributes BLOB NOT NULL,
+    text       TEXT,
+    expires_at INTEGER
+) STRICT;
+CREATE INDEX points_by_expiry ON points (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE packed (last_row INTEGER NOT NULL, points INTEGER NOT NULL) STRICT;
+INSERT INTO packed VALUES (0, 0);
+CREATE TABLE segments (
+    name TEXT PRIMARY KEY
+) STRICT;
+CREATE TABLE vectors_0 (row INTEGER PRIMARY KEY, vector BLOB NOT NULL) STRICT;
+PRAGMA user_version = 1;
+"""
+"""The version after, the same way."""
+
+
+@pytest.fixture(params=[0, 1])
+def version(request: pytest.FixtureRequest) -> int:
+    """Give each older version."""
+    number: int = request.param
+    return number
+
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """Give a database of version 0 with one point."""
+def old(tmp_path: Path, version: int) -> Path:
+    """Give a database of an older version with one point."""
     path = tmp_path / "store.sqlite"
     made = sqlite3.connect(path)
-    made.executescript(VERSION_0)
-    made.execute("INSERT INTO points VALUES (7, x'6b', x'7b7d', NULL)")
+    made.executescript((VERSION_0, VERSION_1)[version])
+    made.execute("INSERT INTO points (row, key, attributes) VALUES (7, x'6b', x'7b7d')")
     made.execute("INSERT INTO vectors_0 VALUES (7, x'0000803f')")
     made.commit()
     made.close()
     return path
 
 
-def test_a_store_of_the_first_version_opens_and_takes_points_that_expire(old: Path) -> None:
+def test_an_older_store_opens_and_takes_points_that_expire(old: Path) -> None:
     store = Store(old, fields=[FIELD], sync=False)
     assert store.next_expiry(-1) is None
     new = StoredPoint(b"new", b"{}", "text", (np.ones(1, dtype=np.float32),), 5000)
@@ -59,6 +85,20 @@ def test_a_store_of_the_first_version_opens_and_takes_points_that_expire(old: Pa
     assert store.by_keys([b"k"], vectors=False)[b"k"].expires_at is None
     store.close()
     Store(old, fields=[FIELD], sync=False).close()
+
+
+def test_an_older_store_takes_artefacts(old: Path) -> None:
+    store = Store(old, fields=[FIELD], sync=False)
+    assert store.all_kept(None) == []
+
+    def keep(writer: Writer) -> None:
+        writer.keep("kind", "key", b"body", 5)
+
+    store.write(keep)
+    kept = store.kept("kind", "key")
+    assert kept is not None
+    assert (kept.body, kept.info.created_at) == (b"body", "1970-01-01T00:00:00.005Z")
+    store.close()
 
 
 def columns_of(path: Path) -> set[tuple[object, ...]]:
@@ -84,9 +124,9 @@ def test_an_upgraded_store_has_the_tables_of_a_new_one(old: Path, tmp_path: Path
     assert columns_of(old) == columns_of(new)
 
 
-def test_older_statements_are_kept_as_they_were(old: Path, tmp_path: Path) -> None:
-    made = sqlite3.connect(tmp_path / "made.sqlite")
-    for statement in schema.statements(1, version=0):
+def test_older_statements_are_kept_as_they_were(old: Path, tmp_path: Path, version: int) -> None:
+    made = sqlite3.connect(tmp_path / "made.sqlite", isolation_level=None)
+    for statement in schema.statements(1, version=version):
         made.execute(statement)
     made.close()
     assert columns_of(tmp_path / "made.sqlite") == columns_of(old)

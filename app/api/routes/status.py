@@ -13,7 +13,14 @@ from app.api.service import service_of
 from app.attributes.filter import MAX_DEPTH
 from app.metrics.exposition import CONTENT_TYPE, Told, rendered
 from app.service.service import Figures
-from app.types import MAX_TOKEN_DIMENSION, MOST_TOKENS, MOST_WEIGHTS
+from app.types import (
+    MAX_TOKEN_DIMENSION,
+    MOST_KEPT,
+    MOST_KEPT_BYTES,
+    MOST_KEPT_BYTES_TOGETHER,
+    MOST_TOKENS,
+    MOST_WEIGHTS,
+)
 from app.wire.status import Health, Info, Limits, Readiness
 
 router = APIRouter(tags=["status"])
@@ -27,6 +34,9 @@ _FIXED = {
     "max_vector_tokens": MOST_TOKENS,
     "max_token_dimension": MAX_TOKEN_DIMENSION,
     "max_sparse_weights": MOST_WEIGHTS,
+    "max_kept": MOST_KEPT,
+    "max_kept_bytes": MOST_KEPT_BYTES,
+    "max_kept_bytes_together": MOST_KEPT_BYTES_TOGETHER,
 }
 """Limits that are no settings."""
 
