@@ -58,8 +58,7 @@ MEMBERS = (
 HYBRID_WEIGHT = 0.5
 HYBRID_FUSE = "sum"
 HYBRID_NORMALISE = "minmax"
-HYBRID_CANDIDATES = 20
-HYBRID_CANDIDATES_DEEP = 50
+HYBRID_CANDIDATES = 50
 """How `hybrid` fuses unless it is told: docs/decisions/0026-lexical.md has the figures."""
 
 
@@ -292,16 +291,13 @@ class PlanReader:
             normalise, normalise_at = asked.members.get("normalise"), f"{asked.at}/normalise"
         if normalise is None and not (isinstance(fuse, dict) and "normalise" in fuse):
             normalise = HYBRID_NORMALISE
-        fusion = self.fusion(
-            HYBRID_FUSE if fuse is None else fuse,
-            f"{at}/fuse",
-            [weight, 1 - weight],
-            normalise,
-            normalise_at,
-        )
-        # Ranks are of what a side found itself; scores can be had of the others as well.
-        complete = fusion.method != "rrf"
-        k = members.integer("candidates", self._enough(complete), low=1, high=self.max_k)
+        # What one side ranks low, the other may rank high: both give more than the page. Since each
+        # then scores what only the other found, that need not be many.
+        page = asked.k + asked.offset
+        enough = min(max(HYBRID_CANDIDATES, 2 * page), self.max_k)
+        if self.wanted > max(page, CANDIDATES) or "group_by" in asked.members:
+            enough = self.wanted
+        k = members.integer("candidates", enough, low=1, high=self.max_k)
         words = {"text": text, "fields": members.raw("fields"), "every": members.raw("every")}
         members.end()
         leaf = replace(self.reading.leaf("lexical", words, at), stands=at)
@@ -311,22 +307,15 @@ class PlanReader:
             self._own_lookup(expression, k),
             Lookup(at, leaf, None, self.filter, k, without=named),
         )
-        return Fused(asked.at, sources, fusion, self.wanted, complete)
-
-    def _enough(self, complete: bool) -> int:
-        """Say how many candidates each side of a hybrid query gives.
-
-        complete   what only one side finds is scored by the other, too
-        """
-        asked = self.asked
-        page = asked.k + asked.offset
-        if self.wanted > max(page, CANDIDATES) or "group_by" in asked.members:
-            return self.wanted
-        # What one side ranks low, the other may rank high: both give more than the page. That need
-        # not be many if the page is all that is made of them, and both score them all.
-        few = complete and asked.members.keys() <= {"query", "hybrid", "normalise"}
-        least = HYBRID_CANDIDATES if few else HYBRID_CANDIDATES_DEEP
-        return min(max(least, 2 * page), self.max_k)
+        fusion = self.fusion(
+            HYBRID_FUSE if fuse is None else fuse,
+            f"{at}/fuse",
+            [weight, 1 - weight],
+            normalise,
+            normalise_at,
+        )
+        # Ranks are of what a side found itself; scores can be had of the others as well.
+        return Fused(asked.at, sources, fusion, self.wanted, complete=fusion.method != "rrf")
 
     def _prefetched(
         self, raw: object, at: str, filter: Filter | None, depth: int
