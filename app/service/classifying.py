@@ -11,12 +11,12 @@ from typing import Any
 from app.attributes.filter import parse_filter
 from app.backends.base import View
 from app.errors import ArtefactNotFound, InvalidQuery, KeptOutdated
+from app.query.labels import read_field, read_label
 from app.query.memory.class_means import Kept
 from app.query.memory.classify import Classifier
 from app.query.memory.fitting import WHAT, Fit, Fitted, Fitting
 from app.query.memory.inputs import Thing
 from app.query.memory.kept import KeptClassifier, classifier_from
-from app.query.memory.labels import read_field, read_label
 from app.query.memory.learning import Example, learned
 from app.query.memory.read import ClassifierReader
 from app.query.plan import Lookup

@@ -12,10 +12,10 @@ from app.attributes.filter import Filter, Ids
 from app.errors import InvalidQuery
 from app.keys import id_from_key
 from app.query.expression import Expression, Leaf
-from app.query.memory.labels import Label, both, labels_in
+from app.query.labels import Label, both, labels_in
 from app.query.plan import Lookup
 from app.query.running import Running
-from app.ranking.memory.prototypes import unit
+from app.ranking.algebra.vectors import unit
 from app.types import F64, Metric, PointId, VectorField, VectorKind
 from app.vectors.metric import prepare
 from app.vectors.tokens import pooled

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.ranking.algebra.vectors import unit
 from app.ranking.class_fusion import contributions, fused
-from app.ranking.memory.prototypes import unit
 from app.types import F64, I64
 
 
