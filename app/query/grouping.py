@@ -85,7 +85,7 @@ class GroupBy:
             }
         return pool
 
-    def _deeper(self, source: Source | None) -> Source | None:
+    def _deeper(self, source: Source) -> Source | None:
         """Make a source recall more; None if it cannot, or may not."""
         if not isinstance(source, Lookup | OrderedSource) or source.k >= self.most:
             return None
@@ -122,7 +122,7 @@ class GroupBy:
         return pool
 
 
-def _is_whole(plan: Plan, source: Source | None, pool: Pool) -> bool:
+def _is_whole(plan: Plan, source: Source, pool: Pool) -> bool:
     """Tell whether a pool holds everything that there is."""
     return isinstance(source, Lookup | OrderedSource) and not plan.stages and len(pool) < source.k
 

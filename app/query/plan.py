@@ -22,7 +22,7 @@ from app.query.expression import Compiled, Expression, Leaf, Probe
 from app.query.fusing import resolved
 from app.query.late import token_scores
 from app.query.limits import CANDIDATES, MOST_PROBES
-from app.query.pool import EMPTY, Pool, union
+from app.query.pool import Pool, union
 from app.query.running import Running
 from app.ranking.fusion import Fusion, fuse
 from app.ranking.scores import scores as exact_scores
@@ -422,13 +422,13 @@ class Grouping(Protocol):
 class Plan:
     """A query, ready to be run.
 
-    source      None where nothing is searched for: then points are only ordered and grouped
+    source      of candidates; `OrderedSource` where nothing is searched for
     stages      in the order in which they run
     grouping    takes the place of the cut by k and offset
     """
 
     at: str
-    source: Source | None
+    source: Source
     stages: tuple[Stage, ...]
     k: int
     offset: int
@@ -439,8 +439,7 @@ class Plan:
 
     def lookups(self) -> Iterator[Lookup]:
         """Give every lookup whose leaves and field are to be resolved."""
-        if self.source is not None:
-            yield from self.source.lookups()
+        yield from self.source.lookups()
         for stage in self.stages:
             yield from stage.lookups()
 
@@ -455,7 +454,7 @@ class Plan:
 
     def ranked(self, running: Running) -> Pool:
         """Give all candidates, as every stage left them."""
-        pool = EMPTY if self.source is None else self.source.run(running)
+        pool = self.source.run(running)
         for stage in self.stages:
             pool = stage.run(pool, running)
         if self.threshold is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -141,8 +141,3 @@ def leaves_of(things: Sequence[Thing], field: VectorField) -> dict[tuple[str, st
         assert isinstance(thing.expression, Leaf)
         found[thing.expression.at, field.name] = thing.expression.value
     return found
-
-
-def with_group(thing: Thing, group: Label | None) -> Thing:
-    """Say which group a thing is of."""
-    return replace(thing, group=group)
