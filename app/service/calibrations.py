@@ -12,11 +12,12 @@ import orjson
 from numpy.typing import NDArray
 
 from app.backends.base import Backend, KeptInfo, View
+from app.evaluation.classes import calibration_error
 from app.query.fusing import CALIBRATION, stored_calibration
 from app.query.limits import CANDIDATES, MOST_DEV
 from app.query.reading import Members, number, refused
 from app.query.trying import Labelled, found_by
-from app.ranking.calibration import METHODS, calibration_error, crossed, fit
+from app.ranking.calibration import METHODS, crossed, fit
 from app.service.checks import check_name
 from app.service.labelled import QueryLists
 from app.service.lanes import Lane

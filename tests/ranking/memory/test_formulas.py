@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from app.ranking.class_fusion import weighted
 from app.ranking.memory.caches import (
     affinities,
     blended,
     unlabelled_cache,
     usual_shots,
 )
-from app.ranking.memory.composing import all_pairs, paired, softly, weighted
+from app.ranking.memory.composing import all_pairs, paired, softly
 from app.ranking.memory.decisions import best_temperature, f1_thresholds, margins
 from app.ranking.memory.prototypes import (
     borrowed,
