@@ -468,7 +468,9 @@ class ReferenceView:
     def attributes(self, rows: I64) -> list[Mapping[str, Any]]:
         return [self._points[row].attributes for row in rows.tolist()]
 
-    def records(self, rows: I64, projection: Projection) -> list[Record]:
+    def records(
+        self, rows: I64, projection: Projection, keys: Sequence[bytes] | None = None
+    ) -> list[Record]:
         return [_record(self._points[row], projection) for row in rows.tolist()]
 
     def kept(self, kind: str, key: str) -> Kept | None:
