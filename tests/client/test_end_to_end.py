@@ -332,34 +332,6 @@ def test_pairs_are_verified_by_a_threshold_that_is_kept(arrows: Any) -> None:
     assert arrows.thresholds() == []
 
 
-# ── what corrects and calibrates scores ──────────────────────────────────────────────────────
-
-
-def test_query_banks_are_kept_and_correct_scores(arrows: Any) -> None:
-    made = arrows.put_query_bank("asked", [{"vector": [1.0, 0.2]}], method="center", strength=1)
-    assert (made.queries, made.method, made.wins) == (1, "center", None)
-    assert arrows.query_bank("asked") == made
-    assert arrows.query_banks() == [made]
-    plain = arrows.query(vector=[1.0, 0.0], k=3)
-    with pytest.raises(InvalidRequestError, match="never measured"):
-        arrows.query(vector=[1.0, 0.0], k=3, correct="asked")
-    corrected = arrows.query(vector=[1.0, 0.0], k=3, correct={"bank": "asked", "force": True})
-    assert max(hit.score for hit in corrected) < max(hit.score for hit in plain)
-    arrows.drop_query_bank("asked")
-    assert arrows.query_banks() == []
-
-
-def test_calibrations_are_kept(arrows: Any) -> None:
-    scores = [n / 20 for n in range(40)]
-    made = arrows.put_calibration("curve", scores=scores, matches=[s > 1 for s in scores])
-    assert made.pairs == 40
-    assert made.error_after < made.error_before
-    assert arrows.calibration("curve") == made
-    assert arrows.calibrations() == [made]
-    arrows.drop_calibration("curve")
-    assert arrows.calibrations() == []
-
-
 # ── querying ─────────────────────────────────────────────────────────────────────────────────
 
 
