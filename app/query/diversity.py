@@ -22,7 +22,7 @@ from app.query.pool import Pool
 from app.query.reading import Members, refused
 from app.query.running import Running
 from app.ranking.diversity import Cap, Chosen, Rows, capped, cosine_rows, dpp, gaussian_rows, mmr
-from app.ranking.scores import to_unit_range
+from app.ranking.normalise import MINMAX
 from app.types import Metric, VectorField, VectorKind
 
 METHODS = ("mmr", "dpp")
@@ -84,7 +84,7 @@ class Diversity:
         else:
             similar = cosine_rows(vectors, has)
         count = len(head) if self.page is None else min(self.page, len(head))
-        relevance = head.scores if self.raw else to_unit_range(head.scores)
+        relevance = head.scores if self.raw else MINMAX(head.scores)
         if self.method == "mmr":
             return mmr(relevance, similar, count, 1 - self.share, cap)
         return dpp(relevance, similar, count, self.share, cap)

@@ -184,14 +184,19 @@ class PlanReader:
                 "there is no query here whose scores are corrected: put it into a source",
                 f"{asked.at}/correct",
             )
+        fuse = members.get("fuse")
+        if prefetch is None and fuse is not None:
+            raise refused("there is nothing to fuse without prefetch", f"{asked.at}/fuse")
+        if (prefetch is None or (own and fuse is None)) and members.get("normalise") is not None:
+            raise refused(
+                "no lists are fused here whose scores would be normalised: leave it out",
+                f"{asked.at}/normalise",
+            )
         if prefetch is None and own is None and members.get("order_by") is not None:
             return self._ordered(members["order_by"]), []
         if prefetch is None:
-            if members.get("fuse") is not None:
-                raise refused("there is nothing to fuse without prefetch", f"{asked.at}/fuse")
             return own, []
         sources, weights = self._prefetched(prefetch, f"{asked.at}/prefetch", self.filter, 0)
-        fuse = members.get("fuse")
         if own is not None and fuse is None:
             every = sum(source_k(one) for one in sources)
             if isinstance(own, Weighted):
@@ -285,7 +290,9 @@ class PlanReader:
                 raise refused("hybrid needs a text whose words are looked for: say it here", at)
             text = expression.value
         weight = members.number("weight", HYBRID_WEIGHT, low=0, high=1)
-        fuse = members.raw("fuse")
+        fuse, fuse_at = members.raw("fuse"), f"{at}/fuse"
+        if fuse is None:
+            fuse, fuse_at = asked.members.get("fuse"), f"{asked.at}/fuse"
         normalise, normalise_at = members.raw("normalise"), f"{at}/normalise"
         if normalise is None:
             normalise, normalise_at = asked.members.get("normalise"), f"{asked.at}/normalise"
@@ -309,7 +316,7 @@ class PlanReader:
         )
         fusion = self.fusion(
             HYBRID_FUSE if fuse is None else fuse,
-            f"{at}/fuse",
+            fuse_at,
             [weight, 1 - weight],
             normalise,
             normalise_at,

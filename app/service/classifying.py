@@ -11,18 +11,19 @@ from typing import Any
 from app.attributes.filter import parse_filter
 from app.backends.base import View
 from app.errors import ArtefactNotFound, InvalidQuery, KeptOutdated
+from app.query.labels import read_field, read_label
 from app.query.memory.class_means import Kept
 from app.query.memory.classify import Classifier
 from app.query.memory.fitting import WHAT, Fit, Fitted, Fitting
 from app.query.memory.inputs import Thing
 from app.query.memory.kept import KeptClassifier, classifier_from
-from app.query.memory.labels import read_field, read_label
 from app.query.memory.learning import Example, learned
 from app.query.memory.read import ClassifierReader
 from app.query.plan import Lookup
 from app.query.reading import Members, refused
 from app.service.checks import check_name
 from app.service.remembering import Means, Resolved, given, under
+from app.service.shelf import Shelf
 from app.service.verifying import Verifying
 from app.types import Definition, VectorField
 
@@ -39,6 +40,7 @@ class Classifying:
 
     def __init__(self, means: Means, verifying: Verifying, *, max_k: int) -> None:
         self._means = means
+        self._shelf = Shelf(means.backend, KIND, "classifier")
         self._verifying = verifying
         self._max_k = max_k
         self._learning = threading.Lock()
@@ -147,10 +149,7 @@ class Classifying:
     # ── kept classifiers ─────────────────────────────────────────────────────────────────────
 
     def _kept(self, name: str, key: str) -> tuple[KeptClassifier, str]:
-        check_name(key, "classifier")
-        found = self._means.backend.kept(name, KIND, key)
-        if found is None:
-            raise _not_found(key)
+        found = self._shelf.find(name, key)
         return classifier_from(found.body), found.info.created_at
 
     async def make(self, name: str, key: str, raw: Mapping[str, object]) -> Json:
@@ -192,7 +191,7 @@ class Classifying:
         kept = KeptClassifier(own, spaces, fitted, report)
 
         def keep() -> Json:
-            info = means.backend.keep(name, KIND, key, kept.written(), definition.mark)
+            info, _ = self._shelf.put(name, key, kept.written(), definition.mark)
             return {"name": key, **kept.shown(), "created_at": info.created_at}
 
         shown: Json = await means.write(keep)
@@ -273,7 +272,7 @@ class Classifying:
                         raise KeptOutdated("the classifier was made anew meanwhile")
                     moved[head] = own.after([one.label for one in examples], rows, momentum)
                 kept = replace(kept, fitted=replace(kept.fitted, means=moved))
-                info = means.backend.keep(name, KIND, key, kept.written(), definition.mark)
+                info, _ = self._shelf.put(name, key, kept.written(), definition.mark)
                 return {"name": key, **kept.shown(), "created_at": info.created_at}
 
         shown: Json = await means.write(keep)
@@ -294,7 +293,6 @@ class Classifying:
         """Show one classifier."""
 
         def work() -> Json:
-            self._means.definition(name)
             kept, created_at = self._kept(name, key)
             return {"name": key, **kept.shown(), "created_at": created_at}
 
@@ -303,26 +301,8 @@ class Classifying:
 
     async def describe_all(self, name: str) -> list[Json]:
         """Name all classifiers."""
-
-        def work() -> list[Json]:
-            self._means.definition(name)
-            found = self._means.backend.all_kept(name, KIND)
-            return [{"name": one.key, "created_at": one.created_at} for one in found]
-
-        shown: list[Json] = await self._means.search(work)
-        return shown
+        return await self._means.named(self._shelf, name)
 
     async def forget(self, name: str, key: str) -> None:
         """Remove a classifier. Raises ArtefactNotFound."""
-
-        def work() -> None:
-            self._means.definition(name)
-            check_name(key, "classifier")
-            if not self._means.backend.forget(name, KIND, key):
-                raise _not_found(key)
-
-        await self._means.write(work)
-
-
-def _not_found(name: str) -> ArtefactNotFound:
-    return ArtefactNotFound(f"the collection has no classifier named {name!r}")
+        await self._means.write(lambda: self._shelf.remove(name, key))

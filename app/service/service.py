@@ -562,8 +562,6 @@ class Service:
                     pointer=f"{query.at}/{member}",
                 )
         planned = self._planning.planned(definition, query, None)
-        if planned.plan.source is None:
-            raise InvalidQuery("there is nothing to search for", pointer=query.at)
         for encoder in {unread.encoder for unread in planned.unread}:
             self._encoding.usable(encoder)
         return planned
