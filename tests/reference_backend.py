@@ -121,7 +121,10 @@ class ReferenceBackend:
                 own = replace(definition, mark=str(self._created))
                 self._collections[name] = Collection(own, now)
             elif existing.definition != definition:
-                raise DefinitionDiffers(f"collection {name!r} exists with another definition")
+                differs = existing.definition.differs(definition)
+                raise DefinitionDiffers(
+                    f"collection {name!r} exists with another definition: what differs is {differs}"
+                )
             return self.describe(name), existing is None
 
     def describe(self, name: str) -> CollectionInfo:

@@ -157,6 +157,8 @@ def read_boost(
     Raises InvalidQuery, InvalidFilter or LimitExceeded.
     """
     short = isinstance(raw, list)
+    if not short and not (isinstance(raw, Mapping) and raw.get("functions") is not None):
+        raise refused("expected a list of functions, or an object with the member functions", at)
     members = Members({"functions": raw} if short else raw, at, "boost")
     place = at if short else members.place("functions")
     functions = tuple(
@@ -251,6 +253,8 @@ _MICROSECONDS = {
 
 def _extent(raw: object, over: str, at: str) -> float:
     """Read a scale or an offset: a duration in microseconds, metres, or a plain number."""
+    if over == "places" and isinstance(raw, str):
+        raise refused("expected a number of metres, received a string", at)
     if over != "instants":
         return number(raw, at, low=0)
     match = _DURATION.fullmatch(raw) if isinstance(raw, str) else None

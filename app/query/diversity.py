@@ -7,7 +7,7 @@ not depend on how many are asked for. Scores stay what they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +141,8 @@ def read_diversity(
 
     Raises InvalidQuery or LimitExceeded.
     """
+    if not isinstance(raw, Mapping) and raw not in METHODS:
+        raise refused(f"expected one of {', '.join(METHODS)}, or an object", at)
     members = Members({"method": raw} if isinstance(raw, str) else raw, at, "diversity")
     by = members.raw("by")
     if by is not None:
@@ -150,8 +152,6 @@ def read_diversity(
     elif "most" in members:
         raise refused("`most` is for each value of an attribute: say which, in `by`", at)
     most = members.integer("most", 1, low=1, high=max_k)
-    if isinstance(raw, str) and raw not in METHODS:
-        raise refused(f"expected one of {', '.join(METHODS)}, or an object", at)
     method = members.choice("method", METHODS, "mmr" if by is None else None)
     candidates = members.integer("candidates", min(CANDIDATES, max_k), low=1, high=max_k)
     if method is None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from app.attributes.filter import Filter, parse_filter
-from app.attributes.values import name_problem
+from app.attributes.values import json_type, name_problem
 from app.errors import InvalidQuery, LimitExceeded
 from app.query.algebra import COMPOSITIONS
 from app.query.boost import read_boost
@@ -189,7 +189,7 @@ class PlanReader:
             raise refused("there is nothing to fuse without prefetch", f"{asked.at}/fuse")
         if (prefetch is None or (own and fuse is None)) and members.get("normalise") is not None:
             raise refused(
-                "no lists are fused here whose scores would be normalised: leave it out",
+                "scores are normalised where lists are fused: by hybrid, or prefetch with fuse",
                 f"{asked.at}/normalise",
             )
         if prefetch is None and own is None and members.get("order_by") is not None:
@@ -281,6 +281,8 @@ class PlanReader:
         asked = self.asked
         at = f"{asked.at}/hybrid"
         expression = self.expression
+        if raw is not True and not isinstance(raw, Mapping):
+            raise refused(f"expected true or an object, received {json_type(raw)}", at)
         members = Members({} if raw is True else raw, at, "hybrid")
         if expression is None:
             raise refused("hybrid needs a query that is looked for by vector", at)

@@ -63,7 +63,10 @@ class Calibrations:
                 members.end()
                 return definition.mark, methods, [], pairs
             if using is None:
-                raise refused("say in `using` whose scores are calibrated", "")
+                if len(definition.vectors) > 1:
+                    names = ", ".join(sorted(definition.vectors))
+                    raise refused(f"say in `using` whose scores are calibrated: {names}", "")
+                (using,) = definition.vectors
             labelled = self.lists.labelled(
                 members.raw("dev"),
                 "/dev",

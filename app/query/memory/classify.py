@@ -188,7 +188,7 @@ class Classifier:
         given = [] if best is None else [best]
         why = kept_out(nearest, probability, margin, self.bar)
         if best is None:
-            why = "nothing_like_it"
+            why = "nothing_like_it" if found.labels else "nothing_remembered"
         if self.several and why is None:
             given = [one for one in order.tolist() if totals[one] >= self._threshold(found, one)]
             why = None if given else "min_probability"

@@ -213,7 +213,7 @@ def test_nothing_remembered_is_an_answer_that_abstains() -> None:
             {"inputs": [{"id": 0}], "label": "nobody", "method": method},
         )
         assert answer["label"] is None
-        assert answer["abstained"] == "nothing_like_it"
+        assert answer["abstained"] == "nothing_remembered"
         assert answer["nearest"] is None
         assert answer["scores"] == []
 
