@@ -141,7 +141,7 @@ def read_diversity(
 
     Raises InvalidQuery or LimitExceeded.
     """
-    members = Members({"method": raw} if isinstance(raw, str) else raw, at, "diversity")
+    members = Members.short(raw, "method", at, "diversity")
     by = members.raw("by")
     if by is not None:
         problem = name_problem(by)

@@ -123,5 +123,8 @@ MOST_GROUPS = 1000
 MOST_LABEL_PAIRS = 4096
 """Compound labels of one classifier."""
 
+LEAST_RATE = 1e-9
+"""Share of false accepts that a threshold is chosen for, at least."""
+
 MOST_LABELLED_PAIRS = 10_000
 """Pairs that one request gives with their answers."""
