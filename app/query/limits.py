@@ -24,6 +24,9 @@ MOST_BANK = 2_000
 MOST_DEV = 1_000
 """Labelled queries by which a bank is tried, or a calibration fitted."""
 
+MOST_FOUND = 200_000
+"""Candidates of all labelled queries together: some seconds."""
+
 LEAST_DEV = 20
 """The fewest by which a bank is tried: less than that is no measurement."""
 

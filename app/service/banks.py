@@ -36,8 +36,8 @@ Told = dict[str, Any]
 class Banks:
     """The use cases of query banks.
 
-    quick   lane of reads
-    lane    lane of making one, which may take seconds
+    quick   lane of reads, and of making one, which may take seconds: nobody's write waits for that
+    lane    lane of writes
     """
 
     backend: Backend
@@ -56,15 +56,16 @@ class Banks:
             wanted, planned = self._read(raw, definition)
             return definition.mark, wanted, planned
 
-        mark, wanted, planned = await self.lane.run(prepare)
+        mark, wanted, planned = await self.quick.run(prepare)
         await self.lists.encode_all(planned)
 
         def make(view: View) -> Bank:
             return made(wanted, view)
 
+        found = await self.quick.run(lambda: self.backend.view(name, make, mark))
+
         def work() -> tuple[Told, bool]:
             new = self.backend.kept(name, KIND, bank) is None
-            found = self.backend.view(name, make, mark)
             info = self.backend.keep(name, KIND, bank, found.body(), mark)
             return _told(info, found), new
 

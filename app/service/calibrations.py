@@ -76,7 +76,7 @@ class Calibrations:
             members.end()
             return definition.mark, methods, labelled, None
 
-        mark, methods, labelled, pairs = await self.lane.run(prepare)
+        mark, methods, labelled, pairs = await self.quick.run(prepare)
         await self.lists.encode_all(
             [one.asking for one in labelled if isinstance(one.asking, PlannedQuery)]
         )
@@ -86,10 +86,13 @@ class Calibrations:
             there = found.rows >= 0
             return found.scores[there], found.right[there]
 
-        def work() -> tuple[Told, bool]:
+        def fit() -> Told:
             scores, matches = self.backend.view(name, run, mark) if pairs is None else pairs
-            at = "/dev" if pairs is None else "/matches"
-            told = _fitted(methods, scores, matches, at)
+            return _fitted(methods, scores, matches, "/dev" if pairs is None else "/matches")
+
+        told = await self.quick.run(fit)
+
+        def work() -> tuple[Told, bool]:
             new = self.backend.kept(name, CALIBRATION, calibration) is None
             info = self.backend.keep(name, CALIBRATION, calibration, orjson.dumps(told), mark)
             return _told(info, told), new

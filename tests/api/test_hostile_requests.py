@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextvars import copy_context
+from typing import Any, cast
 
 import pytest
+
+from app.errors import DeadlineExceeded
+from app.query.due import deadline
+from app.query.running import Running
 
 from .harness import InProcess
 
@@ -134,3 +140,42 @@ def test_a_name_that_cannot_be_one_is_blamed_where_it_stands(
     answer = small.post(f"{C}/{path}", body)
     assert answer.status_code == 422, answer.text
     assert answer.json()["pointer"] == pointer
+
+
+@pytest.mark.parametrize("path", ["calibrations/x", "query-banks/x"])
+def test_labelled_queries_find_only_so_much_together(small: InProcess, path: str) -> None:
+    dev = [{"vector": [1, n], "relevant": [1]} for n in range(30)]
+    body = {"using": "v", "dev": dev, "candidates": 10_000}
+    if path.startswith("query"):
+        body["queries"] = [{"vector": [1, 1]}]
+    answer = small.put(f"{C}/{path}", body)
+    assert answer.status_code == 422, answer.text
+    told = answer.json()
+    assert (told["type"], told["pointer"]) == ("urn:likewise:problem:limit-exceeded", "/dev")
+
+
+def test_a_batch_of_plans_stops_when_its_time_is_over(small: InProcess) -> None:
+    """All of it would take many times as long as it is given."""
+    plan = {"prefetch": [{"id": 1, "using": "v", "k": 40}] * 16, "diversity": "dpp", "k": 40}
+    answer = small.send(
+        "POST",
+        f"{C}/query:batch",
+        json={"queries": [plan] * 1000},
+        headers={"x-request-timeout": "0.5"},
+    )
+    assert answer.status_code == 503, answer.text
+    assert answer.json()["type"] == "urn:likewise:problem:deadline-exceeded"
+    assert small.post(f"{C}/query", plan).status_code == 200
+
+
+def test_a_stage_is_not_begun_when_nobody_waits_for_it() -> None:
+    running = Running(cast(Any, None), {}, {})
+
+    def stages() -> list[str]:
+        with running.stage("first", "", taken=0):
+            deadline.set(time.monotonic() - 1)  # a stage that has begun ends
+        with pytest.raises(DeadlineExceeded), running.stage("second", "", taken=0):
+            raise AssertionError("it was begun")
+        return [entry["stage"] for entry in running.account]
+
+    assert copy_context().run(stages) == ["first"]
