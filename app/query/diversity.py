@@ -7,7 +7,7 @@ not depend on how many are asked for. Scores stay what they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,9 +141,7 @@ def read_diversity(
 
     Raises InvalidQuery or LimitExceeded.
     """
-    if not isinstance(raw, Mapping) and raw not in METHODS:
-        raise refused(f"expected one of {', '.join(METHODS)}, or an object", at)
-    members = Members({"method": raw} if isinstance(raw, str) else raw, at, "diversity")
+    members = Members.short(raw, "method", at, "diversity")
     by = members.raw("by")
     if by is not None:
         problem = name_problem(by)

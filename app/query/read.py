@@ -428,11 +428,11 @@ class PlanReader:
         at = f"{asked.at}/group_by"
         if self.expression is None and not {"prefetch", "order_by"} & asked.members.keys():
             raise refused("groups are of something: give a query, a prefetch or order_by", at)
-        members = Members({"field": raw} if isinstance(raw, str) else raw, at, "group_by")
+        members = Members.short(raw, "field", at, "group_by")
         field = members.required("field")
         problem = name_problem(field)
         if problem is not None:
-            raise refused(problem, at if isinstance(raw, str) else members.place("field"))
+            raise refused(problem, members.place("field"))
         groups = members.integer("groups", asked.k, low=1, high=self.max_k)
         size = members.integer("size", 3, low=1, high=self.max_k)
         members.end()

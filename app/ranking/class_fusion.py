@@ -40,6 +40,8 @@ def weighted(probabilities: F64, weights: F64) -> F64:
 
 def fused(probabilities: F64, weights: F64) -> F64:
     """Give softmax_c(Σ_m w_mc p_mc): float64[n, classes]. What a head does not say counts 1/C."""
+    if not probabilities.shape[-1]:  # nobody knows any class
+        return np.zeros(probabilities.shape[1:])
     return softmax_topk(np.einsum("mc,mnc->nc", weights, _known(probabilities)), 1.0)
 
 

@@ -207,7 +207,8 @@ def _greedy(
         found.worth.append(float(now[place]))
         is_open[place] = False
         if cap is not None:
-            is_open[cap.take(place)] = False
+            # The cap may know of more candidates than are compared here.
+            is_open[[one for one in cap.take(place) if one < size]] = False
         if len(found.places) < count:
             chosen(place)
     return found

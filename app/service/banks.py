@@ -37,8 +37,8 @@ Told = dict[str, Any]
 class Banks:
     """The use cases of query banks.
 
-    quick   lane of reads
-    lane    lane of making one, which may take seconds
+    quick   lane of reads, and of making one, which may take seconds: nobody's write waits for that
+    lane    lane of writes
     """
 
     backend: Backend
@@ -57,14 +57,15 @@ class Banks:
             wanted, planned = self._read(raw, definition)
             return definition.mark, wanted, planned
 
-        mark, wanted, planned = await self.lane.run(prepare)
+        mark, wanted, planned = await self.quick.run(prepare)
         await self.lists.encode_all(planned)
 
         def make(view: View) -> Bank:
             return made(wanted, view)
 
+        found = await self.quick.run(lambda: self.backend.view(name, make, mark))
+
         def work() -> tuple[Told, bool]:
-            found = self.backend.view(name, make, mark)
             info, new = self.shelf.put(name, bank, found.body(), mark)
             return _told(info, found), new
 

@@ -80,7 +80,7 @@ class Calibrations:
             members.end()
             return definition.mark, methods, labelled, None
 
-        mark, methods, labelled, pairs = await self.lane.run(prepare)
+        mark, methods, labelled, pairs = await self.quick.run(prepare)
         await self.lists.encode_all(
             [one.asking for one in labelled if isinstance(one.asking, PlannedQuery)]
         )
@@ -90,10 +90,14 @@ class Calibrations:
             there = found.rows >= 0
             return found.scores[there], found.right[there]
 
-        def work() -> tuple[Told, bool]:
+        def fit() -> Told:
             scores, matches = self.backend.view(name, run, mark) if pairs is None else pairs
             at = "/dev" if pairs is None else "/matches"
-            told = _fitted(methods, scores, matches, at)
+            return _fitted(methods, scores, matches, at)
+
+        told = await self.quick.run(fit)
+
+        def work() -> tuple[Told, bool]:
             info, new = self.shelf.put(name, calibration, orjson.dumps(told), mark)
             return _told(info, told), new
 

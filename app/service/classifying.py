@@ -10,7 +10,7 @@ from typing import Any
 
 from app.attributes.filter import parse_filter
 from app.backends.base import View
-from app.errors import ArtefactNotFound, InvalidQuery, KeptOutdated
+from app.errors import ArtefactNotFound, InvalidName, InvalidQuery, KeptOutdated
 from app.query.labels import read_field, read_label
 from app.query.memory.class_means import Kept
 from app.query.memory.classify import Classifier
@@ -98,7 +98,7 @@ class Classifying:
             raise refused("expected the name of a classifier", "/classifier")
         try:
             kept, _ = self._kept(name, key)
-        except ArtefactNotFound as error:
+        except (ArtefactNotFound, InvalidName) as error:
             raise under(error, "/classifier") from None
         for space in kept.spaces.values():
             self._means.check_space(space, definition, "the classifier")
@@ -117,7 +117,7 @@ class Classifying:
         members = Members(reject, "/reject", "reject")
         try:
             kept = self._verifying.kept(name, members.text("threshold"))
-        except ArtefactNotFound as error:
+        except (ArtefactNotFound, InvalidName) as error:
             raise under(error, "/reject/threshold") from None
         self._means.check_space(kept.threshold.space, definition, "the threshold")
         if reject.get("min_score") is not None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from app.attributes.filter import Filter, parse_filter
 from app.backends.base import View
-from app.errors import ArtefactNotFound, InvalidQuery
+from app.errors import ArtefactNotFound, InvalidName, InvalidQuery
+from app.query.limits import LEAST_RATE
 from app.query.memory.threshold import Side, Threshold, chosen, threshold_from
 from app.query.memory.verifying import (
     Asked,
@@ -110,7 +111,7 @@ class Verifying:
         if isinstance(raw, str):
             try:
                 return self.kept(name, raw)
-            except ArtefactNotFound as error:
+            except (ArtefactNotFound, InvalidName) as error:
                 raise under(error, at) from None
         if isinstance(raw, Mapping):
             both = Members(raw, at, "a threshold")
@@ -136,7 +137,7 @@ class Verifying:
         def prepare() -> tuple[Any, ...]:
             definition = means.definition(name)
             members = Members(raw, "", "a threshold")
-            far = members.number("target_far", 0.01, low=0, high=0.5, open_low=True)
+            far = members.number("target_far", 0.01, low=LEAST_RATE, high=0.5)
             frr = members.number("target_frr", None, low=0, high=0.5)
             filter = self._filter(members)
             field = means.field(definition, members.text("using", None), "", rows=True)
@@ -168,10 +169,15 @@ class Verifying:
 
         sides = await means.viewed(name, definition.mark, run)
 
-        def keep() -> Json:
+        def choose() -> Threshold:
             check_sides(sides, far, "/label" if drawn is not None else "/pairs")
-            threshold = chosen(means.space(field), sides, far, frr)
-            info, _ = self._shelf.put(name, key, threshold.written(), definition.mark)
+            return chosen(means.space(field), sides, far, frr)
+
+        threshold = await means.search(choose)
+        body = threshold.written()
+
+        def keep() -> Json:
+            info, _ = self._shelf.put(name, key, body, definition.mark)
             return KeptThreshold(key, threshold, info.created_at).shown()
 
         shown: Json = await means.write(keep)
