@@ -125,3 +125,6 @@ MOST_LABEL_PAIRS = 4096
 
 MOST_LABELLED_PAIRS = 10_000
 """Pairs that one request gives with their answers."""
+
+MOST_DRAWN_PAIRS = 50_000
+"""Pairs of sampled points of one evaluation; each draw of a bootstrap weighs them all."""

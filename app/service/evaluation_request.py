@@ -14,7 +14,8 @@ import numpy as np
 from app.attributes.filter import And, parse_filter
 from app.backends.base import View
 from app.errors import InvalidField, InvalidQuery, LikewiseError, LimitExceeded
-from app.evaluation.configurations import applied
+from app.evaluation.bootstrap import OF_ALL
+from app.evaluation.configurations import applied, names_members
 from app.evaluation.ranked import MEASURES, Measure, measure_from
 from app.query.limits import (
     MOST_CONFIGURATIONS,
@@ -22,6 +23,7 @@ from app.query.limits import (
     MOST_LABEL_FIELDS,
     MOST_MEASURES,
     MOST_RELEVANT,
+    MOST_RESAMPLES,
 )
 from app.service.checks import check_id, place
 from app.service.requests import Query
@@ -31,6 +33,16 @@ _OURS = (
     "k", "offset", "fields", "with_text", "with_vectors", "explain", "group_by", "encoding_format",
 )  # fmt: skip
 """Members of a query that an evaluation sets, or that leave no list to measure."""
+
+Task = Literal[
+    "retrieval", "ann", "recognition", "verification", "similarity", "conditional"
+]  # fmt: skip
+
+_DEFAULT = {
+    "retrieval": ("ndcg@10", "recall@10", "map@10", "precision@10", "mrr@10"),
+    "ann": ("recall@10",),
+    "conditional": ("recall@1", "recall@2", "recall@3"),
+}
 
 QueryOf = Callable[[dict[str, Any], str], Query]
 """Reads the members of a query that stands at a place. Raises InvalidField errors with it."""
@@ -46,16 +58,17 @@ class Sampling:
     label: object
     match: str | None
     using: str | None
+    unknown: object = None
 
 
 @dataclass(frozen=True, slots=True)
 class ToEvaluate:
     """An evaluation; members as in `app.wire.evaluating.Evaluate`.
 
-    questions   members of a query, with `name` and `relevant`
+    questions   members of a query, with `name` and `relevant`; of other tasks, with their own
     """
 
-    task: Literal["retrieval", "ann"]
+    task: Task
     questions: Sequence[Mapping[str, Any]] | None
     sample: Sampling | None
     configurations: Sequence[tuple[str | None, Mapping[str, Any]]]
@@ -63,6 +76,13 @@ class ToEvaluate:
     resamples: int
     seed: int
     query_of: QueryOf
+    pairs: Sequence[Mapping[str, Any]] | None = None
+    rates: Sequence[float] | None = None
+
+    @property
+    def of_all(self) -> int:
+        """Draws for measures of all things together."""
+        return min(self.resamples, OF_ALL)
 
 
 class Question(NamedTuple):
@@ -93,6 +113,7 @@ class Read:
     """An evaluation, read and checked.
 
     depth      results that every query asks for
+    baselines  configurations at the beginning that were not asked for
     filtered   whether some question has a filter of its own
     """
 
@@ -103,6 +124,7 @@ class Read:
     measures: list[Measure]
     labels: list[str]
     depth: int
+    baselines: int = 0
 
     @property
     def filtered(self) -> bool:
@@ -166,7 +188,7 @@ def too_many(detail: str, at: str, limit: int) -> LimitExceeded:
 
 
 def read_configurations(
-    given: Sequence[tuple[str | None, Mapping[str, Any]]],
+    given: Sequence[tuple[str | None, Mapping[str, Any]]], not_theirs: Sequence[str] = _OURS
 ) -> list[Configuration]:
     if len(given) > MOST_CONFIGURATIONS:
         raise too_many(
@@ -176,7 +198,7 @@ def read_configurations(
         )
     found: list[Configuration] = []
     for number, (name, members) in enumerate(given or [(None, {})]):
-        for member in _OURS:
+        for member in not_theirs:
             if member in members:
                 raise InvalidQuery(
                     "an evaluation sets it itself, or cannot measure what it gives: leave it out",
@@ -192,14 +214,57 @@ def read_configurations(
     return found
 
 
+BASELINES = (
+    Configuration("sum", {"query": {"sum": ["$reference", "$condition"]}}),
+    Configuration("reference only", {"query": "$reference"}),
+    Configuration("condition only", {"query": "$condition"}),
+)
+"""What is always asked of galleries, so that a set which needs no condition shows."""
+
+
+def with_baselines(given: Sequence[Configuration]) -> list[Configuration]:
+    """Put the baselines of galleries before the configurations that were given."""
+    taken = [one.name for one in BASELINES]
+    for number, one in enumerate(given):
+        at = place("/configurations", number)
+        if one.name in taken:
+            raise InvalidField("a baseline has this name", pointer=f"{at}/name")
+        if not names_members(one.members):
+            raise InvalidQuery(
+                "say in `query` what is made of $reference and $condition", pointer=f"{at}/query"
+            )
+    return [*BASELINES, *given]
+
+
+def place_of(wanted: ToEvaluate, way: int) -> str:
+    """Say where a configuration stands; "" of the one that there is if none were given."""
+    return place("/configurations", way, "query") if wanted.configurations else ""
+
+
+def check_only(wanted: ToEvaluate, *known: str) -> None:
+    """Refuse what the task does not read."""
+    parts = {
+        "queries": wanted.questions,
+        "sample": wanted.sample,
+        "pairs": wanted.pairs,
+        "rates": wanted.rates,
+        "measures": wanted.measures,
+    }
+    for name, value in parts.items():
+        if name in known or value is None or (name == "rates" and "pairs" in known):
+            continue
+        raise InvalidQuery(f"the task {wanted.task!r} does not read it", pointer=f"/{name}")
+    if wanted.resamples > MOST_RESAMPLES:
+        raise too_many(f"resamples is at most {MOST_RESAMPLES}", "/resamples", MOST_RESAMPLES)
+
+
 def read_measures(wanted: ToEvaluate, *, labels: bool) -> list[Measure]:
     known = ("recall",) if wanted.task == "ann" else tuple(MEASURES)
     if labels:
         known = (*known, "accuracy")
     given = wanted.measures
     if given is None:
-        given = ["recall@10"] if wanted.task == "ann" else ["ndcg@10", "recall@10", "map@10"]
-        given = [*given, "precision@10", "mrr@10"] if wanted.task != "ann" else given
+        given = list(_DEFAULT[wanted.task])
         given = [*given, "accuracy@10"] if labels else given
     if not 1 <= len(given) <= MOST_MEASURES:
         raise too_many(f"expected 1-{MOST_MEASURES} measures", "/measures", MOST_MEASURES)
@@ -214,7 +279,7 @@ def read_measures(wanted: ToEvaluate, *, labels: bool) -> list[Measure]:
     return found
 
 
-def read_questions(given: Sequence[Mapping[str, Any]], *, ann: bool) -> list[Question]:
+def read_questions(given: Sequence[Mapping[str, Any]], task: Task) -> list[Question]:
     if not given:
         raise InvalidQuery("expected at least one query", pointer="/queries")
     if len(given) > MOST_JUDGED:
@@ -232,14 +297,37 @@ def read_questions(given: Sequence[Mapping[str, Any]], *, ann: bool) -> list[Que
         judgements += len(relevant) if isinstance(relevant, list) else 0
         if judgements > MOST_RELEVANT:
             raise too_many(f"at most {MOST_RELEVANT} judgements", f"{at}/relevant", MOST_RELEVANT)
-        gains = {} if ann and relevant is None else _gains(relevant, f"{at}/relevant")
+        unjudged = task == "recognition" or (task == "ann" and relevant is None)
+        gains = {} if unjudged else _gains(relevant, f"{at}/relevant")
         members = {
             member: value
             for member, value in raw.items()
-            if member not in ("name", "relevant") and value is not None
+            if value is not None and (unjudged or member != "relevant") and member != "name"
         }
+        if task == "conditional":
+            members = _within_gallery(members, at)
+            judgements += len(members["filter"]["$id"])
         found.append(Question(name, members, gains))
     return found
+
+
+def _within_gallery(members: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """Make a query's gallery its filter."""
+    for member in ("reference", "condition", "gallery"):
+        if member not in members:
+            raise InvalidQuery("the task needs it", pointer=f"{at}/{member}")
+    for member in members:
+        if member not in ("reference", "condition", "gallery", "relevant"):
+            raise InvalidQuery(
+                "a query of a gallery has reference, condition, gallery and relevant",
+                pointer=f"{at}/{member}",
+            )
+    gallery = members["gallery"]
+    if not isinstance(gallery, list) or not gallery:
+        raise InvalidQuery("expected a list of ids", pointer=f"{at}/gallery")
+    ids = [check_id(one, place(at, "gallery", number)) for number, one in enumerate(gallery)]
+    given = {name: members[name] for name in ("reference", "condition")}
+    return {**given, "filter": {"$id": ids}}
 
 
 def _gains(relevant: object, at: str) -> dict[PointId, float]:
@@ -341,12 +429,33 @@ def pointed(pointer: str | None, read: Read, wanted: ToEvaluate) -> str | None:
         return pointer
     way, number, rest = int(parts[1]), int(parts[2]), parts[3:]
     configuration, question = read.configurations[way].members, read.questions[number].members
+    name, inner = traced(configuration, rest)
+    if name is not None and name in question:
+        return "/".join([place("/queries", number, name), *inner])
     from_configuration = bool(rest) and rest[0] in configuration
     if rest[:2] == ["filter", "$and"] and "filter" in configuration and "filter" in question:
         from_configuration = rest[2:3] != ["1"]  # `applied` put the question's second
         rest = ["filter", *rest[3:]]
-    if from_configuration:
-        return "/".join([place("/configurations", way, "query"), *rest])
+    if from_configuration and way >= read.baselines:
+        return "/".join([place("/configurations", way - read.baselines, "query"), *rest])
     if wanted.sample is not None:
         return "/sample"
+    if wanted.task == "conditional":
+        rest = ["gallery"] if rest[:1] == ["filter"] else []
     return "/".join([place("/queries", number), *rest])
+
+
+def traced(members: object, path: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Follow a path into members where some stand by name: the name that it comes to, if any, and
+    what of the path is left within that; else the whole path."""
+    at = members
+    for number, part in enumerate(path):
+        if isinstance(at, Mapping):
+            at = at.get(part)
+        elif isinstance(at, list) and part.isdigit() and int(part) < len(at):
+            at = at[int(part)]
+        else:
+            break
+        if isinstance(at, str) and names_members(at):
+            return at[1:], list(path[number + 1 :])
+    return None, list(path)
