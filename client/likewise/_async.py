@@ -906,7 +906,8 @@ class AsyncCollection:
                          of the others. "$text" stands for the text of the judged query.
         task             "ann" holds approximate answers against exact ones; "recognition" asks
                          `classify`, and what its configurations say are options of that;
-                         "verification", "similarity" and "conditional": docs/similarity/evaluation.md
+                         "verification" and "similarity" compare pairs, "conditional" looks into
+                         small galleries
         measures         such as "ndcg@10"; per_query tells them query by query
         """
         return await self._client._call(
