@@ -31,6 +31,7 @@ from app.query.limits import MOST_EVALUATED
 from app.service.checks import check_name
 from app.service.evaluation_outcome import outcome_of
 from app.service.evaluation_pairs import PairEvaluating
+from app.service.evaluation_queries import pointed, queries_of
 from app.service.evaluation_recognition import RecognitionEvaluating
 from app.service.evaluation_request import (
     BASELINES,
@@ -40,8 +41,6 @@ from app.service.evaluation_request import (
     ToEvaluate,
     check_only,
     label_values,
-    pointed,
-    queries_of,
     read_configurations,
     read_labels,
     read_measures,

@@ -9,27 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.attributes.filter import parse_filter
 from app.backends.base import View
 from app.errors import InvalidField, InvalidQuery, LikewiseError
 from app.evaluation.configurations import applied
-from app.evaluation.measures import pearson, spearman
-from app.evaluation.pairs import RATES, PairMeasures, rank_agreement
-from app.evaluation.results import Outcome, Run, roc_curve, run_of, with_wholes
-from app.evaluation.verification import ten_fold
+from app.evaluation.results import Outcome
 from app.query.expression import Reading
 from app.query.limits import (
     MOST_DRAWN_PAIRS,
     MOST_JUDGED,
     MOST_LABELLED_PAIRS,
-    MOST_MEASURES,
 )
 from app.query.memory.inputs import Thing, metric_of
 from app.query.memory.labels import labelled, labels_in, read_field
@@ -37,59 +31,33 @@ from app.query.memory.verifying import Asked, lookups_of, scores_of
 from app.ranking.memory.prototypes import similarities
 from app.service.checks import place
 from app.service.evaluation_outcome import outcome_of
+from app.service.evaluation_pair_runs import (
+    Pair,
+    Read,
+    Scored,
+    checked_rates,
+    similarity,
+    told,
+    verification,
+)
+from app.service.evaluation_queries import place_of, traced
 from app.service.evaluation_request import (
     Configuration,
     ToEvaluate,
     check_only,
-    place_of,
     read_configurations,
     sampled_field,
     too_many,
-    traced,
 )
 from app.service.planned import encode_all
 from app.service.remembering import Means, Resolved
-from app.types import F64, I64, Definition, VectorField
+from app.types import F64, I64
 
 _TOGETHER = 64
 """Pairs that are scored at a time, in all ways together: others get a turn between."""
 
 _OWN = ("using", "a", "b")
 """Members of a configuration."""
-
-
-class Pair(NamedTuple):
-    """A pair as it was given; `said` is what is true of it: 0 or 1, or a score."""
-
-    name: str
-    a: object
-    b: object
-    said: float
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What is to be compared, read and checked: pairs, or none where points are drawn."""
-
-    definition: Definition
-    points: int
-    configurations: list[Configuration]
-    fields: list[VectorField]
-    pairs: list[Pair]
-
-
-class Scored(NamedTuple):
-    """Pairs with their scores in each way.
-
-    scores   float64[ways, pairs]
-    said     float64[pairs]
-    labels   int64[pairs] of either side, where points were drawn
-    """
-
-    scores: F64
-    said: F64
-    names: list[str]
-    labels: tuple[I64, I64] | None = None
 
 
 class PairEvaluating:
@@ -107,13 +75,13 @@ class PairEvaluating:
             scored = await means.viewed(name, read.definition.mark, draw)
         else:
             scored = await self._scored(name, read)
-        rates = await means.search(partial(_rates, wanted, scored))
-        measure = _similarity if wanted.task == "similarity" else partial(_verification, rates)
+        at_rates = await means.search(partial(checked_rates, wanted, scored))
+        measure = similarity if wanted.task == "similarity" else partial(verification, at_rates)
         runs = [
             await means.search(partial(measure, read, wanted, scored, number))
             for number in range(len(read.configurations))
         ]
-        what, notes = _told(wanted, scored)
+        what, notes = told(wanted, scored)
         outcome = await means.search(
             partial(outcome_of, wanted, f"{name}: {what}, {read.points} points", runs, notes)
         )
@@ -309,101 +277,3 @@ def _some_pairs(who: I64, seed: int) -> tuple[I64, I64]:
         different = rng.permutation(different)[: MOST_DRAWN_PAIRS - equal.size]
     chosen = np.concatenate((equal, different))
     return a[chosen].astype(np.int64), b[chosen].astype(np.int64)
-
-
-# ── measuring; on the lane ──────────────────────────────────────────────────────────────────────
-
-
-def _rates(wanted: ToEvaluate, scored: Scored) -> list[float]:
-    """Check that both kinds of pairs are there, and which rates they can tell."""
-    if wanted.task == "similarity":
-        return []
-    different = int((scored.said == 0).sum())
-    if not 0 < different < scored.said.size:
-        raise InvalidQuery("equal and different pairs are needed", pointer="/pairs")
-    if wanted.rates is None:
-        return [rate for rate in RATES if rate * different >= 1]
-    if not 1 <= len(wanted.rates) <= MOST_MEASURES:
-        raise too_many(f"expected 1-{MOST_MEASURES} rates", "/rates", MOST_MEASURES)
-    for number, rate in enumerate(wanted.rates):
-        if rate * different < 1:
-            raise InvalidQuery(
-                f"{different} different pairs cannot tell a rate of {rate:g}: at least "
-                f"{math.ceil(1 / rate)} are needed",
-                pointer=place("/rates", number),
-            )
-    return list(dict.fromkeys(wanted.rates))
-
-
-def _verification(
-    rates: Sequence[float], read: Read, wanted: ToEvaluate, scored: Scored, number: int
-) -> Run:
-    scores, same = scored.scores[number], scored.said == 1
-    measures = PairMeasures(scores, same, rates, scored.labels)
-    threshold = measures.threshold()
-    facts = {"threshold at eer": threshold}
-    columns: dict[str, F64] = {}
-    if scored.labels is None:
-        columns["right at eer"] = ((scores >= threshold) == same).astype(np.float64)
-        accuracy, error = ten_fold(scores, same)
-        if not math.isnan(accuracy):
-            facts |= {"10-fold accuracy": accuracy, "its standard error": error}
-    run = run_of(
-        read.configurations[number].name,
-        read.configurations[number].members,
-        scored.names,
-        list(columns),
-        _columns(columns, len(scored.names)),
-        facts=facts,
-        curves=[roc_curve(measures.curve())],
-        samples=wanted.resamples,
-        seed=wanted.seed,
-    )
-    return with_wholes(
-        run,
-        measures.wholes(),
-        same.size,
-        things=measures.things,
-        samples=wanted.of_all,
-        seed=wanted.seed,
-    )
-
-
-def _similarity(read: Read, wanted: ToEvaluate, scored: Scored, number: int) -> Run:
-    scores, said = scored.scores[number], scored.said
-    run = run_of(
-        read.configurations[number].name,
-        read.configurations[number].members,
-        scored.names,
-        ["rank agreement"],
-        rank_agreement(scores, said)[:, None],
-        samples=wanted.resamples,
-        seed=wanted.seed,
-    )
-    wholes = {
-        "spearman": partial(_correlation, spearman, scores, said),
-        "pearson": partial(_correlation, pearson, scores, said),
-    }
-    return with_wholes(run, wholes, said.size, samples=wanted.of_all, seed=wanted.seed)
-
-
-def _correlation(of: Any, scores: F64, said: F64, at: I64) -> float:
-    return float(of(scores[at], said[at]))
-
-
-def _columns(columns: Mapping[str, NDArray[Any]], rows: int) -> F64:
-    found: F64 = np.zeros((rows, len(columns)))
-    for number, column in enumerate(columns.values()):
-        found[:, number] = column
-    return found
-
-
-def _told(wanted: ToEvaluate, scored: Scored) -> tuple[str, list[str]]:
-    if wanted.task == "similarity":
-        return f"{scored.said.size} pairs", []
-    equal = int(scored.said.sum())
-    what = f"{equal} equal pairs, {scored.said.size - equal} different ones"
-    if scored.labels is None:
-        return what, []
-    labels = int(max(scored.labels[0].max(), scored.labels[1].max())) + 1
-    return what, [f"pairs of sampled points; intervals are over their {labels} labels"]

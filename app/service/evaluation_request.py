@@ -13,9 +13,9 @@ import numpy as np
 
 from app.attributes.filter import And, parse_filter
 from app.backends.base import View
-from app.errors import InvalidField, InvalidQuery, LikewiseError, LimitExceeded
+from app.errors import InvalidField, InvalidQuery, LimitExceeded
 from app.evaluation.bootstrap import OF_ALL
-from app.evaluation.configurations import applied, names_members
+from app.evaluation.configurations import names_members
 from app.evaluation.ranked import MEASURES, Measure, measure_from
 from app.query.limits import (
     MOST_CONFIGURATIONS,
@@ -236,11 +236,6 @@ def with_baselines(given: Sequence[Configuration]) -> list[Configuration]:
     return [*BASELINES, *given]
 
 
-def place_of(wanted: ToEvaluate, way: int) -> str:
-    """Say where a configuration stands; "" of the one that there is if none were given."""
-    return place("/configurations", way, "query") if wanted.configurations else ""
-
-
 def check_only(wanted: ToEvaluate, *known: str) -> None:
     """Refuse what the task does not read."""
     parts = {
@@ -394,68 +389,3 @@ def _matching(record: Record, name: str, rng: np.random.Generator, outer: object
     if own:
         alike = {name: own[int(rng.integers(len(own)))][1]}
     return alike if outer is None else {"$and": [outer, alike]}
-
-
-# ── making queries ──────────────────────────────────────────────────────────────────────────────
-
-
-def queries_of(read: Read, places: range, wanted: ToEvaluate) -> list[Query]:
-    """Make the queries of some questions: each in every way, and exactly if that is the truth."""
-    made = []
-    for number in places:
-        question = read.questions[number]
-        for way, configuration in enumerate(read.configurations):
-            at = f"/{way}/{number}"
-            try:
-                members = applied(configuration.members, question.members)
-            except InvalidQuery as error:
-                raise error.under(place("/configurations", way, "query")) from None
-            members |= {"k": read.depth, "fields": read.labels, "with_text": False}
-            try:
-                made.append(wanted.query_of(members, at))
-                if wanted.task == "ann":
-                    params = {**(members.get("params") or {}), "exact": True}
-                    made.append(wanted.query_of({**members, "params": params}, at))
-            except LikewiseError as error:
-                error.pointer = pointed(error.pointer, read, wanted)
-                raise
-    return made
-
-
-def pointed(pointer: str | None, read: Read, wanted: ToEvaluate) -> str | None:
-    """Say where in the request a member of a made query came from."""
-    parts = (pointer or "").split("/")
-    if len(parts) < 3 or not (parts[1].isdigit() and parts[2].isdigit()):
-        return pointer
-    way, number, rest = int(parts[1]), int(parts[2]), parts[3:]
-    configuration, question = read.configurations[way].members, read.questions[number].members
-    name, inner = traced(configuration, rest)
-    if name is not None and name in question:
-        return "/".join([place("/queries", number, name), *inner])
-    from_configuration = bool(rest) and rest[0] in configuration
-    if rest[:2] == ["filter", "$and"] and "filter" in configuration and "filter" in question:
-        from_configuration = rest[2:3] != ["1"]  # `applied` put the question's second
-        rest = ["filter", *rest[3:]]
-    if from_configuration and way >= read.baselines:
-        return "/".join([place("/configurations", way - read.baselines, "query"), *rest])
-    if wanted.sample is not None:
-        return "/sample"
-    if wanted.task == "conditional":
-        rest = ["gallery"] if rest[:1] == ["filter"] else []
-    return "/".join([place("/queries", number), *rest])
-
-
-def traced(members: object, path: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Follow a path into members where some stand by name: the name that it comes to, if any, and
-    what of the path is left within that; else the whole path."""
-    at = members
-    for number, part in enumerate(path):
-        if isinstance(at, Mapping):
-            at = at.get(part)
-        elif isinstance(at, list) and part.isdigit() and int(part) < len(at):
-            at = at[int(part)]
-        else:
-            break
-        if isinstance(at, str) and names_members(at):
-            return at[1:], list(path[number + 1 :])
-    return None, list(path)
