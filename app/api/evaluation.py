@@ -25,13 +25,21 @@ def evaluation_from_wire(body: Evaluate) -> ToEvaluate:
         None
         if sample is None
         else Sampling(
-            sample.points, sample.seed, sample.filter, sample.label, sample.match, sample.using
+            sample.points,
+            sample.seed,
+            sample.filter,
+            sample.label,
+            sample.match,
+            sample.using,
+            sample.unknown,
         ),
         [(one.name, one.query) for one in body.configurations or ()],
         body.measures,
         body.resamples,
         body.seed,
         query_of,
+        None if body.pairs is None else [dict(pair) for pair in body.pairs],
+        body.rates,
     )
 
 

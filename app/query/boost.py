@@ -33,7 +33,7 @@ from app.ranking.boost import (
     mixed,
     modified,
 )
-from app.ranking.scores import to_unit_range
+from app.ranking.normalise import MINMAX
 from app.types import F64
 
 Origin = int | float | Place
@@ -133,7 +133,7 @@ class Boost:
                     own[~running.view.passes(pool.rows, one.filter)] = np.nan
             weights = [one.weight for one in self.functions]
             factors = np.minimum(mixed(found, weights, self.mix), self.most)
-            scores = to_unit_range(pool.scores) if self.normalise else pool.scores
+            scores = MINMAX(pool.scores) if self.normalise else pool.scores
             if running.explain:
                 for number_, (own, weight) in enumerate(zip(found, weights, strict=True)):
                     pool = pool.parted(own * weight, f"boost {number_}")

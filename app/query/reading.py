@@ -38,14 +38,27 @@ class Members:
         self._raw: Mapping[Any, Any] = raw
         self._taken: set[str] = set()
         self._what = what
+        self._short: str | None = None
         self.at = at
+
+    @classmethod
+    def short(cls, raw: object, name: str, at: str, what: str) -> Members:
+        """Begin to read an object, or a string that is short for one with the member `name`.
+
+        A string has no members to point to: whatever is wrong with it is at `at`.
+        """
+        if not isinstance(raw, str):
+            return cls(raw, at, what)
+        members = cls({name: raw}, at, what)
+        members._short = name
+        return members
 
     def __contains__(self, name: str) -> bool:
         return self._raw.get(name) is not None
 
     def place(self, name: str) -> str:
         """Give the pointer of a member."""
-        return pointer_to(self.at, name)
+        return self.at if name == self._short else pointer_to(self.at, name)
 
     def end(self) -> None:
         """Refuse whatever was not taken."""

@@ -75,6 +75,8 @@ from app.service.embedding import Embedded, ToEmbed
 from app.service.embedding_cache import EmbeddingCache
 from app.service.encoding import Encoding
 from app.service.evaluating import Evaluating
+from app.service.evaluation_pairs import PairEvaluating
+from app.service.evaluation_recognition import RecognitionEvaluating
 from app.service.fetching import Fetcher
 from app.service.images import Given, ImageInputs
 from app.service.importing import (
@@ -235,6 +237,8 @@ class Service:
             backend,
             self.query,
             self._search,
+            pairs=PairEvaluating(means),
+            recognition=RecognitionEvaluating(means, self.classifying),
             max_k=settings.max_k,
             max_filter_nodes=settings.max_filter_nodes,
         )
@@ -562,8 +566,6 @@ class Service:
                     pointer=f"{query.at}/{member}",
                 )
         planned = self._planning.planned(definition, query, None)
-        if planned.plan.source is None:
-            raise InvalidQuery("there is nothing to search for", pointer=query.at)
         for encoder in {unread.encoder for unread in planned.unread}:
             self._encoding.usable(encoder)
         return planned

@@ -287,7 +287,8 @@ def test_mistakes_in_a_correction_are_named(small: InProcess) -> None:
         (3, "/correct"),
         ({}, "/correct"),
         ("no", "/correct"),
-        (".x", "/correct/bank"),
+        (".x", "/correct"),
+        ({"bank": ".x"}, "/correct/bank"),
         ({"bank": "asked", "strength": 2}, "/correct/strength"),
         ({"bank": "asked", "x": 2}, "/correct/x"),
     ):

@@ -286,6 +286,44 @@ def test_answers_are_evaluated(films: Any) -> None:
     assert refused.value.problem.pointer == "/configurations/0/query/using"
 
 
+def test_texts_are_compared_as_people_compared_them(films: Any) -> None:
+    texts = [film.text for film in FILMS]
+    pairs = [
+        {"a": texts[0], "b": texts[0], "score": 5},
+        {"a": texts[0], "b": {"id": 1}, "score": 5, "name": "stored"},
+        {"a": texts[1], "b": texts[2], "score": 0},
+    ]
+    found = films.evaluate(pairs=pairs, task="similarity", per_query=True)
+    assert found["query"]["spearman"] > 0.8
+    assert found["query"].per_query["queries"] == ["1", "stored", "3"]
+
+
+def test_labels_pairs_and_galleries_are_evaluated(arrows: Any) -> None:
+    sample = {"points": 5, "label": "even"}
+    known = arrows.evaluate(
+        sample=sample, task="recognition", configurations={"near": {"k": 1}, "far": {"k": 4}}
+    )
+    assert known["near"]["accuracy"] == 0  # whoever is nearest is of the other kind
+    assert known["far"]["accuracy"] is not None
+    assert [one.of for one in known.comparisons] == ["far"] * len(known.comparisons)
+    told = arrows.evaluate(
+        pairs=[
+            {"a": {"id": 0}, "b": {"id": 1}, "same": True},
+            {"a": {"id": 0}, "b": {"vector": [0.0, 1.0]}, "same": False},
+        ],
+        task="verification",
+    )
+    assert (told["query"]["roc auc"], told["query"]["eer"]) == (1, 0)
+    gallery = {"reference": {"id": 0}, "condition": {"id": 4}, "gallery": [1, 2], "relevant": [2]}
+    looked = arrows.evaluate(
+        [gallery],
+        task="conditional",
+        configurations={"half": {"query": {"compose": ["$reference", "$condition"]}}},
+    )
+    assert looked["half"]["recall@1"] == 1
+    assert looked["reference only"]["recall@1"] == 0
+
+
 # ── classifying and verifying ────────────────────────────────────────────────────────────────
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidQuery, LikewiseError, LimitExceeded
-from app.query.memory.labels import key_of
+from app.query.labels import key_of
 from app.types import F64, Metric
 
 from .harness import Json, classified, filled, read
