@@ -480,6 +480,7 @@ def test_batches_mix_plain_and_planned_queries_and_keep_the_form_of_vectors(
             "where lists are fused",
         ),
         ({"vector": [1, 0], "hybird": True}, "/hybird", "did you mean hybrid?"),
+        ({"vector": [1, 0], "diversity": True}, "/diversity", "mmr, dpp, or an object"),
         ({"vector": [1, 0], "hybrid": "yes"}, "/hybrid", "expected true or an object"),
         (
             {"vector": [1, 0], "boost": {"exp": "cited", "scale": 1}},
