@@ -7,7 +7,7 @@ not depend on how many are asked for. Scores stay what they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +141,8 @@ def read_diversity(
 
     Raises InvalidQuery or LimitExceeded.
     """
+    if not isinstance(raw, str | Mapping):
+        raise refused(f"expected one of {', '.join(METHODS)}, or an object", at)
     members = Members.short(raw, "method", at, "diversity")
     by = members.raw("by")
     if by is not None:

@@ -187,12 +187,14 @@ class PlanReader:
         fuse = members.get("fuse")
         if prefetch is None and fuse is not None:
             raise refused("there is nothing to fuse without prefetch", f"{asked.at}/fuse")
-        if (prefetch is None or (own and fuse is None)) and members.get("normalise") is not None:
+        ordered = prefetch is None and members.get("order_by") is not None
+        fuses = fuse is not None or not (own or ordered)
+        if not fuses and members.get("normalise") is not None:
             raise refused(
                 "scores are normalised where lists are fused: by hybrid, or prefetch with fuse",
                 f"{asked.at}/normalise",
             )
-        if prefetch is None and own is None and members.get("order_by") is not None:
+        if ordered and own is None:
             return self._ordered(members["order_by"]), []
         if prefetch is None:
             return own, []
