@@ -187,7 +187,9 @@ class PlanReader:
         fuse = members.get("fuse")
         if prefetch is None and fuse is not None:
             raise refused("there is nothing to fuse without prefetch", f"{asked.at}/fuse")
-        if (prefetch is None or (own and fuse is None)) and members.get("normalise") is not None:
+        fuses = prefetch is not None and (own is None or fuse is not None)
+        gives = own is not None or members.get("order_by") is not None
+        if gives and not fuses and members.get("normalise") is not None:
             raise refused(
                 "no lists are fused here whose scores would be normalised: leave it out",
                 f"{asked.at}/normalise",
