@@ -447,7 +447,7 @@ class TooManyConnections(Unavailable):
 
 
 class DeadlineExceeded(Unavailable):
-    """The request's time was over before its work began; nothing of it was done."""
+    """The request's time was over before its work began, or a read's before it was done."""
 
     code = "deadline-exceeded"
     title = "Deadline exceeded"

@@ -48,7 +48,7 @@ def query_of(members: dict[str, Any], at: str) -> Query:
     try:
         query = WireQuery.model_validate(members)
     except ValidationError as error:
-        found = error_from_validation(error)
+        found = error_from_validation(error, WireQuery)
         raise InvalidField(found.detail, pointer=found.pointer).under(at) from None
     return query_from_wire(query, at, query.vector)
 

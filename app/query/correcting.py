@@ -111,7 +111,7 @@ class Correction:
 
 def read_correction(raw: object, at: str, *, candidates: int, max_k: int) -> Correction:
     """Read `correct`: the name of a bank, or {bank, candidates, strength, force}."""
-    members = Members({"bank": raw} if isinstance(raw, str) else raw, at, "correct")
+    members = Members.short(raw, "bank", at, "correct")
     name = members.text("bank", most=64)
     if not NAME.fullmatch(name):
         raise refused("expected the name of a query bank", members.place("bank"))

@@ -27,9 +27,7 @@ def read_fusion(
 
     weights   of the lists, where `fuse` has none
     """
-    if raw is None or isinstance(raw, str):
-        raw = {"method": raw} if raw else {}
-    members = Members(raw, at, "fuse")
+    members = Members.short({} if raw is None else raw, "method", at, "fuse")
     if "weights" in members:
         given = items(members.raw("weights"), members.place("weights"), most=MOST_SOURCES)
         if len(given) != len(weights):

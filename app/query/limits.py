@@ -24,6 +24,9 @@ MOST_BANK = 2_000
 MOST_DEV = 1_000
 """Labelled queries by which a bank is tried, or a calibration fitted."""
 
+MOST_FOUND = 200_000
+"""Candidates of all labelled queries together: some seconds."""
+
 LEAST_DEV = 20
 """The fewest by which a bank is tried: less than that is no measurement."""
 
@@ -122,6 +125,9 @@ MOST_GROUPS = 1000
 
 MOST_LABEL_PAIRS = 4096
 """Compound labels of one classifier."""
+
+LEAST_RATE = 1e-9
+"""Share of false accepts that a threshold is chosen for, at least."""
 
 MOST_LABELLED_PAIRS = 10_000
 """Pairs that one request gives with their answers."""

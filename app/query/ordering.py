@@ -78,11 +78,11 @@ def read_order(raw: object, at: str) -> tuple[Order, Members]:
 
     Raises InvalidQuery.
     """
-    members = Members({"field": raw} if isinstance(raw, str) else raw, at, "order_by")
+    members = Members.short(raw, "field", at, "order_by")
     field = members.required("field")
     problem = name_problem(field)
     if problem is not None:
-        raise refused(problem, at if isinstance(raw, str) else members.place("field"))
+        raise refused(problem, members.place("field"))
     descending = members.choice("direction", ("asc", "desc"), "asc") == "desc"
     read_as = members.choice("as", ("value", "datetime"), "value")
     near = members.raw("near")

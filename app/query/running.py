@@ -10,6 +10,7 @@ from typing import Any
 
 from app.attributes.filter import Filter
 from app.backends.base import View
+from app.query.due import check_due
 from app.query.expression import Compiled
 from app.types import VectorField
 
@@ -47,7 +48,10 @@ class Running:
         """Account for a stage: gives the entry, to which it adds "out" and its own facts.
 
         taken   candidates that it starts with
+
+        Raises DeadlineExceeded where nobody waits for it any more.
         """
+        check_due()
         entry: dict[str, Any] = {"stage": name, "at": at, "in": taken}
         begun_s = time.perf_counter()
         yield entry

@@ -11,7 +11,8 @@ from typing import Any
 
 from app.attributes.filter import Filter, parse_filter
 from app.backends.base import View
-from app.errors import ArtefactNotFound, InvalidQuery, KeptOutdated, LikewiseError
+from app.errors import ArtefactNotFound, InvalidName, InvalidQuery, KeptOutdated, LikewiseError
+from app.query.labels import both, read_field, read_label
 from app.query.memory.class_means import ClassMeans, Kept
 from app.query.memory.classify import Classifier
 from app.query.memory.fitting import WHAT, Fit, Fitted, Fitting
@@ -19,7 +20,6 @@ from app.query.memory.head import Head
 from app.query.memory.inputs import Thing
 from app.query.memory.kept import KeptClassifier, classifier_from
 from app.query.memory.label_texts import Cached
-from app.query.memory.labels import both, read_field, read_label
 from app.query.memory.learning import Example, learned
 from app.query.memory.read import ClassifierReader
 from app.query.memory.voting import Voting
@@ -27,6 +27,7 @@ from app.query.plan import Lookup
 from app.query.reading import Members, refused
 from app.service.checks import check_name
 from app.service.remembering import Means, Resolved, given, under
+from app.service.shelf import Shelf
 from app.service.verifying import Verifying
 from app.types import Definition, VectorField
 
@@ -43,6 +44,7 @@ class Classifying:
 
     def __init__(self, means: Means, verifying: Verifying, *, max_k: int) -> None:
         self._means = means
+        self._shelf = Shelf(means.backend, KIND, "classifier")
         self._verifying = verifying
         self._max_k = max_k
         self._learning = threading.Lock()
@@ -150,7 +152,7 @@ class Classifying:
             raise refused("expected the name of a classifier", "/classifier")
         try:
             kept, _ = self._kept(name, key)
-        except ArtefactNotFound as error:
+        except (ArtefactNotFound, InvalidName) as error:
             raise under(error, "/classifier") from None
         for space in kept.spaces.values():
             self._means.check_space(space, definition, "the classifier")
@@ -169,7 +171,7 @@ class Classifying:
         members = Members(reject, "/reject", "reject")
         try:
             kept = self._verifying.kept(name, members.text("threshold"))
-        except ArtefactNotFound as error:
+        except (ArtefactNotFound, InvalidName) as error:
             raise under(error, "/reject/threshold") from None
         self._means.check_space(kept.threshold.space, definition, "the threshold")
         if reject.get("min_score") is not None:
@@ -201,10 +203,7 @@ class Classifying:
     # ── kept classifiers ─────────────────────────────────────────────────────────────────────
 
     def _kept(self, name: str, key: str) -> tuple[KeptClassifier, str]:
-        check_name(key, "classifier")
-        found = self._means.backend.kept(name, KIND, key)
-        if found is None:
-            raise _not_found(key)
+        found = self._shelf.find(name, key)
         return classifier_from(found.body), found.info.created_at
 
     async def make(self, name: str, key: str, raw: Mapping[str, object]) -> Json:
@@ -246,7 +245,7 @@ class Classifying:
         kept = KeptClassifier(own, spaces, fitted, report)
 
         def keep() -> Json:
-            info = means.backend.keep(name, KIND, key, kept.written(), definition.mark)
+            info, _ = self._shelf.put(name, key, kept.written(), definition.mark)
             return {"name": key, **kept.shown(), "created_at": info.created_at}
 
         shown: Json = await means.write(keep)
@@ -327,7 +326,7 @@ class Classifying:
                         raise KeptOutdated("the classifier was made anew meanwhile")
                     moved[head] = own.after([one.label for one in examples], rows, momentum)
                 kept = replace(kept, fitted=replace(kept.fitted, means=moved))
-                info = means.backend.keep(name, KIND, key, kept.written(), definition.mark)
+                info, _ = self._shelf.put(name, key, kept.written(), definition.mark)
                 return {"name": key, **kept.shown(), "created_at": info.created_at}
 
         shown: Json = await means.write(keep)
@@ -348,7 +347,6 @@ class Classifying:
         """Show one classifier."""
 
         def work() -> Json:
-            self._means.definition(name)
             kept, created_at = self._kept(name, key)
             return {"name": key, **kept.shown(), "created_at": created_at}
 
@@ -357,25 +355,11 @@ class Classifying:
 
     async def describe_all(self, name: str) -> list[Json]:
         """Name all classifiers."""
-
-        def work() -> list[Json]:
-            self._means.definition(name)
-            found = self._means.backend.all_kept(name, KIND)
-            return [{"name": one.key, "created_at": one.created_at} for one in found]
-
-        shown: list[Json] = await self._means.search(work)
-        return shown
+        return await self._means.named(self._shelf, name)
 
     async def forget(self, name: str, key: str) -> None:
         """Remove a classifier. Raises ArtefactNotFound."""
-
-        def work() -> None:
-            self._means.definition(name)
-            check_name(key, "classifier")
-            if not self._means.backend.forget(name, KIND, key):
-                raise _not_found(key)
-
-        await self._means.write(work)
+        await self._means.write(lambda: self._shelf.remove(name, key))
 
 
 @contextmanager
@@ -402,7 +386,3 @@ def _narrowed(classifier: Classifier, memory: Filter | None) -> Classifier:
             head = replace(head, filter=both(head.filter, memory))
         heads.append(head)
     return replace(classifier, heads=tuple(heads))
-
-
-def _not_found(name: str) -> ArtefactNotFound:
-    return ArtefactNotFound(f"the collection has no classifier named {name!r}")

@@ -2,9 +2,10 @@
 
 Every request has a moment, of `time.monotonic()`, after which its caller waits no longer. It is
 looked at where a request waits for others: in the queues of lanes and encoders. What has not begun
-by then is not begun: it is taken out of the queue and answered with DeadlineExceeded. Work that
-has begun goes on to its end, since a write that is half done cannot be answered with "nothing was
-done". Requests that are answered without waiting never look."""
+by then is not begun: it is taken out of the queue and answered with DeadlineExceeded. A write that
+has begun goes on to its end, since one that is half done cannot be answered with "nothing was
+done"; long reads stop between their parts (`app.query.due`). Requests that are answered without
+waiting never look."""
 
 from __future__ import annotations
 
@@ -16,11 +17,11 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 from app.errors import DeadlineExceeded
+from app.query.due import deadline
+
+__all__ = ["callers_own", "deadline", "in_time", "late", "restart"]
 
 Result = TypeVar("Result")
-
-deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
-"""The moment of the request being served; infinity outside one."""
 
 callers_own: ContextVar[float] = ContextVar("callers_own", default=math.inf)
 """The moment that its caller named; infinity if none was. For work that takes its time, the

@@ -20,13 +20,13 @@ from app.errors import InvalidField, InvalidQuery, LikewiseError
 from app.evaluation.configurations import applied
 from app.evaluation.results import Outcome
 from app.query.expression import Reading
+from app.query.labels import labelled, labels_in, read_field
 from app.query.limits import (
     MOST_DRAWN_PAIRS,
     MOST_JUDGED,
     MOST_LABELLED_PAIRS,
 )
 from app.query.memory.inputs import Thing, metric_of
-from app.query.memory.labels import labelled, labels_in, read_field
 from app.query.memory.verifying import Asked, lookups_of, scores_of
 from app.ranking.memory.prototypes import similarities
 from app.service.checks import place

@@ -18,8 +18,8 @@ from app.attributes.filter import Filter, Not, parse_filter
 from app.backends.base import View
 from app.errors import InvalidField, InvalidQuery, LikewiseError
 from app.evaluation.results import Outcome
+from app.query.labels import both, holding, key_of, labelled, labels_in, read_field
 from app.query.limits import MOST_JUDGED
-from app.query.memory.labels import both, holding, key_of, labelled, labels_in, read_field
 from app.service.checks import place
 from app.service.classifying import Classifying
 from app.service.evaluation_outcome import outcome_of

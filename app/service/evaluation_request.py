@@ -17,6 +17,7 @@ from app.errors import InvalidField, InvalidQuery, LimitExceeded
 from app.evaluation.bootstrap import OF_ALL
 from app.evaluation.configurations import names_members
 from app.evaluation.ranked import MEASURES, Measure, measure_from
+from app.query.labels import key_of, labels_in
 from app.query.limits import (
     MOST_CONFIGURATIONS,
     MOST_JUDGED,
@@ -375,11 +376,7 @@ def sampled_field(sample: Sampling, definition: Definition) -> str:
 def label_values(record: Record | Hit, name: str) -> frozenset[Any]:
     """Give the values of an attribute, so that 1 and true differ; none of null or places."""
     attributes = record.record.attributes if isinstance(record, Hit) else record.attributes
-    value = attributes.get(name)
-    values = value if isinstance(value, list) else [value]
-    return frozenset(
-        (isinstance(one, bool), one) for one in values if isinstance(one, str | int | float)
-    )
+    return frozenset(map(key_of, labels_in(attributes, name)))
 
 
 def _matching(record: Record, name: str, rng: np.random.Generator, outer: object) -> object:

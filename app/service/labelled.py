@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.encoders.base import EncoderInfo
+from app.errors import LimitExceeded
+from app.query.limits import MOST_FOUND
 from app.query.reading import Members, items
 from app.query.trying import Labelled
 from app.service.checks import check_ids
@@ -46,9 +48,16 @@ class QueryLists:
     def labelled(
         self, raw: Any, at: str, *, most: int, definition: Definition, using: str, k: int
     ) -> list[Labelled]:
-        """Read queries that know their answers."""
+        """Read queries that know their answers. Together they find at most MOST_FOUND points."""
         found = []
-        for place, one in enumerate(items(raw, at, most=most)):
+        given = items(raw, at, most=most)
+        if len(given) * k > MOST_FOUND:
+            raise LimitExceeded(
+                f"labelled queries × candidates is at most {MOST_FOUND}",
+                pointer=at,
+                limit=MOST_FOUND,
+            )
+        for place, one in enumerate(given):
             members = Members(one, f"{at}/{place}", "a labelled query")
             relevant = members.items("relevant", most=MOST_RELEVANT)
             ids = check_ids(relevant, limit=MOST_RELEVANT, pointer=members.place("relevant"))
@@ -67,8 +76,6 @@ class QueryLists:
             members=None if composed is None else {"query": composed},
         )
         planned = self.planning.planned(definition, query, None)
-        if planned.plan.source is None:
-            members.required("text")  # says what is missing
         for encoder in {unread.encoder for unread in planned.unread}:
             self.usable(encoder)
         return planned

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from app.backends.base import Answer, View, Words
 from app.encoders.base import Encoded, EncoderInfo, OutputKind
-from app.errors import InvalidQuery, InvalidText
+from app.errors import InvalidQuery, InvalidText, LikewiseError
 from app.query.diversity import Diversity
 from app.query.expression import ENCODED, Leaf
 from app.query.ordering import OrderedSource, OrderStage
@@ -102,7 +102,7 @@ class PlannedQuery:
         return Answer(hits, running.matches, plan, running.exact, explanation)
 
     def _hits(self, pool: Pool, view: View) -> list[Hit]:
-        records = view.records(pool.rows, self.projection)
+        records = view.records(pool.rows, self.projection, pool.keys)
         scores = pool.scores.tolist()
         if not self.plan.explain:
             hits = [Hit(score, record) for score, record in zip(scores, records, strict=True)]
@@ -218,7 +218,12 @@ class Planning:
             given = self.images.check(leaf.value, leaf.place)
         else:
             given = record_of(leaf.value, leaf.place, self.max_text_chars)
-        encoder = self.reader(found.encoder, leaf.kind, leaf.encoder, leaf.at, found.kind)
+        try:
+            encoder = self.reader(found.encoder, leaf.kind, leaf.encoder, leaf.at, found.kind)
+        except LikewiseError as error:
+            if error.pointer == place(leaf.at, leaf.kind):
+                error.pointer = leaf.place  # it may stand elsewhere, as a text of a list does
+            raise
         # Errors about a record say themselves that it is one.
         return Unread(key, encoder, given, found, leaf.at if leaf.kind == RECORD else leaf.place)
 

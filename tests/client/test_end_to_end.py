@@ -461,6 +461,31 @@ def test_numbers_the_service_cannot_use_are_refused_with_their_place(arrows: Any
     assert (caught.value.code, caught.value.pointer) == ("vector-not-finite", "/vector")
 
 
+# ── what is kept with a collection ───────────────────────────────────────────────────────────
+
+
+def test_banks_of_queries_and_calibrations_are_kept_until_they_are_dropped(arrows: Any) -> None:
+    bank = arrows.put_query_bank("asked", [{"vector": [1.0, 0.0]}, {"vector": [0.0, 1.0]}], k=1)
+    assert (bank.queries, bank.wins) == (2, None)
+    assert arrows.query_bank("asked") == bank
+    assert [one.name for one in arrows.query_banks()] == ["asked"]
+    plain = arrows.query(vector=[1.0, 0.1], k=5)
+    corrected = arrows.query(
+        vector=[1.0, 0.1], k=5, correct={"bank": "asked", "force": True}, explain=True
+    )
+    assert sorted(hit.id for hit in corrected) == sorted(hit.id for hit in plain)
+    assert corrected[0].score < plain[0].score
+
+    curve = arrows.put_calibration(
+        "sure", scores=[0.1, 0.2, 0.3, 0.7, 0.8, 0.9] * 5, matches=([False] * 3 + [True] * 3) * 5
+    )
+    assert arrows.calibration("sure") == curve
+    assert [one.name for one in arrows.calibrations()] == ["sure"]
+    arrows.drop_query_bank("asked")
+    arrows.drop_calibration("sure")
+    assert (arrows.query_banks(), arrows.calibrations()) == ([], [])
+
+
 # ── completeness ─────────────────────────────────────────────────────────────────────────────
 
 

@@ -158,7 +158,7 @@ def orthonormal(form: Form, at: str) -> Subspace:
 
 def read_labelled(place: Place, raw: object, at: str, options: Members) -> Labelled:
     """Read {"field": …, "values": …, "most": …, "per_value": …}, or a field's name."""
-    members = Members({"field": raw} if isinstance(raw, str) else raw, at, "labels")
+    members = Members.short(raw, "field", at, "labels")
     found = Labelled(
         at,
         place,

@@ -10,6 +10,7 @@ import orjson
 
 from app.attributes.filter import Filter, parse_filter
 from app.attributes.values import json_type, name_problem
+from app.errors import InvalidFilter
 from app.query.expression import Expression, Leaf, Reading
 from app.query.limits import MOST_LEAVES, RULED
 from app.query.reading import Members, choice, items, refused
@@ -100,7 +101,11 @@ def background(
 
 def with_value(place: Place, field: object, value: object, at: str) -> Chosen:
     """Choose the points that hold a value of an attribute; `at` blames the value."""
-    filter = place.filter({str(field): value}, at)
+    try:
+        filter = place.filter({str(field): value}, at)
+    except InvalidFilter as error:
+        error.pointer = at  # the request has no filter here
+        raise
     return Chosen(filter, orjson.dumps([field, value]), value)
 
 
