@@ -40,7 +40,7 @@ run: $(READY) ## Serve on 127.0.0.1:8000 with the default encoder and the embedd
 	@exec $(BIN)/likewise serve
 
 demo: $(READY) ## Index the standard library's docstrings in the running service and query them
-	@$(BIN)/python client/examples/stdlib_demo.py
+	@$(BIN)/python client/examples/stdlib_demo.py --url http://127.0.0.1:$${LIKEWISE_PORT:-8000}
 
 test: $(READY) ## Run the tests
 	@$(BIN)/likewise warm

@@ -78,7 +78,7 @@ def serve(
     listener = _bound(settings.host, settings.port, guarded=guarded)
     if guard is None and not _is_own(listener.getsockname()[0]):
         logger.warning("without keys, whoever reaches this port may do everything")
-    # The first query would compile them: about ten seconds, once on a machine.
+    # The first query would compile them: a minute of one core, once on a machine.
     _warm()
     # Opened here, so that a directory in use or a damaged file is one line and not a traceback.
     encoders = open_encoders(settings)

@@ -153,6 +153,11 @@ class Definition:
     lexical: Lexical | None = None
     mark: str = field(default="", compare=False)
 
+    def differs(self, other: Definition) -> str:
+        """Name the members in which another one differs, for a message."""
+        members = ("vectors", "schema", "index", "lexical")
+        return ", ".join(one for one in members if getattr(self, one) != getattr(other, one))
+
 
 YEAR_10000_MS = 253_402_300_800_000
 """Every expiry lies before this, and not before 1970, in milliseconds since then."""

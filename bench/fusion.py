@@ -29,7 +29,8 @@ from app.encoders.base import Encoder, TextKind
 from app.encoders.direct import encode
 from app.encoders.manifest import read_manifest
 from app.encoders.opening import open_encoder
-from app.ranking.calibration import calibration_error, fit
+from app.evaluation.classes import calibration_error
+from app.ranking.calibration import fit
 from app.ranking.hubness import METHODS, Penalty, occurrence_skew, similarities, sinkhorn_rows
 from app.ranking.trial import DEPTH, chosen_apart, due_of, reached
 from app.types import F32, F64, I64, Metric

@@ -1,6 +1,6 @@
 """Measure how well words, vectors and both together find what is relevant: nDCG@10.
 
-    python -m bench.hybrid DATA [--encoder NAME] [--lexical JSON]
+    python -m bench.hybrid DATA [--encoder NAME] [--lexical JSON] [--tasks …] [--methods …]
 
 DATA holds `scifact` and `cranfield`: corpus.jsonl[.gz] (_id, title, text), queries.jsonl,
 qrels*.tsv. Everything goes through a real service and the SDK. Each document is one point: its
@@ -21,7 +21,7 @@ import json
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from likewise import Client, Collection
 from numpy.typing import NDArray
 
 from app.evaluation.measures import ndcg
-from app.ranking.fusion import METHODS, NORMALISATIONS
+from app.ranking.fusion import METHODS, NORMALISATIONS, POSITIVE
 from bench.arxiv import answers, server, wait_until
 from bench.servers.base import free_port
 
@@ -149,18 +149,21 @@ class Asking:
 
 
 def fusions() -> dict[str, dict[str, Any]]:
-    """Name every fusion of the service."""
-    named: dict[str, dict[str, Any]] = {}
+    """Name every fusion of the service, but for calibrated ones, which need a stored calibration:
+    `bench.fusion` measures those."""
+    named: dict[str, dict[str, Any]] = {
+        "rrf": {"fuse": "rrf"},
+        "rrf, constant 10": {"fuse": {"method": "rrf", "rank_constant": 10}},
+    }
     for method in METHODS:
-        if method == "sum":
-            named |= {
-                f"sum, {how}": {"fuse": "sum", "normalise": how}
-                for how in NORMALISATIONS
-                if how != "none"
-            }
-        elif method == "rrf":
-            named["rrf"] = {"fuse": "rrf"}
-            named["rrf, constant 10"] = {"fuse": {"method": "rrf", "rank_constant": 10}}
+        for how in NORMALISATIONS:
+            if how in ("none", "calibrated") or method == "rrf":
+                continue
+            if method == "product" and how not in POSITIVE:
+                continue
+            if method == "max" and how != "minmax":
+                continue  # the larger of two numbers of different scales says nothing
+            named[f"{method}, {how}"] = {"fuse": method, "normalise": how}
     return named
 
 
@@ -198,7 +201,9 @@ def row(name: str, scores: F64, best: F64, weight: str = "") -> str:
     return f"| {name} | {weight} | {scores.mean():.4f} | {gain:+.4f} [{low:+.4f}, {high:+.4f}] |"
 
 
-def measured(client: Client, task: Task, encoder: str, lexical: Any) -> Iterator[str]:
+def measured(
+    client: Client, task: Task, encoder: str, lexical: Any, only: Sequence[str]
+) -> Iterator[str]:
     """Measure one task, as a table."""
     asking = Asking(filled(client, task, encoder, lexical), task)
     words = asking.measured(asking.words, task.test, TEXT)
@@ -213,6 +218,8 @@ def measured(client: Client, task: Task, encoder: str, lexical: Any) -> Iterator
     yield row("vectors", dense, best)
     yield row("**hybrid: true**", asking.measured(asking.hybrid, task.test), best, "default")
     for name, fuse in fusions().items():
+        if only and name.partition(",")[0] not in only:
+            continue
         by_weight = {
             weight: asking.measured(asking.fused, task.test, fuse, weight) for weight in WEIGHTS
         }
@@ -237,6 +244,8 @@ def main() -> None:
         default={"fields": ["title", "$text"]},
         help="the definition of the lexical index",
     )
+    parser.add_argument("--tasks", nargs="*", default=["scifact", "cranfield"])
+    parser.add_argument("--methods", nargs="*", default=[], help="of fusions; all without it")
     asked = parser.parse_args()
     os.environ["LIKEWISE_EMBEDDING_CACHE_MB"] = "64"  # each query is asked many times
     port = free_port()
@@ -247,7 +256,9 @@ def main() -> None:
     ):
         wait_until(lambda: answers(client) and client.ready().status == "ready")
         for task in tasks(asked.data):
-            for line in measured(client, task, asked.encoder, asked.lexical):
+            if task.name not in asked.tasks:
+                continue
+            for line in measured(client, task, asked.encoder, asked.lexical, asked.methods):
                 print(line, flush=True)
 
 

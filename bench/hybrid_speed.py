@@ -214,7 +214,8 @@ def run(backend: Backend, plan: Plan, field: VectorField, vector: F32, text: str
             leaves[leaf.at, "" if words else field.name] = Words(text) if words else vector
 
     def work(view: View) -> None:
-        view.records(plan.run(Running(view, fields, leaves)).rows, IDS_ONLY)
+        page = plan.run(Running(view, fields, leaves))
+        view.records(page.rows, IDS_ONLY, page.keys)
 
     backend.view(NAME, work)
 

@@ -121,7 +121,10 @@ class ReferenceBackend:
                 own = replace(definition, mark=str(self._created))
                 self._collections[name] = Collection(own, now)
             elif existing.definition != definition:
-                raise DefinitionDiffers(f"collection {name!r} exists with another definition")
+                differs = existing.definition.differs(definition)
+                raise DefinitionDiffers(
+                    f"collection {name!r} exists with another definition: what differs is {differs}"
+                )
             return self.describe(name), existing is None
 
     def describe(self, name: str) -> CollectionInfo:
@@ -468,7 +471,9 @@ class ReferenceView:
     def attributes(self, rows: I64) -> list[Mapping[str, Any]]:
         return [self._points[row].attributes for row in rows.tolist()]
 
-    def records(self, rows: I64, projection: Projection) -> list[Record]:
+    def records(
+        self, rows: I64, projection: Projection, keys: Sequence[bytes] | None = None
+    ) -> list[Record]:
         return [_record(self._points[row], projection) for row in rows.tolist()]
 
     def kept(self, kind: str, key: str) -> Kept | None:

@@ -72,7 +72,7 @@ async def read_json_or_form(
         try:
             return model.model_validate(members_of(body, media_type))
         except ValidationError as error:
-            raise error_from_validation(error) from None
+            raise error_from_validation(error, model) from None
 
     return await run_in_threadpool(parse)
 
@@ -91,7 +91,7 @@ def validated(model: type[Model], body: bytes | bytearray) -> Model:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise error_from_validation(error) from None
+        raise error_from_validation(error, model) from None
 
 
 async def _read_bytes(request: Request, limit: int) -> bytes | bytearray:

@@ -25,13 +25,21 @@ def evaluation_from_wire(body: Evaluate) -> ToEvaluate:
         None
         if sample is None
         else Sampling(
-            sample.points, sample.seed, sample.filter, sample.label, sample.match, sample.using
+            sample.points,
+            sample.seed,
+            sample.filter,
+            sample.label,
+            sample.match,
+            sample.using,
+            sample.unknown,
         ),
         [(one.name, one.query) for one in body.configurations or ()],
         body.measures,
         body.resamples,
         body.seed,
         query_of,
+        None if body.pairs is None else [dict(pair) for pair in body.pairs],
+        body.rates,
     )
 
 
@@ -40,7 +48,7 @@ def query_of(members: dict[str, Any], at: str) -> Query:
     try:
         query = WireQuery.model_validate(members)
     except ValidationError as error:
-        found = error_from_validation(error)
+        found = error_from_validation(error, WireQuery)
         raise InvalidField(found.detail, pointer=found.pointer).under(at) from None
     return query_from_wire(query, at, query.vector)
 

@@ -7,12 +7,14 @@ nothing but the id under which the log has the whole story.
 
 from __future__ import annotations
 
+import difflib
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from fastapi import Request, Response
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -110,14 +112,20 @@ _MOST_POINTER_CHARS = 1024
 _MOST_INTEGER = 2**63 - 1
 
 
-def error_from_validation(error: ValidationError) -> LikewiseError:
-    """Translate what pydantic found into MalformedBody or InvalidField, with JSON pointers."""
+def error_from_validation(
+    error: ValidationError, model: type[BaseModel] | None = None
+) -> LikewiseError:
+    """Translate what pydantic found into MalformedBody or InvalidField, with JSON pointers.
+
+    model   of the body: its members are those that a misspelt one may have meant
+    """
     if error.error_count() > _MOST_FAULTS:
         return InvalidField(f"the body has {error.error_count()} faults", pointer="")
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if found[0]["type"] == "json_invalid":
         return MalformedBody(_lower(found[0]["msg"]), pointer="")
-    faults = [(_pointer(fault["loc"]), _detail(fault)) for fault in found]
+    known = () if model is None else tuple(model.model_fields)
+    faults = [(_pointer(fault["loc"]), _detail(fault, known)) for fault in found]
     pointer, detail = faults[0]
     return InvalidField(detail, pointer=pointer, faults=faults if len(faults) > 1 else ())
 
@@ -229,11 +237,13 @@ def _pointer(loc: tuple[int | str, ...]) -> str:
     return place("", *loc[:-1]) if loc and loc[-1] == "[key]" else place("", *loc)
 
 
-def _detail(fault: Any) -> str:
+def _detail(fault: Any, known: Sequence[str]) -> str:
     if fault["type"] == "missing":
         return "the member is required"
     if fault["type"] == "extra_forbidden":
-        return "unknown member"
+        name = str(fault["loc"][-1])[:40] if len(fault["loc"]) == 1 else ""
+        close = difflib.get_close_matches(name, known, n=1)
+        return f"unknown member; did you mean {close[0]}?" if close else "unknown member"
     return _lower(fault["msg"])
 
 

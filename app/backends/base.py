@@ -271,8 +271,13 @@ class View(Protocol):
         """Attributes of points, in the order of `rows`."""
         ...
 
-    def records(self, rows: I64, projection: Projection) -> list[Record]:
-        """Points as answers show them, in the order of `rows`."""
+    def records(
+        self, rows: I64, projection: Projection, keys: Sequence[bytes] | None = None
+    ) -> list[Record]:
+        """Points as answers show them, in the order of `rows`.
+
+        keys   what `keys` gives of them, if that is known
+        """
         ...
 
     def kept(self, kind: str, key: str) -> Kept | None:

@@ -241,7 +241,9 @@ class Database:
                 existing = self._collection(name)
                 if existing.definition != definition:
                     raise DefinitionDiffers(
-                        f"collection {name!r} exists with another definition", collection=name
+                        f"collection {name!r} exists with another definition: what differs is "
+                        f"{existing.definition.differs(definition)}",
+                        collection=name,
                     )
                 return existing.describe(), False
             entry = _new_entry(name, definition, uuid.uuid4().hex)

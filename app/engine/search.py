@@ -16,6 +16,7 @@ import numpy as np
 
 from app.attributes.evaluate import evaluate
 from app.attributes.filter import Filter, Match, digest, matches_in
+from app.engine.merged import without
 from app.engine.snapshot import LivePart, Snapshot
 from app.errors import InvalidFilter, LexicalUnavailable
 from app.exchange import Search
@@ -148,12 +149,7 @@ def _allowed(live: LivePart, number: int, search: Search, lexical: Lexical | Non
     present = live.part.present(number)
     if present is not None:
         allowed = allowed & present
-    if search.exclude:
-        slots = live.part.find_ids(search.exclude)
-        if slots.size:
-            allowed = allowed.copy()
-            bitset.clear_slots(allowed, slots)
-    return allowed
+    return without(allowed, live, search.exclude) if search.exclude else allowed
 
 
 def _graphs(part: Part, number: int, filter: Filter | None) -> list[Graph]:

@@ -244,9 +244,11 @@ class SnapshotView:
         shown = Projection(with_text=False)
         return [record.attributes for record in self.records(rows, shown)]
 
-    def records(self, rows: I64, projection: Projection) -> list[Record]:
+    def records(
+        self, rows: I64, projection: Projection, keys: Sequence[bytes] | None = None
+    ) -> list[Record]:
         """Read points. Raises Overtaken; see `View.records`."""
-        pairs = list(zip(rows.tolist(), self.keys(rows), strict=True))
+        pairs = list(zip(rows.tolist(), self.keys(rows) if keys is None else keys, strict=True))
         records = self._read_records(self._snapshot, pairs, projection)
         if records is None:
             raise Overtaken

@@ -20,6 +20,9 @@ import numpy as np
 from app.types import F64, I64
 
 SAMPLES = 2000
+OF_ALL = 400
+"""Draws for measures of all things together, each of which is computed anew."""
+
 LEVEL = 0.95
 
 _NUMBERS = 1 << 21  # of draws held at once
@@ -113,7 +116,7 @@ def statistic(
     of: Callable[[I64], float],
     things: int,
     *,
-    samples: int = 400,
+    samples: int = OF_ALL,
     level: float = LEVEL,
     seed: int = 0,
 ) -> Estimate:
@@ -137,7 +140,7 @@ def paired_statistic(
     other: Callable[[I64], float],
     things: int,
     *,
-    samples: int = 400,
+    samples: int = OF_ALL,
     level: float = LEVEL,
     seed: int = 0,
 ) -> Difference:

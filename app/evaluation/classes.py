@@ -63,10 +63,11 @@ def calibration_error(
 ) -> float:
     """Expected calibration error: Σ_b n_b/n · |accuracy(b) − confidence(b)|, bins of equal width.
 
-    confidence   [n], 0 … 1
+    confidence   [n]; what lies outside of 0 … 1 is taken for the nearest end
     Source: Naeini, Cooper & Hauskrecht 2015; Guo et al. 2017 (arXiv 1706.04599).
     """
-    confidence, correct = np.asarray(confidence, np.float64), np.asarray(correct, np.float64)
+    confidence = np.clip(np.asarray(confidence, np.float64), 0.0, 1.0)
+    correct = np.asarray(correct, np.float64)
     place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     off = np.bincount(place, correct - confidence, minlength=bins)
     return float(np.abs(off).sum() / confidence.size)

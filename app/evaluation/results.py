@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from app.errors import InvalidRequest
 from app.evaluation.bootstrap import (
+    OF_ALL,
     SAMPLES,
     Difference,
     Estimate,
     means,
     paired,
     paired_statistic,
+    statistic,
 )
 from app.evaluation.ranked import Ranking, precision_curve, recall_curve
+from app.evaluation.verification import Roc
 from app.types import F64, I64
 
 FORMAT = "likewise-evaluation-1"
+
+_POINTS_OF_A_CURVE = 200
 
 LOWER_IS_BETTER = ("eer", "ece")
 """Measures of errors."""
@@ -59,6 +64,7 @@ class Run:
     values      float64[queries, measures]; nan where a query has none
     estimates   by measure, those of the whole included
     wholes      how those are computed from the things at some places; not kept in files
+    things      how many things those are drawn of; 0 for as many as were measured
     facts       what else is to be told, such as milliseconds
     """
 
@@ -72,6 +78,7 @@ class Run:
     decades: list[Decade] = field(default_factory=list)
     facts: dict[str, float] = field(default_factory=dict)
     wholes: Mapping[str, Callable[[I64], float]] = field(default_factory=dict)
+    things: int = 0
 
 
 class Comparison(NamedTuple):
@@ -130,6 +137,32 @@ def run_of(
     )
 
 
+def with_wholes(
+    run: Run,
+    wholes: Mapping[str, Callable[[I64], float]],
+    measured: int,
+    *,
+    things: int = 0,
+    samples: int = OF_ALL,
+    seed: int = 0,
+    leading: bool = True,
+) -> Run:
+    """Add measures of all things together to a run, with their intervals.
+
+    measured  how many things there are
+    things    of how many a draw is made, where that is something else: labels of pairs
+    leading   whether these measures are what the task is about, and come first
+    """
+    of_all = {
+        name: statistic(of, things or measured, samples=samples, seed=seed)._replace(
+            queries=measured
+        )
+        for name, of in wholes.items()
+    }
+    estimates = {**of_all, **run.estimates} if leading else {**run.estimates, **of_all}
+    return replace(run, wholes=wholes, estimates=estimates, things=things)
+
+
 def curves_of(rankings: Sequence[Ranking], depth: int) -> list[Curve]:
     """Draw how recall grows with the depth, and how precision falls with recall."""
     at, recalls = recall_curve(rankings, depth)
@@ -138,6 +171,18 @@ def curves_of(rankings: Sequence[Ranking], depth: int) -> list[Curve]:
         Curve("recall", [float(k) for k in at], recalls),
         Curve("precision", levels, precisions),
     ]
+
+
+def roc_curve(curve: Roc) -> Curve:
+    """Draw a receiver's curve, by not more points than can be seen."""
+    some = thinned(curve.far.size)
+    return Curve("roc", curve.far[some].tolist(), curve.tar[some].tolist())
+
+
+def thinned(points: int) -> I64:
+    """Choose places of a curve's points, the first and the last among them."""
+    found: I64 = np.unique(np.linspace(0, points - 1, _POINTS_OF_A_CURVE).astype(np.int64))
+    return found
 
 
 def decades(values: F64, measures: Sequence[str], shares: Sequence[float]) -> list[Decade]:
@@ -182,7 +227,11 @@ def _compared(one: Run, other: Run, samples: int, seed: int) -> list[Comparison]
             continue
         if name in one.wholes and name in other.wholes:
             whole = paired_statistic(
-                one.wholes[name], other.wholes[name], estimate.queries, seed=seed
+                one.wholes[name],
+                other.wholes[name],
+                one.things or estimate.queries,
+                samples=min(samples, OF_ALL),
+                seed=seed,
             )
         else:
             nothing, apart = float("nan"), other.estimates[name].value - estimate.value

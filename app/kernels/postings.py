@@ -188,31 +188,32 @@ def rank(
             read += postings
             for t in range(terms):
                 _add(sums, base, factors[t], mix, norms, slots, weights, places[t], stops[t])
+        # Two loops: nearly every slot falls to the one comparison of the second, which processors
+        # guess right, and the first has none to guess.
         for word in range(first_word, last_word):
             bits = allowed[word]
-            if bits == 0:
-                continue
             for i in range(64):
-                own = (word << 6) + i - base
-                if bits_of[own] == _UNTOUCHED or (bits >> np.uint64(i)) & _ONE == 0:
-                    continue
-                matches += 1
-                score = sums[own]
-                if score < bar:
-                    continue
-                if found < wanted:
-                    push_max(best, found, -score)
-                    found += 1
-                elif score > bar:
-                    replace_max(best, found, -score)
-                if found == wanted:
-                    bar = -best[0]
-                if kept == near.shape[0]:
-                    near = np.concatenate((near, np.empty_like(near)))
-                    scores = np.concatenate((scores, np.empty_like(scores)))
-                near[kept] = np.uint32(base + own)
-                scores[kept] = score
-                kept += 1
+                touched = bits_of[(word << 6) + i - base] != _UNTOUCHED
+                matches += int(np.int64(touched) & np.int64((bits >> np.uint64(i)) & _ONE))
+        for own in range(upto - base):
+            score = sums[own]
+            if score < bar or bits_of[own] == _UNTOUCHED:
+                continue
+            if (allowed[(base + own) >> 6] >> np.uint64(own & 63)) & _ONE == 0:
+                continue
+            if found < wanted:
+                push_max(best, found, -score)
+                found += 1
+            elif score > bar:
+                replace_max(best, found, -score)
+            if found == wanted:
+                bar = -best[0]
+            if kept == near.shape[0]:
+                near = np.concatenate((near, np.empty_like(near)))
+                scores = np.concatenate((scores, np.empty_like(scores)))
+            near[kept] = np.uint32(base + own)
+            scores[kept] = score
+            kept += 1
         sums[:] = -0.0
     good = scores[:kept] >= bar
     return near[:kept][good], scores[:kept][good], matches, read

@@ -33,7 +33,7 @@ from app.ranking.boost import (
     mixed,
     modified,
 )
-from app.ranking.scores import to_unit_range
+from app.ranking.normalise import MINMAX
 from app.types import F64
 
 Origin = int | float | Place
@@ -133,7 +133,7 @@ class Boost:
                     own[~running.view.passes(pool.rows, one.filter)] = np.nan
             weights = [one.weight for one in self.functions]
             factors = np.minimum(mixed(found, weights, self.mix), self.most)
-            scores = to_unit_range(pool.scores) if self.normalise else pool.scores
+            scores = MINMAX(pool.scores) if self.normalise else pool.scores
             if running.explain:
                 for number_, (own, weight) in enumerate(zip(found, weights, strict=True)):
                     pool = pool.parted(own * weight, f"boost {number_}")
@@ -157,6 +157,8 @@ def read_boost(
     Raises InvalidQuery, InvalidFilter or LimitExceeded.
     """
     short = isinstance(raw, list)
+    if not short and not (isinstance(raw, Mapping) and raw.get("functions") is not None):
+        raise refused("expected a list of functions, or an object with the member functions", at)
     members = Members({"functions": raw} if short else raw, at, "boost")
     place = at if short else members.place("functions")
     functions = tuple(
@@ -251,6 +253,8 @@ _MICROSECONDS = {
 
 def _extent(raw: object, over: str, at: str) -> float:
     """Read a scale or an offset: a duration in microseconds, metres, or a plain number."""
+    if over == "places" and isinstance(raw, str):
+        raise refused("expected a number of metres, received a string", at)
     if over != "instants":
         return number(raw, at, low=0)
     match = _DURATION.fullmatch(raw) if isinstance(raw, str) else None

@@ -22,7 +22,7 @@ from app.query.pool import Pool
 from app.query.reading import Members, refused
 from app.query.running import Running
 from app.ranking.diversity import Cap, Chosen, Rows, capped, cosine_rows, dpp, gaussian_rows, mmr
-from app.ranking.scores import to_unit_range
+from app.ranking.normalise import MINMAX
 from app.types import Metric, VectorField, VectorKind
 
 METHODS = ("mmr", "dpp")
@@ -84,7 +84,7 @@ class Diversity:
         else:
             similar = cosine_rows(vectors, has)
         count = len(head) if self.page is None else min(self.page, len(head))
-        relevance = head.scores if self.raw else to_unit_range(head.scores)
+        relevance = head.scores if self.raw else MINMAX(head.scores)
         if self.method == "mmr":
             return mmr(relevance, similar, count, 1 - self.share, cap)
         return dpp(relevance, similar, count, self.share, cap)
@@ -150,8 +150,6 @@ def read_diversity(
     elif "most" in members:
         raise refused("`most` is for each value of an attribute: say which, in `by`", at)
     most = members.integer("most", 1, low=1, high=max_k)
-    if isinstance(raw, str) and raw not in METHODS:
-        raise refused(f"expected one of {', '.join(METHODS)}, or an object", at)
     method = members.choice("method", METHODS, "mmr" if by is None else None)
     candidates = members.integer("candidates", min(CANDIDATES, max_k), low=1, high=max_k)
     if method is None:

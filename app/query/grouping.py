@@ -19,8 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.attributes.filter import AnyOf, Values
-from app.attributes.values import elements, exact_number
+from app.query.labels import holding, key_of, labels_in
 from app.query.ordering import OrderedSource
 from app.query.plan import Lookup, Plan, Source, both
 from app.query.pool import Group, Pool
@@ -28,8 +27,8 @@ from app.query.running import Running
 
 _DEEPER = 4  # times as many candidates in each further recall
 
-_Key = tuple[bool, str | int | float]
-"""A value that forms a group, and whether it is a bool: True and 1 are two."""
+_Key = tuple[int, Any]
+"""A value that forms a group, by `key_of`: True and 1 are two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class GroupBy:
             }
         return pool
 
-    def _deeper(self, source: Source | None) -> Source | None:
+    def _deeper(self, source: Source) -> Source | None:
         """Make a source recall more; None if it cannot, or may not."""
         if not isinstance(source, Lookup | OrderedSource) or source.k >= self.most:
             return None
@@ -114,7 +113,7 @@ class GroupBy:
         """Recall the best points of one group."""
         source = plan.source
         assert isinstance(source, Lookup | OrderedSource)
-        condition = AnyOf(self.field, _values(key))
+        condition = holding(self.field, key[1])
         own = replace(source, filter=both(source.filter, condition), k=self.size)
         # Neither its matches nor its entry in the account are those of the query.
         inner = replace(running, account=[], explain=False, plans=set())
@@ -123,29 +122,14 @@ class GroupBy:
         return pool
 
 
-def _is_whole(plan: Plan, source: Source | None, pool: Pool) -> bool:
+def _is_whole(plan: Plan, source: Source, pool: Pool) -> bool:
     """Tell whether a pool holds everything that there is."""
     return isinstance(source, Lookup | OrderedSource) and not plan.stages and len(pool) < source.k
 
 
 def keys_of(attributes: Mapping[str, Any], field: str) -> list[_Key]:
     """List the values by which a point is in groups, each once."""
-    found: dict[_Key, None] = {}
-    for element in elements(attributes.get(field, [])):
-        if isinstance(element, str | int | float):
-            is_bool = isinstance(element, bool)
-            value = element if isinstance(element, str) or is_bool else exact_number(element)
-            found[is_bool, value] = None
-    return list(found)
-
-
-def _values(key: _Key) -> Values:
-    is_bool, value = key
-    if is_bool:
-        return Values(bools=frozenset([bool(value)]))
-    if isinstance(value, str):
-        return Values(strings=frozenset([value]))
-    return Values(numbers=frozenset([value]))
+    return list(map(key_of, labels_in(attributes, field)))
 
 
 def _of_groups(pool: Pool, groups: list[Group]) -> Pool:

@@ -10,6 +10,7 @@ import numpy as np
 from app.errors import LikewiseError
 from app.query.pool import Pool
 from app.query.running import Running
+from app.ranking.algebra.vectors import unit
 from app.ranking.tokens.aggregation import Aggregation, aggregate, contributions
 from app.ranking.tokens.cost import check_cost
 from app.ranking.tokens.matching import Matching, match
@@ -44,7 +45,7 @@ def token_scores(
 
     Raises InvalidQuery, and LimitExceeded before any work is done.
     """
-    query = unit(query)
+    query = unit(query).astype(np.float32)
     tokens, starts = running.view.tokens(field.name, pool.rows)
     lengths = np.diff(starts)
     having = np.flatnonzero(lengths)
@@ -83,13 +84,6 @@ def token_scores(
                 **aligned.facts,
             }
     return found, pool.noted({int(pool.rows[at_]): told[at_] for at_ in _best(found) if told})
-
-
-def unit(vectors: F32) -> F32:
-    """Bring rows to length one; rows of zeros stay."""
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    scaled: F32 = (vectors / np.maximum(lengths, 1e-30)).astype(np.float32)
-    return scaled
 
 
 def _best(found: F64) -> list[int]:

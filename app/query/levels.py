@@ -8,19 +8,16 @@ from typing import Any
 import numpy as np
 
 from app.errors import InvalidQuery
-from app.query.expression import Compiled
 from app.query.late import Places, token_scores
 from app.query.plan import Lookup
 from app.query.pool import Pool
 from app.query.reading import Members, refused
 from app.query.running import Running
-from app.ranking.scores import scores
 from app.ranking.tokens.aggregation import Aggregation
 from app.ranking.tokens.dense import grid_places
 from app.ranking.tokens.matching import Matching
 from app.ranking.tokens.reading import aggregation_from, matching_from
-from app.types import F64, Sparse, VectorField, VectorKind
-from app.vectors.metric import prepare
+from app.types import F64, VectorField, VectorKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +46,13 @@ class Level:
         Raises InvalidQuery or LimitExceeded.
         """
         field = running.fields[self.lookup.at]
-        found, pool = self._scores(field, pool, running, facts)
-        if self.lookup.correct is not None:
-            found = self.lookup.correct.scores(pool.rows, found, field, running, facts)
-        return found, pool
-
-    def _scores(
-        self, field: VectorField | None, pool: Pool, running: Running, facts: dict[str, Any]
-    ) -> tuple[F64, Pool]:
         if field is None:
             raise InvalidQuery("expected a vector to score by, not words", pointer=self.at)
         if field.kind is VectorKind.TOKENS:
-            return self._by_tokens(field, pool, running, facts)
+            found, pool = self._by_tokens(field, pool, running, facts)
+            if self.lookup.correct is not None:
+                found = self.lookup.correct.scores(pool.rows, found, field, running, facts)
+            return found, pool
         if self.how is not None:
             raise InvalidQuery(
                 f"vector {field.name!r} has no tokens to compare: name one of tokens in `using`",
@@ -68,31 +60,10 @@ class Level:
             )
         compiled = self.lookup.compiled(running)
         facts |= compiled.facts
-        if field.kind is VectorKind.SPARSE:
-            return self._by_products(compiled, field, pool, running), pool
-        vectors, has = running.view.vectors(field.name, pool.rows)
-        if compiled.rule is not None:
-            found = compiled.rule(vectors)
-        else:
-            (probe,) = compiled.probes
-            assert isinstance(probe, np.ndarray)
-            found = scores(field.metric, prepare(field.metric, probe), vectors)
+        found = self.lookup.scores_of(pool.rows, running, facts)
         if self.excludes and compiled.exclude:
-            has = has & ~np.isin(pool.rows, running.view.find(compiled.exclude))
-        return np.where(has, found, np.nan), pool
-
-    def _by_products(
-        self, compiled: Compiled, field: VectorField, pool: Pool, running: Running
-    ) -> F64:
-        if compiled.rule is not None or len(compiled.probes) != 1:
-            raise InvalidQuery(
-                f"vector {field.name!r} is sparse: it is compared with one thing, no composition",
-                pointer=self.at,
-            )
-        (probe,) = compiled.probes
-        assert isinstance(probe, Sparse)
-        found, has = running.view.products(field.name, probe, pool.rows)
-        return np.where(has, found, np.nan)
+            found[np.isin(pool.rows, running.view.find(compiled.exclude))] = np.nan
+        return found, pool
 
     def _by_tokens(
         self, field: VectorField, pool: Pool, running: Running, facts: dict[str, Any]

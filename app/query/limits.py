@@ -134,3 +134,6 @@ LEAST_RATE = 1e-9
 
 MOST_LABELLED_PAIRS = 10_000
 """Pairs that one request gives with their answers."""
+
+MOST_DRAWN_PAIRS = 50_000
+"""Pairs of sampled points of one evaluation; each draw of a bootstrap weighs them all."""

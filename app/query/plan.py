@@ -22,7 +22,7 @@ from app.query.expression import Compiled, Expression, Leaf, Probe
 from app.query.fusing import resolved
 from app.query.late import token_scores
 from app.query.limits import CANDIDATES, MOST_PROBES
-from app.query.pool import EMPTY, Pool, union
+from app.query.pool import Pool, union
 from app.query.running import Running
 from app.ranking.fusion import Fusion, fuse
 from app.ranking.scores import scores as exact_scores
@@ -108,16 +108,18 @@ class Lookup:
             entry |= compiled.facts
             recalls = [self._recalled(probe, compiled, running, name) for probe in compiled.probes]
             pools = [pool for pool, _ in recalls]
-            if field is not None and field.kind is VectorKind.TOKENS:
+            late = field is not None and field.kind is VectorKind.TOKENS
+            pool = pools[0] if compiled.rule is None or late else union(pools)[0]
+            # Whatever orders candidates otherwise than they were recalled may miss the best ones.
+            certain = not late and self.correct is None
+            certain = certain and (compiled.rule is None or compiled.certain)
+            everything = len(pool) >= max(matches for _, matches in recalls)
+            running.exact = running.exact and (everything or certain)
+            if field is not None and late:
                 pool = self._late(pools, compiled, field, running, name, entry)
-            elif compiled.rule is None:
-                (pool,) = pools
-            else:
+            elif compiled.rule is not None:
                 assert field is not None
-                pool, _ = union(pools)
                 vectors, _ = running.view.vectors(field.name, pool.rows)
-                everything = len(pool) >= max(matches for _, matches in recalls)
-                running.exact = running.exact and (everything or compiled.certain)
                 entry["scored"] = len(pool)
                 pool = replace(pool, parts={}).scored(compiled.rule(vectors), name)
                 pool = pool.first(self.depth)
@@ -129,30 +131,34 @@ class Lookup:
             entry["out"] = len(pool)
         return pool
 
-    def scores_of(self, rows: I64, running: Running) -> F64:
-        """Score points that others found: float64[rows], as `run` would; NaN where it cannot."""
+    def scores_of(self, rows: I64, running: Running, facts: dict[str, Any] | None = None) -> F64:
+        """Score points that others found: float64[rows], as `run` would; NaN where it cannot.
+
+        facts   of the account, to which those of a correction are added
+        """
         field = running.fields[self.at]
+        found = np.full(rows.size, np.nan)
+        if self.threshold is not None:
+            return found
         compiled = self.compiled(running)
         probe = compiled.probes[0]
-        if rows.size and compiled.rule is not None and self.threshold is None:
-            assert field is not None
+        if isinstance(probe, Words):
+            return found if probe.every else running.view.score_words(probe, rows)
+        if field is None or field.kind is VectorKind.TOKENS:
+            return found
+        if rows.size and isinstance(probe, Sparse):
+            found, has = running.view.products(field.name, probe, rows)
+            found[~has] = np.nan
+        elif rows.size:
             vectors, has = running.view.vectors(field.name, rows)
-            return np.where(has, compiled.rule(vectors), np.nan)
-        if rows.size and compiled.rule is None and self.threshold is None:
-            if isinstance(probe, Words) and not probe.every:
-                return running.view.score_words(probe, rows)
-            if field is not None and field.kind is VectorKind.DENSE:
-                assert isinstance(probe, np.ndarray)
-                vectors, has = running.view.vectors(field.name, rows)
+            if compiled.rule is not None:
+                found = np.where(has, compiled.rule(vectors), np.nan)
+            elif isinstance(probe, np.ndarray):
                 found = exact_scores(field.metric, prepare(field.metric, probe), vectors)
                 found[~has] = np.nan
-                if self.correct is not None:
-                    found = self.correct.scores(rows, found, field, running, {})
-                return found
-            if isinstance(probe, Sparse) and field is not None:
-                products, has = running.view.products(field.name, probe, rows)
-                return np.where(has, products, np.nan)
-        return np.full(rows.size, np.nan)
+        if self.correct is not None:
+            found = self.correct.scores(rows, found, field, running, {} if facts is None else facts)
+        return found
 
     def compiled(self, running: Running) -> Compiled:
         """Compile the expression in its field, once a run. Raises InvalidQuery or PointNotFound."""
@@ -422,13 +428,13 @@ class Grouping(Protocol):
 class Plan:
     """A query, ready to be run.
 
-    source      None where nothing is searched for: then points are only ordered and grouped
+    source      of candidates; `OrderedSource` where nothing is searched for
     stages      in the order in which they run
     grouping    takes the place of the cut by k and offset
     """
 
     at: str
-    source: Source | None
+    source: Source
     stages: tuple[Stage, ...]
     k: int
     offset: int
@@ -439,8 +445,7 @@ class Plan:
 
     def lookups(self) -> Iterator[Lookup]:
         """Give every lookup whose leaves and field are to be resolved."""
-        if self.source is not None:
-            yield from self.source.lookups()
+        yield from self.source.lookups()
         for stage in self.stages:
             yield from stage.lookups()
 
@@ -455,7 +460,7 @@ class Plan:
 
     def ranked(self, running: Running) -> Pool:
         """Give all candidates, as every stage left them."""
-        pool = EMPTY if self.source is None else self.source.run(running)
+        pool = self.source.run(running)
         for stage in self.stages:
             pool = stage.run(pool, running)
         if self.threshold is not None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from app.attributes.filter import Filter, parse_filter
-from app.attributes.values import name_problem
+from app.attributes.values import json_type, name_problem
 from app.errors import InvalidQuery, LimitExceeded
 from app.query.algebra import COMPOSITIONS
 from app.query.boost import read_boost
@@ -184,14 +184,19 @@ class PlanReader:
                 "there is no query here whose scores are corrected: put it into a source",
                 f"{asked.at}/correct",
             )
+        fuse = members.get("fuse")
+        if prefetch is None and fuse is not None:
+            raise refused("there is nothing to fuse without prefetch", f"{asked.at}/fuse")
+        if (prefetch is None or (own and fuse is None)) and members.get("normalise") is not None:
+            raise refused(
+                "scores are normalised where lists are fused: by hybrid, or prefetch with fuse",
+                f"{asked.at}/normalise",
+            )
         if prefetch is None and own is None and members.get("order_by") is not None:
             return self._ordered(members["order_by"]), []
         if prefetch is None:
-            if members.get("fuse") is not None:
-                raise refused("there is nothing to fuse without prefetch", f"{asked.at}/fuse")
             return own, []
         sources, weights = self._prefetched(prefetch, f"{asked.at}/prefetch", self.filter, 0)
-        fuse = members.get("fuse")
         if own is not None and fuse is None:
             every = sum(source_k(one) for one in sources)
             if isinstance(own, Weighted):
@@ -276,6 +281,8 @@ class PlanReader:
         asked = self.asked
         at = f"{asked.at}/hybrid"
         expression = self.expression
+        if raw is not True and not isinstance(raw, Mapping):
+            raise refused(f"expected true or an object, received {json_type(raw)}", at)
         members = Members({} if raw is True else raw, at, "hybrid")
         if expression is None:
             raise refused("hybrid needs a query that is looked for by vector", at)
@@ -285,7 +292,9 @@ class PlanReader:
                 raise refused("hybrid needs a text whose words are looked for: say it here", at)
             text = expression.value
         weight = members.number("weight", HYBRID_WEIGHT, low=0, high=1)
-        fuse = members.raw("fuse")
+        fuse, fuse_at = members.raw("fuse"), f"{at}/fuse"
+        if fuse is None:
+            fuse, fuse_at = asked.members.get("fuse"), f"{asked.at}/fuse"
         normalise, normalise_at = members.raw("normalise"), f"{at}/normalise"
         if normalise is None:
             normalise, normalise_at = asked.members.get("normalise"), f"{asked.at}/normalise"
@@ -309,7 +318,7 @@ class PlanReader:
         )
         fusion = self.fusion(
             HYBRID_FUSE if fuse is None else fuse,
-            f"{at}/fuse",
+            fuse_at,
             [weight, 1 - weight],
             normalise,
             normalise_at,

@@ -70,6 +70,15 @@ class Members:
                     f"{self._what} has no such member; {hint}", pointer_to(self.at, str(name))
                 )
 
+    def _missing(self, name: str) -> NoReturn:
+        """Refuse an object without `name`, or blame what seems to be meant for it."""
+        others = [str(one)[:40] for one in self._raw if one not in self._taken]
+        for close in difflib.get_close_matches(name, others, n=1):
+            raise refused(
+                f"{self._what} has no such member; did you mean {name}?", pointer_to(self.at, close)
+            )
+        raise refused(f"{self._what} needs {name}", self.at)
+
     def _known(self) -> str:
         return ", ".join(sorted(self._taken))
 
@@ -80,7 +89,7 @@ class Members:
         if value is not None:
             return value
         if default is _REQUIRED:
-            raise refused(f"{self._what} needs {name}", self.at)
+            self._missing(name)
         return default
 
     def required(self, name: str) -> Any:
@@ -197,7 +206,15 @@ def items(value: object, at: str, *, least: int = 1, most: int) -> list[Any]:
 
 def one_of(raw: object, known: Mapping[str, Any], at: str, what: str) -> NoReturn:
     """Refuse an object that has none, or several, of the members that say what it is."""
-    names = ", ".join(known)
     if not isinstance(raw, Mapping):
-        raise refused(f"{what}: expected an object, received {json_type(raw)}", at)
-    raise refused(f"{what}: expected exactly one of {names}", at)
+        hint = ', as {"text": …} or {"id": …}' if isinstance(raw, str) else ""
+        raise refused(f"{what}: expected an object{hint}, received {json_type(raw)}", at)
+    names = [name for name in known if raw.get(name) is not None]
+    if len(names) > 1:
+        raise refused(f"{what}: expected exactly one of {' and '.join(names)}", at)
+    for name in raw.keys() - known.keys():
+        for close in difflib.get_close_matches(str(name)[:40], known, n=1):
+            raise refused(
+                f"{what} has no such member; did you mean {close}?", pointer_to(at, str(name))
+            )
+    raise refused(f"{what}: expected exactly one of {', '.join(known)}", at)

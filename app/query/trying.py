@@ -20,7 +20,7 @@ from app.query.limits import MOST_TRIAL_PRODUCTS
 from app.query.plan import Lookup, Plan
 from app.query.running import Leaves, Running
 from app.ranking.hubness import METHODS, Penalty, occurrence_skew, similarities, sinkhorn_rows
-from app.ranking.trial import DEPTH, chosen_apart, due_of, reached
+from app.ranking.trial import DEPTH, chosen_apart, due_of, judged
 from app.types import F32, F64, I64, Metric, PointId, VectorField, VectorKind
 from app.vectors.metric import prepare
 from app.vectors.tokens import pooled
@@ -211,10 +211,10 @@ def _tried(
         for number, way in enumerate(ways):
             penalties[number, some][there[some]] = way(among)
     due = due_of(found.counts)
-    raw = reached(found.scores, found.right, due)
+    raw = judged(found.scores, found.right, due)
     tries = [(m, s) for m in range(len(ways)) for s in wanted.strengths]
     scores = [found.scores - strength * penalties[m][where] for m, strength in tries]
-    results = [reached(one, found.right, due) for one in scores]
+    results = [judged(one, found.right, due) for one in scores]
     nearest = [_nearest(one, where) for one in (found.scores, *scores)]
     skews = [occurrence_skew(one, found.points) for one in nearest]
     ndcgs = np.stack([one.ndcg for one in results])

@@ -51,6 +51,9 @@ class Weighted:
         with running.stage("weigh", self.at, taken=sum(map(len, pools))) as entry:
             pool, _ = union(pools)
             entry["union"] = len(pool)
+            # A point that no list got to may have the largest sum, unless the lists have all.
+            whole = all(len(one) < part.k for one, part in zip(pools, self.parts, strict=True))
+            running.exact = running.exact and whole
             # A name for each vector's own score; what the lists said of it is no more than that.
             pool = Pool(pool.rows, pool.keys, pool.scores, notes=pool.notes)
             pool = self.rescore().scored(pool, running, entry, self.name).first(self.k)

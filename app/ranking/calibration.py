@@ -146,21 +146,6 @@ def isotonic(scores: F64, matches: NDArray[np.bool_]) -> Calibration:
     return Calibration("isotonic", scores=knots, values=values)
 
 
-def calibration_error(probabilities: F64, matches: NDArray[np.bool_], bins: int = 15) -> float:
-    """Give the expected calibration error, 0 … 1.
-
-    Σ_b n_b/n · |share of matches − mean probability| over bins b.
-
-    bins   of equal width over 0 … 1; probabilities outside are taken for the nearest end
-
-    Source: Naeini et al. 2015 (AAAI), as Guo et al. 2017 (arXiv 1706.04599) use it.
-    """
-    inside = np.clip(probabilities, 0.0, 1.0)
-    own = np.minimum((inside * bins).astype(np.int64), bins - 1)
-    apart = np.bincount(own, weights=matches - inside, minlength=bins)
-    return float(np.abs(apart).sum() / len(inside))
-
-
 def crossed(method: str, scores: F64, matches: NDArray[np.bool_], folds: int = 5) -> F64:
     """Give the probability of each pair by a curve that did not see it: float64[n].
 

@@ -4,7 +4,7 @@ A head is one way to look at a thing: a named vector, a modality, a model. Proba
 float64[heads, n, classes]; a head that says nothing of a thing has NaN there. Weights are
 float64[heads, classes], ≥ 0: a head may be right about some classes and guess at others.
 
-Two ways to use weights. `pooled` is the linear opinion pool p_c ∝ Σ_m w_mc p_mc, for weights that
+Two ways to use weights. `weighted` is the linear opinion pool p_c ∝ Σ_m w_mc p_mc, for weights that
 somebody chose. `fused` is softmax_c(Σ_m w_mc p_mc), the model that `fit_weights` fits: its weights
 hold a temperature too, so that what comes out is calibrated on what they were fitted on.
 
@@ -17,25 +17,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.ranking.softmax import softmax_topk
 from app.types import F64, I64
 
 _STEPS = 2_000
 _ENOUGH = 1e-7  # change of a weight in one step, relative to the largest
 
 
-def pooled(probabilities: F64, weights: F64 | None = None) -> F64:
-    """Mix heads: float64[n, classes], rows that sum to 1.
+def weighted(probabilities: F64, weights: F64) -> F64:
+    """Give each head's part in the fused probabilities: w_{m,c} p_{m,c}, scaled so that a row sums
+    to 1 over heads and labels; zeros where nobody says anything.
 
-    weights   float64[heads, classes] or None for equal ones
-
-    A head that says nothing of a thing has no part in it; where none has, or all weights of what
-    they say are zero, every class is as probable.
+    probabilities  float64[m, n, c], NaN where a head knows nothing of a label
+    weights        float64[m, c], ≥ 0
+    returns        float64[m, n, c]
     """
-    heads, _, classes = probabilities.shape
-    own = np.ones((heads, classes)) if weights is None else weights
-    mixed = np.einsum("mc,mnc->nc", own, np.nan_to_num(probabilities))
-    total = mixed.sum(axis=1, keepdims=True)
-    shares: F64 = np.where(total > 0, mixed / np.where(total > 0, total, 1.0), 1.0 / classes)
+    parts = contributions(probabilities, weights)
+    total = parts.sum(axis=(0, 2), keepdims=True)
+    shares: F64 = np.divide(parts, total, out=np.zeros_like(parts), where=total > 0)
     return shares
 
 
@@ -43,7 +42,7 @@ def fused(probabilities: F64, weights: F64) -> F64:
     """Give softmax_c(Σ_m w_mc p_mc): float64[n, classes]. What a head does not say counts 1/C."""
     if not probabilities.shape[-1]:  # nobody knows any class
         return np.zeros(probabilities.shape[1:])
-    return _softmax(np.einsum("mc,mnc->nc", weights, _known(probabilities)))
+    return softmax_topk(np.einsum("mc,mnc->nc", weights, _known(probabilities)), 1.0)
 
 
 def contributions(probabilities: F64, weights: F64) -> F64:
@@ -74,7 +73,7 @@ def fit_weights(probabilities: F64, labels: I64, *, shared: float = 1.0) -> F64:
     weights = ahead = np.ones((heads, classes))
     momentum = 1.0
     for _ in range(_STEPS):
-        apart = _softmax(np.einsum("mc,mnc->nc", ahead, known)) - truth
+        apart = softmax_topk(np.einsum("mc,mnc->nc", ahead, known), 1.0) - truth
         gradient = np.einsum("nc,mnc->mc", apart, known) / count
         gradient += shared / count * (ahead - ahead.mean(axis=1, keepdims=True))
         gradient += 1e-3 / count * ahead
@@ -94,9 +93,3 @@ def fit_weights(probabilities: F64, labels: I64, *, shared: float = 1.0) -> F64:
 def _known(probabilities: F64) -> F64:
     filled: F64 = np.where(np.isnan(probabilities), 1.0 / probabilities.shape[-1], probabilities)
     return filled
-
-
-def _softmax(logits: F64) -> F64:
-    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    shares: F64 = raised / raised.sum(axis=-1, keepdims=True)
-    return shares

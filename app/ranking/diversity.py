@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ranking.algebra.vectors import unit
 from app.types import F32, F64
 
 Rows = Callable[[int], F64]
@@ -80,12 +81,10 @@ def cosine_rows(vectors: F32, has: NDArray[np.bool_]) -> Rows:
     vectors   float32[n, d]
     has       bool[n]
     """
-    kept: F64 = np.where(has[:, None], vectors, 0.0).astype(np.float64)
-    lengths = np.linalg.norm(kept, axis=1, keepdims=True)
-    unit = kept / np.where(lengths > 0, lengths, 1.0)
+    rows = unit(np.where(has[:, None], vectors, 0.0))
 
     def row(place: int) -> F64:
-        found: F64 = unit @ unit[place]
+        found: F64 = rows @ rows[place]
         found[place] = 1.0
         return found
 

@@ -90,6 +90,9 @@ class Normalisation:
         return scores / tau if tau else 0.0 * scores
 
 
+MINMAX = Normalisation("minmax")
+
+
 def ranks(scores: F64) -> F64:
     """Rank a list from 1 on, best first; equal scores share the best of their ranks."""
     ranked = np.full(scores.shape, np.nan)

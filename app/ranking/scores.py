@@ -19,12 +19,3 @@ def scores(metric: Metric, query: F32, vectors: F32) -> F64:
         apart = vectors - query
         return scores_from_distances(metric, np.einsum("nd,nd->n", apart, apart))
     return scores_from_distances(metric, -(vectors @ query))
-
-
-def to_unit_range(scores: F64) -> F64:
-    """Bring scores to 0 … 1 by the least and the largest; equal ones to 1."""
-    low, high = float(scores.min(initial=np.inf)), float(scores.max(initial=-np.inf))
-    if not high > low:
-        return np.ones(len(scores))
-    found: F64 = (scores - low) / (high - low)
-    return found

@@ -59,7 +59,7 @@ def due_of(right: NDArray[np.int64]) -> F64:
     return due
 
 
-def reached(scores: F64, right: NDArray[np.bool_], due: F64) -> Reached:
+def judged(scores: F64, right: NDArray[np.bool_], due: F64) -> Reached:
     """Judge the order that scores make; of equal ones the first stay first."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
     hits = np.take_along_axis(right & np.isfinite(scores), order, axis=1).astype(np.float64)

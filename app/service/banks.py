@@ -15,7 +15,7 @@ from typing import Any
 
 from app.attributes.filter import parse_filter
 from app.backends.base import Backend, KeptInfo, View
-from app.errors import ArtefactNotFound, InvalidQuery
+from app.errors import InvalidQuery
 from app.query.bank import KIND, Bank, bank_from
 from app.query.limits import CANDIDATES, LEAST_DEV, MOST_BANK, MOST_DEV
 from app.query.reading import Members, choice, items, number, refused
@@ -25,8 +25,9 @@ from app.service.checks import check_name
 from app.service.labelled import QueryLists
 from app.service.lanes import Lane
 from app.service.planned import PlannedQuery
+from app.service.shelf import Shelf
 from app.service.writing import known_field
-from app.types import Definition, VectorField, VectorKind
+from app.types import Definition, Kept, VectorField, VectorKind
 
 Told = dict[str, Any]
 """A bank as answers show it."""
@@ -65,44 +66,27 @@ class Banks:
         found = await self.quick.run(lambda: self.backend.view(name, make, mark))
 
         def work() -> tuple[Told, bool]:
-            new = self.backend.kept(name, KIND, bank) is None
-            info = self.backend.keep(name, KIND, bank, found.body(), mark)
+            info, new = self.shelf.put(name, bank, found.body(), mark)
             return _told(info, found), new
 
         return await self.lane.run(work)
 
     async def describe(self, name: str, bank: str) -> Told:
         """Describe a bank. Raises ArtefactNotFound."""
-        check_name(bank, "query bank")
-        check_name(name, "collection")
-        return await self.quick.run(partial(self._described, name, bank))
+        return await self.quick.run(lambda: _shown(self.shelf.find(name, bank)))
 
     async def describe_all(self, name: str) -> list[Told]:
         """Describe all banks of a collection, by name."""
-        check_name(name, "collection")
-
-        def work() -> list[Told]:
-            found = []
-            for info in self.backend.all_kept(name, KIND):
-                kept = self.backend.kept(name, KIND, info.key)
-                if kept is not None:  # it may have gone meanwhile
-                    found.append(_told(kept.info, bank_from(kept.body)))
-            return found
-
-        return await self.quick.run(work)
+        return await self.quick.run(lambda: list(map(_shown, self.shelf.every(name))))
 
     async def forget(self, name: str, bank: str) -> None:
         """Remove a bank. Raises ArtefactNotFound."""
-        check_name(bank, "query bank")
-        check_name(name, "collection")
-        if not await self.lane.run(partial(self.backend.forget, name, KIND, bank)):
-            raise _not_found(bank)
+        await self.lane.run(partial(self.shelf.remove, name, bank))
 
-    def _described(self, name: str, bank: str) -> Told:
-        kept = self.backend.kept(name, KIND, bank)
-        if kept is None:
-            raise _not_found(bank)
-        return _told(kept.info, bank_from(kept.body))
+    @property
+    def shelf(self) -> Shelf:
+        """Where they are kept."""
+        return Shelf(self.backend, KIND, "query bank")
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
@@ -201,6 +185,10 @@ def _strengths(members: Members) -> tuple[float, ...]:
     )
 
 
+def _shown(kept: Kept) -> Told:
+    return _told(kept.info, bank_from(kept.body))
+
+
 def _told(info: KeptInfo, bank: Bank) -> Told:
     header = bank.header()
     return {
@@ -211,7 +199,3 @@ def _told(info: KeptInfo, bank: Bank) -> Told:
         "revision": info.revision,
         "measured": bank.measured or None,
     }
-
-
-def _not_found(bank: str) -> ArtefactNotFound:
-    return ArtefactNotFound(f"the collection has no query bank named {bank!r}")

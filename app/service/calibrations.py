@@ -12,17 +12,18 @@ import orjson
 from numpy.typing import NDArray
 
 from app.backends.base import Backend, KeptInfo, View
-from app.errors import ArtefactNotFound
+from app.evaluation.classes import calibration_error
 from app.query.fusing import CALIBRATION, stored_calibration
 from app.query.limits import CANDIDATES, MOST_DEV
 from app.query.reading import Members, number, refused
 from app.query.trying import Labelled, found_by
-from app.ranking.calibration import METHODS, calibration_error, crossed, fit
+from app.ranking.calibration import METHODS, crossed, fit
 from app.service.checks import check_name
 from app.service.labelled import QueryLists
 from app.service.lanes import Lane
 from app.service.planned import PlannedQuery
-from app.types import F64
+from app.service.shelf import Shelf
+from app.types import F64, Kept
 
 Told = dict[str, Any]
 
@@ -62,7 +63,10 @@ class Calibrations:
                 members.end()
                 return definition.mark, methods, [], pairs
             if using is None:
-                raise refused("say in `using` whose scores are calibrated", "")
+                if len(definition.vectors) > 1:
+                    names = ", ".join(sorted(definition.vectors))
+                    raise refused(f"say in `using` whose scores are calibrated: {names}", "")
+                (using,) = definition.vectors
             labelled = self.lists.labelled(
                 members.raw("dev"),
                 "/dev",
@@ -88,50 +92,33 @@ class Calibrations:
 
         def fit() -> Told:
             scores, matches = self.backend.view(name, run, mark) if pairs is None else pairs
-            return _fitted(methods, scores, matches, "/dev" if pairs is None else "/matches")
+            at = "/dev" if pairs is None else "/matches"
+            return _fitted(methods, scores, matches, at)
 
         told = await self.quick.run(fit)
 
         def work() -> tuple[Told, bool]:
-            new = self.backend.kept(name, CALIBRATION, calibration) is None
-            info = self.backend.keep(name, CALIBRATION, calibration, orjson.dumps(told), mark)
+            info, new = self.shelf.put(name, calibration, orjson.dumps(told), mark)
             return _told(info, told), new
 
         return await self.lane.run(work)
 
     async def describe(self, name: str, calibration: str) -> Told:
         """Describe a calibration. Raises ArtefactNotFound."""
-        check_name(name, "collection")
-        check_name(calibration, "calibration")
-
-        def work() -> Told:
-            kept = self.backend.kept(name, CALIBRATION, calibration)
-            if kept is None:
-                raise _not_found(calibration)
-            return _told(kept.info, stored_calibration(kept.body)[1])
-
-        return await self.quick.run(work)
+        return await self.quick.run(lambda: _shown(self.shelf.find(name, calibration)))
 
     async def describe_all(self, name: str) -> list[Told]:
         """Describe all calibrations of a collection, by name."""
-        check_name(name, "collection")
-
-        def work() -> list[Told]:
-            keys = [info.key for info in self.backend.all_kept(name, CALIBRATION)]
-            kept = [self.backend.kept(name, CALIBRATION, key) for key in keys]
-            return [
-                _told(one.info, stored_calibration(one.body)[1]) for one in kept if one is not None
-            ]
-
-        return await self.quick.run(work)
+        return await self.quick.run(lambda: list(map(_shown, self.shelf.every(name))))
 
     async def forget(self, name: str, calibration: str) -> None:
         """Remove a calibration. Raises ArtefactNotFound."""
-        check_name(name, "collection")
-        check_name(calibration, "calibration")
-        forget = partial(self.backend.forget, name, CALIBRATION, calibration)
-        if not await self.lane.run(forget):
-            raise _not_found(calibration)
+        await self.lane.run(partial(self.shelf.remove, name, calibration))
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where they are kept."""
+        return Shelf(self.backend, CALIBRATION, "calibration")
 
 
 def _pairs(members: Members) -> tuple[F64, NDArray[np.bool_]]:
@@ -172,6 +159,10 @@ def _fitted(
     }
 
 
+def _shown(kept: Kept) -> Told:
+    return _told(kept.info, stored_calibration(kept.body)[1])
+
+
 def _told(info: KeptInfo, told: Mapping[str, Any]) -> Told:
     shown = {
         key: told.get(key) for key in ("method", "pairs", "matches", "error_before", "error_after")
@@ -182,7 +173,3 @@ def _told(info: KeptInfo, told: Mapping[str, Any]) -> Told:
         "created_at": info.created_at,
         "revision": info.revision,
     }
-
-
-def _not_found(name: str) -> ArtefactNotFound:
-    return ArtefactNotFound(f"the collection has no calibration named {name!r}")

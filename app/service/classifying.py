@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from app.attributes.filter import parse_filter
+from app.attributes.filter import Filter, parse_filter
 from app.backends.base import View
-from app.errors import ArtefactNotFound, InvalidName, InvalidQuery, KeptOutdated
-from app.query.memory.class_means import Kept
+from app.errors import ArtefactNotFound, InvalidName, InvalidQuery, KeptOutdated, LikewiseError
+from app.query.labels import both, read_field, read_label
+from app.query.memory.class_means import ClassMeans, Kept
 from app.query.memory.classify import Classifier
 from app.query.memory.fitting import WHAT, Fit, Fitted, Fitting
+from app.query.memory.head import Head
 from app.query.memory.inputs import Thing
 from app.query.memory.kept import KeptClassifier, classifier_from
-from app.query.memory.labels import read_field, read_label
+from app.query.memory.label_texts import Cached
 from app.query.memory.learning import Example, learned
 from app.query.memory.read import ClassifierReader
+from app.query.memory.voting import Voting
 from app.query.plan import Lookup
 from app.query.reading import Members, refused
 from app.service.checks import check_name
 from app.service.remembering import Means, Resolved, given, under
+from app.service.shelf import Shelf
 from app.service.verifying import Verifying
 from app.types import Definition, VectorField
 
@@ -39,6 +44,7 @@ class Classifying:
 
     def __init__(self, means: Means, verifying: Verifying, *, max_k: int) -> None:
         self._means = means
+        self._shelf = Shelf(means.backend, KIND, "classifier")
         self._verifying = verifying
         self._max_k = max_k
         self._learning = threading.Lock()
@@ -69,6 +75,56 @@ class Classifying:
             return answer
 
         return await means.viewed(name, definition.mark, run)
+
+    async def compare(
+        self,
+        name: str,
+        mark: str,
+        ways: Sequence[Mapping[str, object]],
+        inputs: Sequence[object],
+        memory: Filter | None,
+        stored: bool,
+    ) -> list[list[Json]]:
+        """Judge the same things in several ways, on one state of the collection.
+
+        ways     members of `classify`
+        memory   narrows what every head remembers
+        stored   whether the things are stored points: then kept class means, which know them, are
+                 refused
+
+        Errors that concern one way point to `/{way}/…`, and to `/{way}/inputs/{thing}/…`.
+        """
+        means = self._means
+
+        def prepare() -> list[tuple[Classifier, list[Thing], dict[str, VectorField], Resolved]]:
+            definition = means.definition(name)
+            found = []
+            for number, way in enumerate(ways):
+                with _within(number):
+                    asked = {**given(way), "inputs": inputs}
+                    classifier, things = self._asked(name, asked, definition)
+                    if stored:
+                        classifier = _narrowed(classifier, memory)
+                    fields = self._fields(classifier, definition)
+                    resolved = Resolved()
+                    self._resolve(classifier, things, fields, definition, resolved)
+                found.append((classifier, things, fields, resolved))
+            return found
+
+        asked = await means.search(prepare)
+        for number, one in enumerate(asked):
+            with _within(number):
+                await means.encoded(one[3])
+
+        def run(view: View) -> list[list[Json]]:
+            answers = []
+            for number, (classifier, things, fields, resolved) in enumerate(asked):
+                with _within(number):
+                    judged = classifier.judge(view, things, fields, resolved.leaves)
+                    answers.append(classifier.answers(judged))
+            return answers
+
+        return await means.viewed(name, mark, run)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────
 
@@ -147,10 +203,7 @@ class Classifying:
     # ── kept classifiers ─────────────────────────────────────────────────────────────────────
 
     def _kept(self, name: str, key: str) -> tuple[KeptClassifier, str]:
-        check_name(key, "classifier")
-        found = self._means.backend.kept(name, KIND, key)
-        if found is None:
-            raise _not_found(key)
+        found = self._shelf.find(name, key)
         return classifier_from(found.body), found.info.created_at
 
     async def make(self, name: str, key: str, raw: Mapping[str, object]) -> Json:
@@ -192,7 +245,7 @@ class Classifying:
         kept = KeptClassifier(own, spaces, fitted, report)
 
         def keep() -> Json:
-            info = means.backend.keep(name, KIND, key, kept.written(), definition.mark)
+            info, _ = self._shelf.put(name, key, kept.written(), definition.mark)
             return {"name": key, **kept.shown(), "created_at": info.created_at}
 
         shown: Json = await means.write(keep)
@@ -273,7 +326,7 @@ class Classifying:
                         raise KeptOutdated("the classifier was made anew meanwhile")
                     moved[head] = own.after([one.label for one in examples], rows, momentum)
                 kept = replace(kept, fitted=replace(kept.fitted, means=moved))
-                info = means.backend.keep(name, KIND, key, kept.written(), definition.mark)
+                info, _ = self._shelf.put(name, key, kept.written(), definition.mark)
                 return {"name": key, **kept.shown(), "created_at": info.created_at}
 
         shown: Json = await means.write(keep)
@@ -294,7 +347,6 @@ class Classifying:
         """Show one classifier."""
 
         def work() -> Json:
-            self._means.definition(name)
             kept, created_at = self._kept(name, key)
             return {"name": key, **kept.shown(), "created_at": created_at}
 
@@ -303,26 +355,34 @@ class Classifying:
 
     async def describe_all(self, name: str) -> list[Json]:
         """Name all classifiers."""
-
-        def work() -> list[Json]:
-            self._means.definition(name)
-            found = self._means.backend.all_kept(name, KIND)
-            return [{"name": one.key, "created_at": one.created_at} for one in found]
-
-        shown: list[Json] = await self._means.search(work)
-        return shown
+        return await self._means.named(self._shelf, name)
 
     async def forget(self, name: str, key: str) -> None:
         """Remove a classifier. Raises ArtefactNotFound."""
-
-        def work() -> None:
-            self._means.definition(name)
-            check_name(key, "classifier")
-            if not self._means.backend.forget(name, KIND, key):
-                raise _not_found(key)
-
-        await self._means.write(work)
+        await self._means.write(lambda: self._shelf.remove(name, key))
 
 
-def _not_found(name: str) -> ArtefactNotFound:
-    return ArtefactNotFound(f"the collection has no classifier named {name!r}")
+@contextmanager
+def _within(way: int) -> Iterator[None]:
+    """Say which of several ways an error is about."""
+    try:
+        yield
+    except LikewiseError as error:
+        error.pointer = f"/{way}{error.pointer or ''}"
+        raise
+
+
+def _narrowed(classifier: Classifier, memory: Filter | None) -> Classifier:
+    """Let every head remember only what passes a filter, and today's points."""
+    heads: list[Head] = []
+    for head in classifier.heads:
+        if getattr(head, "kept", None) is not None:
+            raise refused(
+                "its class means are kept, with points that are asked for here: give queries "
+                "instead of a sample, or a classifier without keep_means",
+                "/classifier",
+            )
+        if memory is not None and isinstance(head, Voting | ClassMeans | Cached):
+            head = replace(head, filter=both(head.filter, memory))
+        heads.append(head)
+    return replace(classifier, heads=tuple(heads))

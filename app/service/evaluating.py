@@ -6,6 +6,8 @@
     judge     each batch on the lane, as soon as it is answered; no hit is kept
     measure   at the end, on the lane
 
+Pairs and recognition do not ask queries: `evaluation_pairs` and `evaluation_recognition`.
+
 All ways to ask one question are asked on one state of the collection. Different questions may see
 different ones, if points are written meanwhile.
 """
@@ -15,7 +17,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from functools import partial
 
 import numpy as np
@@ -25,17 +26,21 @@ from app.errors import CollectionNotFound, InvalidField, LikewiseError
 from app.evaluation.classes import vote
 from app.evaluation.hubs import hubness
 from app.evaluation.ranked import MEASURES, Ranking, judged, values_of
-from app.evaluation.results import Outcome, Run, compared, curves_of, run_of
-from app.query.limits import MOST_EVALUATED, MOST_RESAMPLES
+from app.evaluation.results import Outcome, Run, curves_of, run_of
+from app.query.limits import MOST_EVALUATED
 from app.service.checks import check_name
+from app.service.evaluation_outcome import outcome_of
+from app.service.evaluation_pairs import PairEvaluating
+from app.service.evaluation_queries import pointed, queries_of
+from app.service.evaluation_recognition import RecognitionEvaluating
 from app.service.evaluation_request import (
+    BASELINES,
     Configuration,
     Question,
     Read,
     ToEvaluate,
+    check_only,
     label_values,
-    pointed,
-    queries_of,
     read_configurations,
     read_labels,
     read_measures,
@@ -43,6 +48,7 @@ from app.service.evaluation_request import (
     read_sample,
     sampled_field,
     too_many,
+    with_baselines,
 )
 from app.service.lanes import Lane
 from app.service.requests import Query
@@ -76,8 +82,18 @@ class Evaluating:
     """The use case of evaluations."""
 
     def __init__(
-        self, backend: Backend, ask: Ask, lane: Lane, *, max_k: int, max_filter_nodes: int
+        self,
+        backend: Backend,
+        ask: Ask,
+        lane: Lane,
+        *,
+        pairs: PairEvaluating,
+        recognition: RecognitionEvaluating,
+        max_k: int,
+        max_filter_nodes: int,
     ) -> None:
+        self._pairs = pairs
+        self._recognition = recognition
         self._backend = backend
         self._ask = ask
         self._lane = lane
@@ -90,6 +106,10 @@ class Evaluating:
         Raises InvalidQuery, InvalidField and LimitExceeded with their place, before anything is
         asked where that can be known.
         """
+        if wanted.task in ("verification", "similarity"):
+            return await self._pairs.evaluate(name, wanted)
+        if wanted.task == "recognition":
+            return await self._recognition.evaluate(name, wanted)
         read = await self._lane.run(partial(self._read, name, wanted))
         ways = [Judged() for _ in read.configurations]
         for places in self._batches(read, wanted.task == "ann"):
@@ -107,15 +127,19 @@ class Evaluating:
 
     def _read(self, name: str, wanted: ToEvaluate) -> Read:
         definition = self._backend.definition(check_name(name, "collection"))
+        conditional = wanted.task == "conditional"
+        check_only(wanted, "queries", "measures", *(() if conditional else ("sample",)))
         if (wanted.questions is None) == (wanted.sample is None):
             raise InvalidField("expected either queries or sample", pointer="")
-        if wanted.resamples > MOST_RESAMPLES:
-            raise too_many(f"resamples is at most {MOST_RESAMPLES}", "/resamples", MOST_RESAMPLES)
-        configurations = read_configurations(wanted.configurations)
+        configurations = []
+        if wanted.configurations or not conditional:
+            configurations = read_configurations(wanted.configurations)
+        if conditional:
+            configurations = with_baselines(configurations)
         labels: list[str] = []
         if wanted.sample is None:
             assert wanted.questions is not None
-            questions = read_questions(wanted.questions, ann=wanted.task == "ann")
+            questions = read_questions(wanted.questions, wanted.task)
             points = self._backend.view(name, lambda view: view.subset(None).points)
         else:
             labels = read_labels(wanted.sample, wanted.task)
@@ -138,7 +162,16 @@ class Evaluating:
                 "",
                 MOST_EVALUATED,
             )
-        read = Read(definition.mark, points, questions, configurations, measures, labels, depth)
+        read = Read(
+            definition.mark,
+            points,
+            questions,
+            configurations,
+            measures,
+            labels,
+            depth,
+            len(BASELINES) if conditional else 0,
+        )
         # Faults of a configuration are known by its first query, before anything is asked.
         queries_of(read, range(min(1, len(questions))), wanted)
         return read
@@ -172,14 +205,10 @@ class Evaluating:
             notes.append("relevant are other points with the same label; each leaves itself out")
         if wanted.task == "ann":
             notes.append("recall against exact search of the same query on the same state")
-        return Outcome(
-            wanted.task,
-            f"{name}: {what}, {read.points} points",
-            runs,
-            compared(runs, samples=wanted.resamples, seed=wanted.seed),
-            datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            notes,
-        )
+        if wanted.task == "conditional":
+            sizes = [len(question.members["filter"]["$id"]) for question in read.questions]
+            what = f"{len(sizes)} galleries of {np.mean(sizes):.1f} points"
+        return outcome_of(wanted, f"{name}: {what}, {read.points} points", runs, notes)
 
 
 def _run(read: Read, wanted: ToEvaluate, configuration: Configuration, one: Judged) -> Run:
@@ -245,7 +274,7 @@ def _judge(
             if question.share is not None:
                 way.shares.append(question.share)
                 way.found.update(hit.record.id for hit in answer.hits[: min(10, read.depth)])
-            elif read.filtered:
+            elif read.filtered and task != "conditional":
                 way.shares.append(answer.matches / max(1, read.points))
             if read.labels:
                 _judge_labels(read, question, answer, way)

@@ -13,15 +13,18 @@ import numpy as np
 
 from app.attributes.filter import And, parse_filter
 from app.backends.base import View
-from app.errors import InvalidField, InvalidQuery, LikewiseError, LimitExceeded
-from app.evaluation.configurations import applied
+from app.errors import InvalidField, InvalidQuery, LimitExceeded
+from app.evaluation.bootstrap import OF_ALL
+from app.evaluation.configurations import names_members
 from app.evaluation.ranked import MEASURES, Measure, measure_from
+from app.query.labels import key_of, labels_in
 from app.query.limits import (
     MOST_CONFIGURATIONS,
     MOST_JUDGED,
     MOST_LABEL_FIELDS,
     MOST_MEASURES,
     MOST_RELEVANT,
+    MOST_RESAMPLES,
 )
 from app.service.checks import check_id, place
 from app.service.requests import Query
@@ -31,6 +34,16 @@ _OURS = (
     "k", "offset", "fields", "with_text", "with_vectors", "explain", "group_by", "encoding_format",
 )  # fmt: skip
 """Members of a query that an evaluation sets, or that leave no list to measure."""
+
+Task = Literal[
+    "retrieval", "ann", "recognition", "verification", "similarity", "conditional"
+]  # fmt: skip
+
+_DEFAULT = {
+    "retrieval": ("ndcg@10", "recall@10", "map@10", "precision@10", "mrr@10"),
+    "ann": ("recall@10",),
+    "conditional": ("recall@1", "recall@2", "recall@3"),
+}
 
 QueryOf = Callable[[dict[str, Any], str], Query]
 """Reads the members of a query that stands at a place. Raises InvalidField errors with it."""
@@ -46,16 +59,17 @@ class Sampling:
     label: object
     match: str | None
     using: str | None
+    unknown: object = None
 
 
 @dataclass(frozen=True, slots=True)
 class ToEvaluate:
     """An evaluation; members as in `app.wire.evaluating.Evaluate`.
 
-    questions   members of a query, with `name` and `relevant`
+    questions   members of a query, with `name` and `relevant`; of other tasks, with their own
     """
 
-    task: Literal["retrieval", "ann"]
+    task: Task
     questions: Sequence[Mapping[str, Any]] | None
     sample: Sampling | None
     configurations: Sequence[tuple[str | None, Mapping[str, Any]]]
@@ -63,6 +77,13 @@ class ToEvaluate:
     resamples: int
     seed: int
     query_of: QueryOf
+    pairs: Sequence[Mapping[str, Any]] | None = None
+    rates: Sequence[float] | None = None
+
+    @property
+    def of_all(self) -> int:
+        """Draws for measures of all things together."""
+        return min(self.resamples, OF_ALL)
 
 
 class Question(NamedTuple):
@@ -93,6 +114,7 @@ class Read:
     """An evaluation, read and checked.
 
     depth      results that every query asks for
+    baselines  configurations at the beginning that were not asked for
     filtered   whether some question has a filter of its own
     """
 
@@ -103,6 +125,7 @@ class Read:
     measures: list[Measure]
     labels: list[str]
     depth: int
+    baselines: int = 0
 
     @property
     def filtered(self) -> bool:
@@ -166,7 +189,7 @@ def too_many(detail: str, at: str, limit: int) -> LimitExceeded:
 
 
 def read_configurations(
-    given: Sequence[tuple[str | None, Mapping[str, Any]]],
+    given: Sequence[tuple[str | None, Mapping[str, Any]]], not_theirs: Sequence[str] = _OURS
 ) -> list[Configuration]:
     if len(given) > MOST_CONFIGURATIONS:
         raise too_many(
@@ -176,7 +199,7 @@ def read_configurations(
         )
     found: list[Configuration] = []
     for number, (name, members) in enumerate(given or [(None, {})]):
-        for member in _OURS:
+        for member in not_theirs:
             if member in members:
                 raise InvalidQuery(
                     "an evaluation sets it itself, or cannot measure what it gives: leave it out",
@@ -192,14 +215,52 @@ def read_configurations(
     return found
 
 
+BASELINES = (
+    Configuration("sum", {"query": {"sum": ["$reference", "$condition"]}}),
+    Configuration("reference only", {"query": "$reference"}),
+    Configuration("condition only", {"query": "$condition"}),
+)
+"""What is always asked of galleries, so that a set which needs no condition shows."""
+
+
+def with_baselines(given: Sequence[Configuration]) -> list[Configuration]:
+    """Put the baselines of galleries before the configurations that were given."""
+    taken = [one.name for one in BASELINES]
+    for number, one in enumerate(given):
+        at = place("/configurations", number)
+        if one.name in taken:
+            raise InvalidField("a baseline has this name", pointer=f"{at}/name")
+        if not names_members(one.members):
+            raise InvalidQuery(
+                "say in `query` what is made of $reference and $condition", pointer=f"{at}/query"
+            )
+    return [*BASELINES, *given]
+
+
+def check_only(wanted: ToEvaluate, *known: str) -> None:
+    """Refuse what the task does not read."""
+    parts = {
+        "queries": wanted.questions,
+        "sample": wanted.sample,
+        "pairs": wanted.pairs,
+        "rates": wanted.rates,
+        "measures": wanted.measures,
+    }
+    for name, value in parts.items():
+        if name in known or value is None or (name == "rates" and "pairs" in known):
+            continue
+        raise InvalidQuery(f"the task {wanted.task!r} does not read it", pointer=f"/{name}")
+    if wanted.resamples > MOST_RESAMPLES:
+        raise too_many(f"resamples is at most {MOST_RESAMPLES}", "/resamples", MOST_RESAMPLES)
+
+
 def read_measures(wanted: ToEvaluate, *, labels: bool) -> list[Measure]:
     known = ("recall",) if wanted.task == "ann" else tuple(MEASURES)
     if labels:
         known = (*known, "accuracy")
     given = wanted.measures
     if given is None:
-        given = ["recall@10"] if wanted.task == "ann" else ["ndcg@10", "recall@10", "map@10"]
-        given = [*given, "precision@10", "mrr@10"] if wanted.task != "ann" else given
+        given = list(_DEFAULT[wanted.task])
         given = [*given, "accuracy@10"] if labels else given
     if not 1 <= len(given) <= MOST_MEASURES:
         raise too_many(f"expected 1-{MOST_MEASURES} measures", "/measures", MOST_MEASURES)
@@ -214,7 +275,7 @@ def read_measures(wanted: ToEvaluate, *, labels: bool) -> list[Measure]:
     return found
 
 
-def read_questions(given: Sequence[Mapping[str, Any]], *, ann: bool) -> list[Question]:
+def read_questions(given: Sequence[Mapping[str, Any]], task: Task) -> list[Question]:
     if not given:
         raise InvalidQuery("expected at least one query", pointer="/queries")
     if len(given) > MOST_JUDGED:
@@ -232,14 +293,37 @@ def read_questions(given: Sequence[Mapping[str, Any]], *, ann: bool) -> list[Que
         judgements += len(relevant) if isinstance(relevant, list) else 0
         if judgements > MOST_RELEVANT:
             raise too_many(f"at most {MOST_RELEVANT} judgements", f"{at}/relevant", MOST_RELEVANT)
-        gains = {} if ann and relevant is None else _gains(relevant, f"{at}/relevant")
+        unjudged = task == "recognition" or (task == "ann" and relevant is None)
+        gains = {} if unjudged else _gains(relevant, f"{at}/relevant")
         members = {
             member: value
             for member, value in raw.items()
-            if member not in ("name", "relevant") and value is not None
+            if value is not None and (unjudged or member != "relevant") and member != "name"
         }
+        if task == "conditional":
+            members = _within_gallery(members, at)
+            judgements += len(members["filter"]["$id"])
         found.append(Question(name, members, gains))
     return found
+
+
+def _within_gallery(members: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """Make a query's gallery its filter."""
+    for member in ("reference", "condition", "gallery"):
+        if member not in members:
+            raise InvalidQuery("the task needs it", pointer=f"{at}/{member}")
+    for member in members:
+        if member not in ("reference", "condition", "gallery", "relevant"):
+            raise InvalidQuery(
+                "a query of a gallery has reference, condition, gallery and relevant",
+                pointer=f"{at}/{member}",
+            )
+    gallery = members["gallery"]
+    if not isinstance(gallery, list) or not gallery:
+        raise InvalidQuery("expected a list of ids", pointer=f"{at}/gallery")
+    ids = [check_id(one, place(at, "gallery", number)) for number, one in enumerate(gallery)]
+    given = {name: members[name] for name in ("reference", "condition")}
+    return {**given, "filter": {"$id": ids}}
 
 
 def _gains(relevant: object, at: str) -> dict[PointId, float]:
@@ -292,11 +376,7 @@ def sampled_field(sample: Sampling, definition: Definition) -> str:
 def label_values(record: Record | Hit, name: str) -> frozenset[Any]:
     """Give the values of an attribute, so that 1 and true differ; none of null or places."""
     attributes = record.record.attributes if isinstance(record, Hit) else record.attributes
-    value = attributes.get(name)
-    values = value if isinstance(value, list) else [value]
-    return frozenset(
-        (isinstance(one, bool), one) for one in values if isinstance(one, str | int | float)
-    )
+    return frozenset(map(key_of, labels_in(attributes, name)))
 
 
 def _matching(record: Record, name: str, rng: np.random.Generator, outer: object) -> object:
@@ -306,47 +386,3 @@ def _matching(record: Record, name: str, rng: np.random.Generator, outer: object
     if own:
         alike = {name: own[int(rng.integers(len(own)))][1]}
     return alike if outer is None else {"$and": [outer, alike]}
-
-
-# ── making queries ──────────────────────────────────────────────────────────────────────────────
-
-
-def queries_of(read: Read, places: range, wanted: ToEvaluate) -> list[Query]:
-    """Make the queries of some questions: each in every way, and exactly if that is the truth."""
-    made = []
-    for number in places:
-        question = read.questions[number]
-        for way, configuration in enumerate(read.configurations):
-            at = f"/{way}/{number}"
-            try:
-                members = applied(configuration.members, question.members)
-            except InvalidQuery as error:
-                raise error.under(place("/configurations", way, "query")) from None
-            members |= {"k": read.depth, "fields": read.labels, "with_text": False}
-            try:
-                made.append(wanted.query_of(members, at))
-                if wanted.task == "ann":
-                    params = {**(members.get("params") or {}), "exact": True}
-                    made.append(wanted.query_of({**members, "params": params}, at))
-            except LikewiseError as error:
-                error.pointer = pointed(error.pointer, read, wanted)
-                raise
-    return made
-
-
-def pointed(pointer: str | None, read: Read, wanted: ToEvaluate) -> str | None:
-    """Say where in the request a member of a made query came from."""
-    parts = (pointer or "").split("/")
-    if len(parts) < 3 or not (parts[1].isdigit() and parts[2].isdigit()):
-        return pointer
-    way, number, rest = int(parts[1]), int(parts[2]), parts[3:]
-    configuration, question = read.configurations[way].members, read.questions[number].members
-    from_configuration = bool(rest) and rest[0] in configuration
-    if rest[:2] == ["filter", "$and"] and "filter" in configuration and "filter" in question:
-        from_configuration = rest[2:3] != ["1"]  # `applied` put the question's second
-        rest = ["filter", *rest[3:]]
-    if from_configuration:
-        return "/".join([place("/configurations", way, "query"), *rest])
-    if wanted.sample is not None:
-        return "/sample"
-    return "/".join([place("/queries", number), *rest])

@@ -76,8 +76,6 @@ class QueryLists:
             members=None if composed is None else {"query": composed},
         )
         planned = self.planning.planned(definition, query, None)
-        if planned.plan.source is None:
-            members.required("text")  # says what is missing
         for encoder in {unread.encoder for unread in planned.unread}:
             self.usable(encoder)
         return planned

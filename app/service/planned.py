@@ -102,7 +102,7 @@ class PlannedQuery:
         return Answer(hits, running.matches, plan, running.exact, explanation)
 
     def _hits(self, pool: Pool, view: View) -> list[Hit]:
-        records = view.records(pool.rows, self.projection)
+        records = view.records(pool.rows, self.projection, pool.keys)
         scores = pool.scores.tolist()
         if not self.plan.explain:
             hits = [Hit(score, record) for score, record in zip(scores, records, strict=True)]

@@ -20,6 +20,7 @@ from app.query.plan import Lookup
 from app.query.reading import refused
 from app.service.checks import check_name, place
 from app.service.planned import Encode, Planning, Unread, encode_all
+from app.service.shelf import Shelf
 from app.service.writing import known_field
 from app.types import Definition, VectorField, VectorKind
 
@@ -77,6 +78,11 @@ class Means:
         """Run on one state of the collection that was read before."""
         result: Result = await self.search(lambda: self.backend.view(name, run, mark))
         return result
+
+    async def named(self, shelf: Shelf, name: str) -> list[Json]:
+        """Name all that a shelf has, and tell when each was made."""
+        infos = await self.search(lambda: shelf.infos(name))
+        return [{"name": one.key, "created_at": one.created_at} for one in infos]
 
     # ── fields ───────────────────────────────────────────────────────────────────────────────
 

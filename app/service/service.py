@@ -75,6 +75,8 @@ from app.service.embedding import Embedded, ToEmbed
 from app.service.embedding_cache import EmbeddingCache
 from app.service.encoding import Encoding
 from app.service.evaluating import Evaluating
+from app.service.evaluation_pairs import PairEvaluating
+from app.service.evaluation_recognition import RecognitionEvaluating
 from app.service.fetching import Fetcher
 from app.service.images import Given, ImageInputs
 from app.service.importing import (
@@ -235,6 +237,8 @@ class Service:
             backend,
             self.query,
             self._search,
+            pairs=PairEvaluating(means),
+            recognition=RecognitionEvaluating(means, self.classifying),
             max_k=settings.max_k,
             max_filter_nodes=settings.max_filter_nodes,
         )
@@ -562,8 +566,6 @@ class Service:
                     pointer=f"{query.at}/{member}",
                 )
         planned = self._planning.planned(definition, query, None)
-        if planned.plan.source is None:
-            raise InvalidQuery("there is nothing to search for", pointer=query.at)
         for encoder in {unread.encoder for unread in planned.unread}:
             self._encoding.usable(encoder)
         return planned
@@ -651,7 +653,12 @@ class Service:
     async def _planned(self, name: str, queries: Sequence[Query]) -> list[Answer]:
         """Answer queries of which some take a plan, all of them on one state."""
 
-        def prepare() -> tuple[str, list[PlannedQuery]]:
+        def run(mark: str, planned: Sequence[PlannedQuery]) -> list[Answer]:
+            return self._backend.view(
+                name, lambda view: [one.answer(view) for one in planned], mark
+            )
+
+        def prepare() -> tuple[str, list[PlannedQuery], list[Answer] | None]:
             self._check_sizes(queries)
             definition = self._definition(name)
             orders = self._orders(queries)
@@ -659,19 +666,18 @@ class Service:
                 self._planning.planned(definition, query, order)
                 for query, order in zip(queries, orders, strict=True)
             ]
-            for encoder in {unread.encoder for one in read for unread in one.unread}:
+            encoders = {unread.encoder for one in read for unread in one.unread}
+            for encoder in encoders:
                 self._encoding.usable(encoder)
-            return definition.mark, read
+            # With nothing to encode there is nothing to wait for: one visit to the lane is enough.
+            return definition.mark, read, None if encoders else run(definition.mark, read)
 
-        (mark, planned), begun_s, ended_s = await self._searched(prepare)
-        self.work.stages["check"].note(ended_s - begun_s)
-        await encode_all(planned, self._encoded_from, self._encoding.describe)
-
-        def run(view: View) -> list[Answer]:
-            return [one.answer(view) for one in planned]
-
-        work = partial(self._backend.view, name, run, mark)
-        answers, begun_s, ended_s = await self._searched(work)
+        (mark, planned, answers), begun_s, ended_s = await self._searched(prepare)
+        if answers is None:
+            self.work.stages["check"].note(ended_s - begun_s)
+            await encode_all(planned, self._encoded_from, self._encoding.describe)
+            searched = await self._searched(partial(run, mark, planned))
+            answers, begun_s, ended_s = searched
         self._note_search(name, [one.query for one in planned], answers, begun_s, ended_s)
         if any(one.order is not None for one in planned):
             return await self._reranked([(one.query, one.order) for one in planned], answers)

@@ -28,6 +28,7 @@ from app.query.memory.verifying import (
 from app.query.reading import Members, number
 from app.service.checks import check_name
 from app.service.remembering import Means, Resolved, under
+from app.service.shelf import Shelf
 from app.types import Definition, VectorField
 
 Json = dict[str, Any]
@@ -52,6 +53,7 @@ class Verifying:
 
     def __init__(self, means: Means) -> None:
         self._means = means
+        self._shelf = Shelf(means.backend, KIND, "threshold")
 
     async def verify(self, name: str, raw: Mapping[str, object]) -> Json:
         """Say of each pair whether it is the same, different, or not to be said."""
@@ -124,10 +126,7 @@ class Verifying:
 
     def kept(self, name: str, key: str) -> KeptThreshold:
         """Find a threshold; on a lane. Raises ArtefactNotFound."""
-        check_name(key, "threshold")
-        found = self._means.backend.kept(name, KIND, key)
-        if found is None:
-            raise _not_found(key)
+        found = self._shelf.find(name, key)
         return KeptThreshold(key, threshold_from(found.body), found.info.created_at)
 
     async def choose(self, name: str, key: str, raw: Mapping[str, object]) -> Json:
@@ -178,7 +177,7 @@ class Verifying:
         body = threshold.written()
 
         def keep() -> Json:
-            info = means.backend.keep(name, KIND, key, body, definition.mark)
+            info, _ = self._shelf.put(name, key, body, definition.mark)
             return KeptThreshold(key, threshold, info.created_at).shown()
 
         shown: Json = await means.write(keep)
@@ -186,39 +185,16 @@ class Verifying:
 
     async def describe(self, name: str, key: str) -> Json:
         """Show one threshold."""
-
-        def work() -> Json:
-            self._means.definition(name)
-            return self.kept(name, key).shown()
-
-        shown: Json = await self._means.search(work)
+        shown: Json = await self._means.search(lambda: self.kept(name, key).shown())
         return shown
 
     async def describe_all(self, name: str) -> list[Json]:
         """Name all thresholds."""
-
-        def work() -> list[Json]:
-            self._means.definition(name)
-            found = self._means.backend.all_kept(name, KIND)
-            return [{"name": one.key, "created_at": one.created_at} for one in found]
-
-        shown: list[Json] = await self._means.search(work)
-        return shown
+        return await self._means.named(self._shelf, name)
 
     async def forget(self, name: str, key: str) -> None:
         """Remove a threshold. Raises ArtefactNotFound."""
-
-        def work() -> None:
-            self._means.definition(name)
-            check_name(key, "threshold")
-            if not self._means.backend.forget(name, KIND, key):
-                raise _not_found(key)
-
-        await self._means.write(work)
-
-
-def _not_found(name: str) -> ArtefactNotFound:
-    return ArtefactNotFound(f"the collection has no threshold named {name!r}")
+        await self._means.write(lambda: self._shelf.remove(name, key))
 
 
 def _answer(field: VectorField, score: float, rule: Any, fact: Json) -> Json:

@@ -198,6 +198,7 @@ _LEXICAL = {
             "anyOf": [
                 {"type": "array", "items": {"type": "string"}},
                 {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
+                {"type": "null"},
             ],
         },
         "language": {"type": ["string", "null"], "enum": ["english", None]},

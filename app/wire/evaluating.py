@@ -8,13 +8,15 @@ from pydantic import Field, WithJsonSchema
 
 from app.wire.base import Filter, Image, Named, Names, PointId, Vector, WireModel
 from app.wire.language import Expression
+from app.wire.memory import MaybeLabel, Thing
 
 Members = Annotated[
     dict[str, Any],
     WithJsonSchema(
         {
             "description": "Members of a query, less what is searched for and what its answer "
-            'carries. A string "$text" stands for the text of the judged query, and likewise '
+            "carries; of `classify` with the task recognition; `using`, `a` and `b` of pairs. "
+            'A string "$text" stands for the text of the judged query, and likewise '
             "$vector, $id, …: then nothing else of it is searched for.",
             "type": "object",
             "additionalProperties": True,
@@ -48,11 +50,22 @@ Label = Annotated[
 ]
 
 
+Gallery = Annotated[
+    Any,
+    WithJsonSchema(
+        {"description": "Ids of the points that are looked at.", "type": ["array", "null"]}
+    ),
+]
+
+
 class JudgedQuery(WireModel):
     """What is searched for, as in a query, and which points are right.
 
     name      what it is called in the answer; its number, from 1 on, without it
-    relevant  not needed where the task is "ann"
+    relevant  not needed where the task is "ann" or "recognition"
+    label     with the task "recognition": what it is; a stranger without it
+    reference, condition, gallery   with the task "conditional": what is looked for, how it is to
+              be otherwise, and among which points
     """
 
     name: str | None = Field(None, min_length=1, max_length=512)
@@ -65,6 +78,20 @@ class JudgedQuery(WireModel):
     query: Expression = None
     filter: Filter = None
     relevant: Relevant = None
+    label: MaybeLabel = None
+    reference: Expression = None
+    condition: Expression = None
+    gallery: Gallery = None
+
+
+class JudgedPair(WireModel):
+    """Two things, and whether they are the `same`, or the `score` that people gave them."""
+
+    a: Thing
+    b: Thing
+    name: str | None = Field(None, min_length=1, max_length=512)
+    same: bool | None = None
+    score: float | None = None
 
 
 class Sample(WireModel):
@@ -72,6 +99,8 @@ class Sample(WireModel):
 
     label   points with the same value are relevant
     match   with the task "ann": each looks among the points that share its value of this attribute
+    unknown with the task "recognition": points that nothing is remembered of; half of the sample is
+            drawn of them
     using   the vector that sampled points have
     """
 
@@ -80,6 +109,7 @@ class Sample(WireModel):
     filter: Filter = None
     label: Label = None
     match: str | None = None
+    unknown: Filter = None
     using: str | None = None
 
 
@@ -93,7 +123,12 @@ class EvaluatedQuery(WireModel):
 class Evaluate(WireModel):
     """Ask judged queries, or those of a sample, in one or more ways, and measure the answers.
 
-    task            "retrieval": against what is relevant; "ann": against exact search
+    task            "retrieval": against what is relevant; "ann": against exact search;
+                    "recognition": labels that `classify` tells, strangers among what is asked;
+                    "verification": equal pairs against different ones; "similarity": pairs against
+                    people's scores; "conditional": small galleries, under a condition
+    pairs           of verification and similarity
+    rates           of false accepts, at which verification tells the true ones
     configurations  ways to ask; all others are compared with the first
     measures        recall, precision, hit, mrr, map, ndcg and a depth, as in "ndcg@10"; of labels
                     also accuracy, of the vote of the nearest; of "ann" recall alone
@@ -101,9 +136,13 @@ class Evaluate(WireModel):
     resamples       draws for intervals and p
     """
 
-    task: Literal["retrieval", "ann"] = "retrieval"
+    task: Literal[
+        "retrieval", "ann", "recognition", "verification", "similarity", "conditional"
+    ] = "retrieval"
     queries: list[JudgedQuery] | None = Field(None, fail_fast=True)
     sample: Sample | None = None
+    pairs: list[JudgedPair] | None = Field(None, fail_fast=True)
+    rates: list[Annotated[float, Field(gt=0, le=0.5)]] | None = Field(None, fail_fast=True)
     configurations: list[EvaluatedQuery] | None = Field(None, fail_fast=True)
     measures: Names | None = None
     per_query: bool = False

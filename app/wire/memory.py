@@ -127,7 +127,8 @@ class Classified(WireModel):
 
     label      the best one; null where it abstains
     nearest    similarity of the likest thing in memory; null if there is nothing
-    abstained  why: min_score, min_probability, min_margin, nothing_like_it; null if it does not
+    abstained  why: min_score, min_probability, min_margin, nothing_like_it, nothing_remembered;
+               null if it does not
     labels     all that reach their threshold, where several are asked for
     voters     who spoke for what, by head; only if explained
     """

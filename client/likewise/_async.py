@@ -18,7 +18,7 @@ import httpx
 
 from . import _flows as flows
 from . import _requests as requests
-from ._evaluation import Evaluation
+from ._evaluation import Evaluation, EvaluationTask
 from ._files import PIECE, Incoming, Outgoing, Progress
 from ._filters import FilterLike
 from ._flows import Flow, Outcome, Sleep
@@ -887,9 +887,11 @@ class AsyncCollection:
         queries: Iterable[Mapping[str, Any]] | None = None,
         *,
         sample: Mapping[str, Any] | None = None,
+        pairs: Iterable[Mapping[str, Any]] | None = None,
         configurations: Mapping[str, Mapping[str, Any]] | None = None,
-        task: Literal["retrieval", "ann"] = "retrieval",
+        task: EvaluationTask = "retrieval",
         measures: Sequence[str] | None = None,
+        rates: Sequence[float] | None = None,
         per_query: bool = False,
         resamples: int | None = None,
         seed: int | None = None,
@@ -899,9 +901,13 @@ class AsyncCollection:
         queries          judged ones: what is searched for, and `relevant`: ids, or {"id", "grade"}
         sample           instead of them, points that look for those of the same `label`:
                          {"points": 100, "label": "genre"}
+        pairs            for "verification" {"a", "b", "same"}, for "similarity" {"a", "b", "score"}
         configurations   ways to ask, by name: members of a query; the first is compared with each
                          of the others. "$text" stands for the text of the judged query.
-        task             "ann" holds approximate answers against exact ones
+        task             "ann" holds approximate answers against exact ones; "recognition" asks
+                         `classify`, and what its configurations say are options of that;
+                         "verification" and "similarity" compare pairs, "conditional" looks into
+                         small galleries
         measures         such as "ndcg@10"; per_query tells them query by query
         """
         return await self._client._call(
@@ -909,9 +915,11 @@ class AsyncCollection:
                 self.name,
                 queries,
                 sample=sample,
+                pairs=pairs,
                 configurations=configurations,
                 task=task,
                 measures=measures,
+                rates=rates,
                 per_query=per_query,
                 resamples=resamples,
                 seed=seed,

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from ._images import ImageLike
 from ._points import PointId
-from ._vectors import Vector
+from ._vectors import SparseVector, Vector
 
 Term: TypeAlias = "Mapping[str, Any]"
 """A leaf or a composition."""
@@ -34,6 +34,8 @@ class _Compositions:
 
     >>> q.sum([q.text("graphs"), q.weighted(q.id(7), 0.5)])
     {'sum': [{'text': 'graphs'}, {'of': {'id': 7}, 'weight': 0.5}]}
+    >>> q.lexical("white whale", every=True)
+    {'lexical': {'text': 'white whale', 'every': True}}
     """
 
     @staticmethod
@@ -55,6 +57,21 @@ class _Compositions:
     def vector(vector: Vector) -> dict[str, Any]:
         """A vector."""
         return {"vector": vector}
+
+    @staticmethod
+    def sparse(vector: SparseVector) -> dict[str, Any]:
+        """Weights of indices, for a sparse field; in no composition."""
+        return {"sparse": vector}
+
+    @staticmethod
+    def tokens(tokens: Sequence[Vector]) -> dict[str, Any]:
+        """A vector for each token, for a field of tokens; in no composition."""
+        return {"tokens": tokens}
+
+    @staticmethod
+    def lexical(text: str, **options: Any) -> dict[str, Any]:
+        """Words, for a collection with a lexical index; in no composition."""
+        return {"lexical": _node("text", text, options)}
 
     @staticmethod
     def weighted(of: Term, weight: float) -> dict[str, Any]:

@@ -7,9 +7,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 Json = Mapping[str, Any]
+
+EvaluationTask: TypeAlias = Literal[
+    "retrieval", "ann", "recognition", "verification", "similarity", "conditional"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def judging_to_wire(options: Mapping[str, Any]) -> dict[str, Any]:
     unknown = options.keys() - JUDGING
     if unknown:
         raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
-    return {name: value for name, value in options.items() if value is not None}
+    return given(options)
 
 
 def pairs_to_wire(pairs: Iterable[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:

@@ -26,7 +26,7 @@ from ._errors import (
     VersionError,
     error_from_problem,
 )
-from ._evaluation import Evaluation, evaluation_from_json
+from ._evaluation import Evaluation, EvaluationTask, evaluation_from_json
 from ._files import Incoming, Outgoing
 from ._filters import FilterLike
 from ._images import input_to_wire
@@ -571,9 +571,11 @@ def evaluate(
     queries: Iterable[Mapping[str, Any]] | None,
     *,
     sample: Mapping[str, Any] | None,
+    pairs: Iterable[Mapping[str, Any]] | None,
     configurations: Mapping[str, Mapping[str, Any]] | None,
-    task: Literal["retrieval", "ann"],
+    task: EvaluationTask,
     measures: Sequence[str] | None,
+    rates: Sequence[float] | None,
     per_query: bool,
     resamples: int | None,
     seed: int | None,
@@ -582,10 +584,12 @@ def evaluate(
         "task": task,
         "queries": None if queries is None else [plain(query) for query in queries],
         "sample": sample,
+        "pairs": pairs_to_wire(pairs),
         "configurations": None
         if configurations is None
         else [{"name": name, "query": plain(query)} for name, query in configurations.items()],
         "measures": None if measures is None else list(measures),
+        "rates": None if rates is None else list(rates),
         "per_query": per_query,
         "resamples": resamples,
         "seed": seed,

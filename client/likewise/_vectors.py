@@ -103,6 +103,8 @@ def vector_to_wire(vector: AnyVector) -> object:
     {'shape': [1, 2], 'data': 'AACAPwAAAMA='}
     """
     if isinstance(vector, Mapping):
+        if vector.keys() != {"indices", "values"}:
+            raise ValueError("a sparse vector is a dict of indices and values, two lists")
         vector = SparseVector(**vector)  # type: ignore[arg-type]  # checked as it is encoded
     if isinstance(vector, SparseVector):
         return _sparse_to_wire(vector)

@@ -99,7 +99,7 @@ def test_texts_inside_are_encoded_and_ids_are_kept_on_request(circle: InProcess)
         ({"sum": [{"vector": [1, 2, 3]}]}, 422, "/query/sum/0/vector"),
         ({"sum": [{"vector": [0, 0]}]}, 422, "/query/sum/0/vector"),
         ({"union": {"id": 1}}, 422, "/query/union"),
-        ({"unoin": [{"id": 1}]}, 422, "/query"),
+        ({"unoin": [{"id": 1}]}, 422, "/query/unoin"),
         ({"label": {"field": "half", "value": "none"}}, 422, "/query/label/value"),
         ({"intersect": [{"id": 0}], "concepts": {"kmeans": 999}}, 422, "/query/concepts/kmeans"),
         ({"set": [0], "background": {"$and": 3}}, 422, "/query/background/$and"),

@@ -20,6 +20,7 @@ def test_another_definition_of_the_same_name_is_a_conflict(api: InProcess) -> No
     answer = api.put("/v1/collections/a", {"dimension": 4})
     assert answer.status_code == 409
     assert answer.json()["type"] == "urn:likewise:problem:definition-differs"
+    assert answer.json()["detail"].endswith("what differs is vectors")
 
 
 def test_an_empty_definition_takes_the_default_encoder(api: InProcess) -> None:

@@ -108,7 +108,7 @@ def test_heads_that_know_no_label_say_nothing(small: InProcess, fuse: str) -> No
     answer = small.post(f"{C}/classify", body)
     assert answer.status_code == 200, answer.text
     (result,) = answer.json()["results"]
-    assert (result["label"], result["abstained"]) == (None, "nothing_like_it")
+    assert (result["label"], result["abstained"]) == (None, "nothing_remembered")
 
 
 @pytest.mark.parametrize("rate", [5e-324, 1e-310, 1e-10])

@@ -306,6 +306,7 @@ def test_words_are_looked_for_in_some_fields_or_all_of_them_together(books: InPr
         ({"text": "a", "using": "body", "hybrid": {"wieght": 1}}, "/hybrid/wieght"),
         ({"text": "a", "using": "body", "hybrid": {"candidates": 0}}, "/hybrid/candidates"),
         ({"text": "a", "using": "body", "hybrid": {"fuse": "x"}}, "/hybrid/fuse/method"),
+        ({"text": "a", "using": "body", "hybrid": True, "fuse": "x"}, "/fuse/method"),
         ({"text": "a", "using": "own", "hybrid": True}, "/text"),
         (
             {"prefetch": [{"lexical": "a", "filter": {"n": {"$match": "x"}}}]},

@@ -146,6 +146,7 @@ def test_a_batch_may_mix_plain_and_planned_queries(two: InProcess) -> None:
         ({"prefetch": [{"vector": [1, 0], "using": "a", "limit": 3}]}, "/prefetch/0/limit"),
         ({"prefetch": [{"using": "a"}]}, "/prefetch/0"),
         ({"vector": [1, 0], "using": "a", "fuse": "rrf"}, "/fuse"),
+        ({"vector": [1, 0], "using": "a", "normalise": "z"}, "/normalise"),
         ({"prefetch": [{"id": 1, "using": "a"}], "fuse": {"method": "rff"}}, "/fuse/method"),
         ({"prefetch": [{"id": 1, "using": "a"}], "fuse": {"weights": [1, 2]}}, "/fuse/weights"),
         ({"vector": [1, 0], "using": "a", "hybrid": True}, "/hybrid"),

@@ -468,3 +468,49 @@ def test_batches_mix_plain_and_planned_queries_and_keep_the_form_of_vectors(
     forms = [type(one["points"][0]["vectors"]["title"]) for one in results]
     assert forms == [list, str, list]
     assert results[0]["points"] == results[2]["points"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "said"),
+    [
+        ({"vector": [1, 0], "normalise": "z"}, "/normalise", "where lists are fused"),
+        (
+            {"vector": [1, 0], "prefetch": [{"vector": [0, 1]}], "normalise": "z"},
+            "/normalise",
+            "where lists are fused",
+        ),
+        ({"vector": [1, 0], "hybird": True}, "/hybird", "did you mean hybrid?"),
+        ({"vector": [1, 0], "diversity": True}, "/diversity", "mmr, dpp, or an object"),
+        ({"vector": [1, 0], "hybrid": "yes"}, "/hybrid", "expected true or an object"),
+        (
+            {"vector": [1, 0], "boost": {"exp": "cited", "scale": 1}},
+            "/boost",
+            "a list of functions",
+        ),
+        (
+            {
+                "vector": [1, 0],
+                "boost": [{"gauss": "at", "origin": {"lat": 0, "lon": 0}, "scale": "5km"}],
+            },
+            "/boost/0/scale",
+            "a number of metres",
+        ),
+        ({"vector": [1, 0], "group_by": {"feild": "lang"}}, "/group_by/feild", "mean field?"),
+        ({"query": {"intersection": [{"id": 1}]}}, "/query/intersection", "mean intersect?"),
+        ({"query": {"intersect": ["a", {"id": 1}]}}, "/query/intersect/0", '{"text": …} or'),
+        ({"query": {"id": 1, "text": "a"}}, "/query", "exactly one of text and id"),
+        (
+            {"query": {"recommend": {"positives": [1]}}},
+            "/query/recommend/positives",
+            "mean positive?",
+        ),
+        ({"query": "whales"}, "/query", 'as {"text": …}'),
+    ],
+)
+def test_a_mistake_is_answered_by_what_was_meant(
+    books: InProcess, body: dict[str, Any], pointer: str, said: str
+) -> None:
+    answer = books.post(QUERY, body)
+    assert answer.status_code == 422
+    problem = answer.json()
+    assert (problem["pointer"], said in problem["detail"]) == (pointer, True), problem

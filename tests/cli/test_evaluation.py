@@ -272,6 +272,13 @@ def test_results_are_compared_reported_and_gated(service: str, beir: Path, tmp_p
     assert run("compare", *reversed(files), "--gate", "hit@1").exit_code == 0
     assert run("compare", *files, "--gate", "none@1").exit_code == 1
     assert run("report", files[0]).stdout.startswith("# Retrieval: words")
+    (tmp_path / "after").mkdir()
+    elsewhere = tmp_path / "after" / files[0].name
+    elsewhere.write_bytes(files[0].read_bytes())
+    for second in (elsewhere, files[0]):  # of one name in two folders, or one file twice
+        same = run("compare", files[0], second, "--html", tmp_path / "same.html")
+        assert same.exit_code == 0, same.stderr
+        assert "is the same as" in same.stdout
 
 
 def test_what_the_sdk_saves_can_be_reported(service: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -49,6 +50,23 @@ def test_the_examples_run(page: Path, service: str) -> None:
         with Client(service) as client:
             for info in client.collections():
                 client.collection(info.name).drop()
+
+
+def test_the_compositions_that_are_written_as_json_are_answered(service: str) -> None:
+    page = REPOSITORY / "docs" / "similarity" / "algebra.md"
+    begin = _examples(page, service).split("things.query(", 1)[0]
+    names: dict[str, Any] = {}
+    exec(compile(begin, page.name, "exec"), names)  # makes the collection `things`
+    written = re.findall(
+        r"^```json query\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S
+    )
+    assert len(written) > 10
+    try:
+        for one in written:
+            assert len(names["things"].query(query=json.loads(one), k=3)) == 3, one
+    finally:
+        names["things"].drop()
+        names["client"].close()
 
 
 @pytest.mark.parametrize("name", likewise.__all__)

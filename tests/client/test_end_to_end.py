@@ -286,6 +286,44 @@ def test_answers_are_evaluated(films: Any) -> None:
     assert refused.value.problem.pointer == "/configurations/0/query/using"
 
 
+def test_texts_are_compared_as_people_compared_them(films: Any) -> None:
+    texts = [film.text for film in FILMS]
+    pairs = [
+        {"a": texts[0], "b": texts[0], "score": 5},
+        {"a": texts[0], "b": {"id": 1}, "score": 5, "name": "stored"},
+        {"a": texts[1], "b": texts[2], "score": 0},
+    ]
+    found = films.evaluate(pairs=pairs, task="similarity", per_query=True)
+    assert found["query"]["spearman"] > 0.8
+    assert found["query"].per_query["queries"] == ["1", "stored", "3"]
+
+
+def test_labels_pairs_and_galleries_are_evaluated(arrows: Any) -> None:
+    sample = {"points": 5, "label": "even"}
+    known = arrows.evaluate(
+        sample=sample, task="recognition", configurations={"near": {"k": 1}, "far": {"k": 4}}
+    )
+    assert known["near"]["accuracy"] == 0  # whoever is nearest is of the other kind
+    assert known["far"]["accuracy"] is not None
+    assert [one.of for one in known.comparisons] == ["far"] * len(known.comparisons)
+    told = arrows.evaluate(
+        pairs=[
+            {"a": {"id": 0}, "b": {"id": 1}, "same": True},
+            {"a": {"id": 0}, "b": {"vector": [0.0, 1.0]}, "same": False},
+        ],
+        task="verification",
+    )
+    assert (told["query"]["roc auc"], told["query"]["eer"]) == (1, 0)
+    gallery = {"reference": {"id": 0}, "condition": {"id": 4}, "gallery": [1, 2], "relevant": [2]}
+    looked = arrows.evaluate(
+        [gallery],
+        task="conditional",
+        configurations={"half": {"query": {"compose": ["$reference", "$condition"]}}},
+    )
+    assert looked["half"]["recall@1"] == 1
+    assert looked["reference only"]["recall@1"] == 0
+
+
 # ── classifying and verifying ────────────────────────────────────────────────────────────────
 
 
@@ -421,6 +459,31 @@ def test_numbers_the_service_cannot_use_are_refused_with_their_place(arrows: Any
     with pytest.raises(InvalidRequestError) as caught:
         arrows.query(vector=[float("nan"), 1.0])
     assert (caught.value.code, caught.value.pointer) == ("vector-not-finite", "/vector")
+
+
+# ── what is kept with a collection ───────────────────────────────────────────────────────────
+
+
+def test_banks_of_queries_and_calibrations_are_kept_until_they_are_dropped(arrows: Any) -> None:
+    bank = arrows.put_query_bank("asked", [{"vector": [1.0, 0.0]}, {"vector": [0.0, 1.0]}], k=1)
+    assert (bank.queries, bank.wins) == (2, None)
+    assert arrows.query_bank("asked") == bank
+    assert [one.name for one in arrows.query_banks()] == ["asked"]
+    plain = arrows.query(vector=[1.0, 0.1], k=5)
+    corrected = arrows.query(
+        vector=[1.0, 0.1], k=5, correct={"bank": "asked", "force": True}, explain=True
+    )
+    assert sorted(hit.id for hit in corrected) == sorted(hit.id for hit in plain)
+    assert corrected[0].score < plain[0].score
+
+    curve = arrows.put_calibration(
+        "sure", scores=[0.1, 0.2, 0.3, 0.7, 0.8, 0.9] * 5, matches=([False] * 3 + [True] * 3) * 5
+    )
+    assert arrows.calibration("sure") == curve
+    assert [one.name for one in arrows.calibrations()] == ["sure"]
+    arrows.drop_query_bank("asked")
+    arrows.drop_calibration("sure")
+    assert (arrows.query_banks(), arrows.calibrations()) == ([], [])
 
 
 # ── completeness ─────────────────────────────────────────────────────────────────────────────

@@ -15,10 +15,17 @@ import numpy as np
 import pytest
 
 from app.errors import InvalidRequest
+from app.evaluation.bootstrap import Difference
 from app.evaluation.report.html import html_from_outcome
 from app.evaluation.report.markdown import markdown_from_outcome
 from app.evaluation.report.words import fact, findings, number, share, verdict
-from app.evaluation.results import compared, decades, json_from_outcome, outcome_from_json
+from app.evaluation.results import (
+    Comparison,
+    compared,
+    decades,
+    json_from_outcome,
+    outcome_from_json,
+)
 
 from .browser import CHROMIUM, Seen, seen
 from .outcomes import HOSTILE, nothing, whole
@@ -71,6 +78,12 @@ def test_an_error_that_grows_is_worse() -> None:
     (one,) = (one for one in whole().comparisons if one.measure == "eer")
     assert one.difference.low > 0
     assert verdict(one) == "worse"
+
+
+def test_what_chance_would_do_one_time_in_eight_is_unclear() -> None:
+    few = Difference(0.067, 0.017, 0.133, 0.125, 4, 0, 56)
+    assert verdict(Comparison("recall@100", "hybrid", "dense", few)) == "unclear"
+    assert verdict(Comparison("recall@100", "hybrid", "dense", few._replace(p=0.01))) == "better"
 
 
 def test_every_plot_has_a_title_a_text_and_its_numbers_in_a_table() -> None:

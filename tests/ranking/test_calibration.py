@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from app.evaluation.classes import calibration_error
 from app.ranking.calibration import (
     METHODS,
-    calibration_error,
     calibration_from,
     crossed,
     fit,

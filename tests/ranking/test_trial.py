@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.evaluation.measures import ndcg
-from app.ranking.trial import chosen_apart, due_of, reached
+from app.ranking.trial import chosen_apart, due_of, judged
 
 
 def test_an_order_is_judged_as_the_other_measure_judges_it() -> None:
@@ -14,7 +14,7 @@ def test_an_order_is_judged_as_the_other_measure_judges_it() -> None:
     scores = dice.integers(20, size=(50, 15)).astype(np.float64)
     right = dice.uniform(size=(50, 15)) < 0.2
     counts = right.sum(axis=1) + dice.integers(3, size=50)  # some were not found at all
-    found = reached(scores, right, due_of(counts))
+    found = judged(scores, right, due_of(counts))
     for query in range(50):
         ranked = sorted(range(15), key=lambda c: (-scores[query, c], c))
         gains = {c: 1.0 for c in range(15) if right[query, c]}
@@ -26,7 +26,7 @@ def test_an_order_is_judged_as_the_other_measure_judges_it() -> None:
 
 def test_what_is_not_there_is_not_right() -> None:
     scores = np.array([[0.5, -np.inf]])
-    assert reached(scores, np.array([[False, True]]), due_of(np.array([1]))).ndcg == [0.0]
+    assert judged(scores, np.array([[False, True]]), due_of(np.array([1]))).ndcg == [0.0]
 
 
 def test_the_best_of_many_that_do_nothing_does_not_win() -> None:

@@ -165,8 +165,8 @@ def compare(
     """Compare results of two runs, on the queries that both asked."""
     first, second = _read(one), _read(other)
     runs = [
-        _renamed(run, f"{path.stem}: {run.name}")
-        for path, outcome in ((one, first), (other, second))
+        _renamed(run, f"{called}: {run.name}")
+        for called, outcome in zip(_apart(one, other), (first, second), strict=True)
         for run in outcome.runs
     ]
     notes = list(dict.fromkeys([*first.notes, *second.notes]))
@@ -214,6 +214,14 @@ def _told(
     worse = _worse(outcome, gate or [])
     if worse:
         raise refused("; ".join(worse))
+
+
+def _apart(one: Path, other: Path) -> tuple[str, str]:
+    """Call two files by names that differ: their stems, or else their paths."""
+    for first, second in ((one.stem, other.stem), (str(one), str(other))):
+        if first != second:
+            return first, second
+    return f"{one.stem} (first)", f"{one.stem} (second)"
 
 
 def _worse(outcome: Outcome, gates: Sequence[str]) -> list[str]:

@@ -22,20 +22,12 @@ from app.evaluation.loaders.sets import (
     read_sts,
 )
 from app.evaluation.measures import pearson, spearman
+from app.evaluation.pairs import RATES, PairMeasures, rank_agreement
 from app.evaluation.recognition import gap, rejection_curve
-from app.evaluation.results import Curve, Run
-from app.evaluation.verification import (
-    Roc,
-    eer,
-    roc,
-    roc_auc,
-    separation,
-    tar_at_far,
-    ten_fold,
-)
+from app.evaluation.results import Curve, Run, roc_curve, thinned
+from app.evaluation.verification import ten_fold
 from app.types import F64, I64
 
-_POINTS_OF_A_CURVE = 200
 _BINS = 10
 
 
@@ -52,8 +44,7 @@ def similarity(job: Job) -> list[Run]:
             "spearman": partial(_correlation, spearman, cosines, said),
             "pearson": partial(_correlation, pearson, cosines, said),
         }
-        agreement = 1 - np.abs(_shares(cosines) - _shares(said))
-        columns = {"rank agreement": agreement.tolist()}
+        columns = {"rank agreement": rank_agreement(cosines, said).tolist()}
         runs.append(job.run(configuration, names, columns, wholes=wholes))
     return runs
 
@@ -67,32 +58,23 @@ def verification(job: Job) -> list[Run]:
     runs = []
     for configuration in job.configurations:
         cosines = _cosines(job, configuration, found)
-        curve = roc(cosines, same)
-        threshold = curve.thresholds[int(np.argmin(np.abs(curve.far - (1 - curve.tar))))]
+        rates = [far for far in RATES if far * int((~same).sum()) >= 1]
+        measures = PairMeasures(cosines, same, rates)
+        threshold = measures.threshold()
         right = ((cosines >= threshold) == same).astype(float)
-        wholes = {
-            "roc auc": _of_pairs(cosines, same, lambda s, t: roc_auc(roc(s, t))),
-            "eer": _of_pairs(cosines, same, lambda s, t: eer(roc(s, t))),
-            **{
-                f"tar@far={far:g}": _of_pairs(cosines, same, partial(_tar, far=far))
-                for far in (0.1, 0.01, 0.001)
-                if far * int((~same).sum()) >= 1
-            },
-            "score gap": _of_pairs(cosines, same, separation),
-        }
         if min(int(same.sum()), int((~same).sum())) >= 10:
             accuracy, error = ten_fold(cosines, same)
             facts = {"10-fold accuracy": accuracy, "its standard error": error}
         else:
             facts = {}
-        facts["threshold at eer"] = float(threshold)
+        facts["threshold at eer"] = threshold
         runs.append(
             job.run(
                 configuration,
                 names,
                 {"right at eer": right.tolist()},
-                wholes=wholes,
-                curves=[_thinned(curve)],
+                wholes=measures.wholes(),
+                curves=[roc_curve(measures.curve())],
                 facts=facts,
             )
         )
@@ -178,7 +160,7 @@ def recognition(job: Job) -> list[Run]:
                 return gap(c[at], r[at], int(known[at].sum()))
 
             thresholds, strangers, answered = rejection_curve(confidence, right, known)
-            some = _some(len(thresholds))
+            some = thinned(len(thresholds))
             told = np.where(known, right.astype(float), np.nan)
             runs.append(
                 job.run(
@@ -232,29 +214,6 @@ def _calibration(sure: F64, right: Any, at: I64) -> float:
     return calibration_error(sure[at], right[at])
 
 
-def _tar(cosines: F64, same: Any, far: float) -> float:
-    return tar_at_far(roc(cosines, same), far)
-
-
-def _of_pairs(cosines: F64, same: Any, of: Any) -> Any:
-    """Make a measure of pairs at some places; nan where a draw holds one kind only."""
-
-    def at(places: I64) -> float:
-        chosen = same[places]
-        if chosen.all() or not chosen.any():
-            return float("nan")
-        return float(of(cosines[places], chosen))
-
-    return at
-
-
-def _shares(values: F64) -> F64:
-    """Ranks as shares of all, 0 … 1."""
-    order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-    found: F64 = order / max(1.0, values.size - 1.0)
-    return found
-
-
 def _voted(answer: Found) -> tuple[Any, float]:
     labels = [hit.attributes.get("label") for hit in answer.hits]
     return vote(labels, [hit.score for hit in answer.hits])
@@ -283,13 +242,3 @@ def _reliability(sure: F64, right: Any) -> Curve:
     said = [float(sure[place == number].mean()) for number in own]
     held = [float(right[place == number].mean()) for number in own]
     return Curve("reliability", said, held)
-
-
-def _thinned(curve: Roc) -> Curve:
-    some = _some(curve.far.size)
-    return Curve("roc", curve.far[some].tolist(), curve.tar[some].tolist())
-
-
-def _some(points: int) -> I64:
-    found: I64 = np.unique(np.linspace(0, points - 1, _POINTS_OF_A_CURVE).astype(np.int64))
-    return found

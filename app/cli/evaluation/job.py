@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ import numpy as np
 from app.cli.asking import refused
 from app.cli.evaluation.asker import Asker, Found
 from app.errors import InvalidQuery
-from app.evaluation.bootstrap import statistic
 from app.evaluation.configurations import applied
 from app.evaluation.ranked import MEASURES, Measure, measure_from
-from app.evaluation.results import Curve, Run, run_of
+from app.evaluation.results import Curve, Run, run_of, with_wholes
 from app.types import F64, I64
 
 
@@ -122,8 +121,4 @@ class Job:
             samples=self.samples,
             seed=self.seed,
         )
-        of_all = {
-            name: statistic(of, len(queries), seed=self.seed) for name, of in (wholes or {}).items()
-        }
-        estimates = {**of_all, **run.estimates} if leading else {**run.estimates, **of_all}
-        return replace(run, wholes=wholes or {}, estimates=estimates)
+        return with_wholes(run, wholes or {}, len(queries), seed=self.seed, leading=leading)

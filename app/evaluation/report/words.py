@@ -88,13 +88,23 @@ def share(value: float) -> str:
     return "10⁻" + "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(-exponent))
 
 
+LEVEL = 0.05
+"""Where p is as large, nothing is called better or worse; intervals hold 95 % likewise."""
+
+
 def verdict(one: Comparison) -> str:
-    """Say what a comparison shows: better, worse, unclear; "equal" where nothing differs."""
+    """Say what a comparison shows: better, worse, unclear; "equal" where nothing differs.
+
+    The interval and p must agree: of four queries that changed, all for the better, the interval of
+    draws lies above 0, though as many tossed coins fall alike one time in eight.
+    """
     low, high = one.difference.low, one.difference.high
     if math.isnan(low) or math.isnan(high):
         return "unclear"
     if low == high == 0:
         return "equal"
+    if one.difference.p >= LEVEL:
+        return "unclear"
     if low > 0:
         return "worse" if one.measure in LOWER_IS_BETTER else "better"
     if high < 0:

@@ -135,13 +135,13 @@ def read_recommend(reading: Reading, raw: Mapping[str, object], at: str, depth: 
     for side in ("positive", "negative"):
         members.raw(side)  # known, though left out
     strategy = members.choice("strategy", STRATEGIES, "average_vector")
-    if not sides[0] and (not sides[1] or strategy == "average_vector"):
-        raise refused(f"{strategy} needs positive examples", members.at)
     node = Recommend(
         at, sides[0], sides[1], strategy, place.depth_of(members), members.flag("keep")
     )
     members.end()
     outer.end()
+    if not sides[0] and (not sides[1] or strategy == "average_vector"):
+        raise refused(f"{strategy} needs positive examples", members.at)
     return node
 
 

@@ -24,7 +24,7 @@ from app.query.algebra.reading import (
 from app.query.expression import Compiled, Expression, Leaf, Meaning, Reading
 from app.query.reading import Members
 from app.ranking.algebra.subspaces import Subspace, compared
-from app.ranking.algebra.vectors import agreement, grouped_mean, groups, mean
+from app.ranking.algebra.vectors import agreement, grouped_mean, groups, mean, unit
 from app.types import F32, F64, Metric
 
 
@@ -135,8 +135,7 @@ class Attributes:
         vectors = composer.vectors(self.parts).astype(np.float64)
         if self.centred:
             vectors = vectors - composer.centre(COLLECTION)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors = vectors / np.maximum(lengths, 1e-12)
+        vectors = unit(vectors)
         labels = groups(vectors, self.threshold if self.grouped else 2.0)
         told = [np.flatnonzero(labels == one).tolist() for one in range(int(labels.max()) + 1)]
         return composer.one(grouped_mean(vectors, labels), keep=self.keep, groups=told)

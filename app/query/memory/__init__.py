@@ -1,6 +1,5 @@
 """What a collection remembers of labels: `classify` and `verify`, read from JSON and run on a view.
 
-labels      label values of attributes
 inputs      what is to be judged, as one head sees it
 head        a method of judging: voting, class_means, label_texts, cached
 classify    heads put together, and what is answered

@@ -10,10 +10,7 @@ import numpy as np
 
 from app.attributes.filter import Filter
 from app.backends.base import View
-from app.query.limits import MOST_GROUPS
-from app.query.memory.head import Judged
-from app.query.memory.inputs import Bench, in_form, metric_of
-from app.query.memory.labels import (
+from app.query.labels import (
     Label,
     both,
     columns,
@@ -23,6 +20,9 @@ from app.query.memory.labels import (
     labels_in,
     remembered,
 )
+from app.query.limits import MOST_GROUPS
+from app.query.memory.head import Judged
+from app.query.memory.inputs import Bench, in_form, metric_of
 from app.query.plan import Lookup
 from app.ranking.memory.prototypes import left_out, moved, similarities, without_group_means
 from app.ranking.softmax import softmax_topk

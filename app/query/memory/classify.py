@@ -11,18 +11,18 @@ import numpy as np
 
 from app.backends.base import View
 from app.errors import InvalidQuery, LimitExceeded
+from app.query.labels import Label, columns, key_of
 from app.query.limits import MOST_LABEL_PAIRS
 from app.query.memory.head import Head, Judged, aligned
 from app.query.memory.inputs import Bench, Thing
-from app.query.memory.labels import Label, columns, key_of
 from app.query.plan import Lookup
 from app.query.running import Leaves, Running
+from app.ranking.class_fusion import weighted
 from app.ranking.memory.composing import (
     all_pairs,
     paired,
     paired_features,
     softly,
-    weighted,
 )
 from app.ranking.memory.decisions import Bar, kept_out, margins
 from app.ranking.softmax import softmax_topk
@@ -188,7 +188,7 @@ class Classifier:
         given = [] if best is None else [best]
         why = kept_out(nearest, probability, margin, self.bar)
         if best is None:
-            why = "nothing_like_it"
+            why = "nothing_like_it" if found.labels else "nothing_remembered"
         if self.several and why is None:
             given = [one for one in order.tolist() if totals[one] >= self._threshold(found, one)]
             why = None if given else "min_probability"

@@ -16,13 +16,13 @@ from app.attributes.filter import Filter
 from app.backends.base import View
 from app.errors import InvalidQuery
 from app.keys import id_from_key
+from app.query.labels import Label, columns, in_order, key_of, labelled, labels_in
 from app.query.limits import MOST_INPUTS
 from app.query.memory.class_means import ClassMeans, Kept, class_means
 from app.query.memory.classify import Classifier
 from app.query.memory.head import Head, Judged, aligned, check_said
 from app.query.memory.inputs import Thing, leaves_of, of_points
 from app.query.memory.label_texts import Cached, LabelTexts
-from app.query.memory.labels import Label, columns, in_order, key_of, labelled, labels_in
 from app.query.running import Leaves
 from app.ranking.class_fusion import fit_weights
 from app.ranking.memory.decisions import best_temperature, f1_thresholds

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from app.errors import LimitExceeded
+from app.query.labels import Label, columns, in_order, key_of
 from app.query.limits import MOST_SAID
 from app.query.memory.inputs import Bench
-from app.query.memory.labels import Label, columns, in_order, key_of
 from app.query.plan import Lookup
 from app.types import F64
 

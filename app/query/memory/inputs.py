@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,10 +12,10 @@ from app.attributes.filter import Filter, Ids
 from app.errors import InvalidQuery
 from app.keys import id_from_key
 from app.query.expression import Expression, Leaf
-from app.query.memory.labels import Label, both, labels_in
+from app.query.labels import Label, both, labels_in
 from app.query.plan import Lookup
 from app.query.running import Running
-from app.ranking.memory.prototypes import unit
+from app.ranking.algebra.vectors import unit
 from app.types import F64, Metric, PointId, VectorField, VectorKind
 from app.vectors.metric import prepare
 from app.vectors.tokens import pooled
@@ -141,8 +141,3 @@ def leaves_of(things: Sequence[Thing], field: VectorField) -> dict[tuple[str, st
         assert isinstance(thing.expression, Leaf)
         found[thing.expression.at, field.name] = thing.expression.value
     return found
-
-
-def with_group(thing: Thing, group: Label | None) -> Thing:
-    """Say which group a thing is of."""
-    return replace(thing, group=group)

@@ -12,9 +12,9 @@ import numpy as np
 import orjson
 
 from app.errors import KeptOutdated
+from app.query.labels import Label, in_order
 from app.query.memory.class_means import Kept
 from app.query.memory.fitting import Fitted
-from app.query.memory.labels import Label, in_order
 from app.query.memory.threshold import Space, space_from
 from app.types import F64, I64
 

@@ -12,12 +12,12 @@ from app.attributes.filter import Filter
 from app.backends.base import View
 from app.errors import InvalidQuery
 from app.keys import id_from_key
+from app.query.labels import Label, both, columns, holding, in_order, key_of, labelled
 from app.query.memory.head import Judged
 from app.query.memory.inputs import Bench, LabelText, in_form, metric_of, prepared
-from app.query.memory.labels import Label, both, columns, holding, in_order, key_of, labelled
 from app.query.plan import Lookup
 from app.query.running import Running
-from app.ranking.attribute_groups import grouped_mean
+from app.ranking.algebra.vectors import NOTHING, grouped_mean, groups, mean, unit
 from app.ranking.memory.caches import (
     Cache,
     affinities,
@@ -25,7 +25,7 @@ from app.ranking.memory.caches import (
     unlabelled_cache,
     usual_shots,
 )
-from app.ranking.memory.prototypes import similarities, unit
+from app.ranking.memory.prototypes import similarities
 from app.ranking.softmax import softmax_topk
 from app.types import F64, I64, PointId, VectorField
 
@@ -202,12 +202,15 @@ def class_vectors(
     for one in labels:
         probes = [running.leaves[text.at, field.name] for text in one.texts]
         vectors = unit(np.stack([prepared(field, probe) for probe in probes]))
-        mean = grouped_mean(vectors, above) if one.grouped else vectors.mean(axis=0)
-        if not np.any(mean):
+        if one.grouped:
+            whole = unit(grouped_mean(vectors, groups(vectors, above)))
+        else:
+            whole = mean(vectors)
+        if np.linalg.norm(whole) < NOTHING:
             raise InvalidQuery(
                 "the texts of this label cancel each other out", pointer=one.texts[0].at
             )
-        found[known[key_of(one.label)]] = in_form(field, mean)
+        found[known[key_of(one.label)]] = in_form(field, whole)
     return in_order(one.label for one in labels), np.stack(
         [one for one in found if one is not None]
     )

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.backends.base import View
+from app.query.labels import Label
 from app.query.memory.classify import Everywhere
 from app.query.memory.inputs import Bench, Thing
-from app.query.memory.labels import Label
 from app.query.running import Leaves, Running
 from app.types import F64, VectorField
 

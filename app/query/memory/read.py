@@ -16,6 +16,7 @@ from typing import Any
 
 from app.errors import LimitExceeded
 from app.query.expression import Reading
+from app.query.labels import Label, key_of, read_label
 from app.query.limits import (
     MOST_INPUTS,
     MOST_LABEL_PAIRS,
@@ -24,7 +25,6 @@ from app.query.limits import (
 from app.query.memory.classify import Classifier, Compose
 from app.query.memory.head import Head
 from app.query.memory.inputs import Thing
-from app.query.memory.labels import Label, key_of, read_label
 from app.query.memory.read_heads import HeadReader
 from app.query.reading import Members, items, number, refused
 from app.ranking.memory.decisions import Bar

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from app.attributes.filter import And, Filter, parse_filter
 from app.errors import LimitExceeded
+from app.query.labels import Label, key_of, read_field, read_label
 from app.query.limits import MOST_CACHED, MOST_HEADS, MOST_LABEL_TEXTS, MOST_LABELS
 from app.query.memory.class_means import ClassMeans
 from app.query.memory.head import Head
 from app.query.memory.inputs import LabelText
 from app.query.memory.label_texts import Cached, LabelTexts, Texts
-from app.query.memory.labels import Label, key_of, read_field, read_label
 from app.query.memory.voting import Voting
 from app.query.reading import Members, items, refused
 from app.ranking.memory.votes import WEIGHTS

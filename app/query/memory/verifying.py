@@ -12,18 +12,21 @@ from app.attributes.filter import Filter, Ids, Not
 from app.backends.base import View
 from app.errors import InvalidQuery
 from app.query.expression import Expression, Reading
-from app.query.limits import MOST_CACHED, MOST_INPUTS, MOST_LABELLED_PAIRS
-from app.query.memory.classify import Everywhere
-from app.query.memory.inputs import Bench, Thing, in_form, metric_of
-from app.query.memory.labels import (
+from app.query.labels import (
     Label,
     both,
+    columns,
     holding,
+    in_order,
+    key_of,
     labelled,
     labels_in,
     read_field,
     read_label,
 )
+from app.query.limits import MOST_CACHED, MOST_INPUTS, MOST_LABELLED_PAIRS
+from app.query.memory.classify import Everywhere
+from app.query.memory.inputs import Bench, Thing, in_form, metric_of
 from app.query.memory.threshold import Side
 from app.query.plan import Lookup
 from app.query.reading import Members, refused
@@ -198,9 +201,11 @@ class Drawn:
         vectors, _ = view.vectors(field.name, rows)
         every = [labels_in(attributes, self.label) for attributes in view.attributes(rows)]
         kept = [number for number, held in enumerate(every) if len(held) == 1]
-        _, who = np.unique([repr(every[number][0]) for number in kept], return_inverse=True)
+        held = [every[number][0] for number in kept]
+        numbers = columns(in_order(held))
+        who = np.array([numbers[key_of(label)] for label in held], dtype=np.int64)
         wide = vectors[kept].astype(np.float64)
-        people = int(who.max()) + 1 if kept else 0
+        people = len(numbers)
         order = np.random.default_rng(self.seed).permutation(people)
         sides = [order[: people // 2], order[people // 2 :]] if self.halves else [order]
         return [self._of(field, wide, who, side) for side in sides]

@@ -12,10 +12,7 @@ from app.attributes.filter import Filter
 from app.backends.base import Recall
 from app.errors import LimitExceeded
 from app.keys import id_from_key
-from app.query.limits import MOST_CACHED, MOST_SEARCHES, MOST_VOTERS
-from app.query.memory.head import Judged, check_said
-from app.query.memory.inputs import Bench, metric_of
-from app.query.memory.labels import (
+from app.query.labels import (
     Label,
     both,
     columns,
@@ -26,6 +23,9 @@ from app.query.memory.labels import (
     labels_in,
     remembered,
 )
+from app.query.limits import MOST_CACHED, MOST_SEARCHES, MOST_VOTERS
+from app.query.memory.head import Judged, check_said
+from app.query.memory.inputs import Bench, metric_of
 from app.query.plan import Lookup
 from app.query.reading import refused
 from app.ranking.memory.prototypes import borrowed, similarities

@@ -9,23 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.ranking.algebra.vectors import unit
 from app.ranking.class_fusion import contributions, fused
-from app.ranking.memory.prototypes import unit
 from app.types import F64, I64
-
-
-def weighted(heads: F64, weights: F64) -> F64:
-    """Give each head's part in the fused probabilities: w_{m,c} p_{m,c}, scaled so that a row sums
-    to 1 over heads and labels; zeros where nobody says anything.
-
-    heads    float64[m, n, c], NaN where a head knows nothing of a label
-    weights  float64[m, c], ≥ 0
-    returns  float64[m, n, c]
-    """
-    parts = weights[:, None, :] * np.nan_to_num(heads)
-    total = parts.sum(axis=(0, 2), keepdims=True)
-    shares: F64 = np.divide(parts, total, out=np.zeros_like(parts), where=total > 0)
-    return shares
 
 
 def softly(heads: F64, weights: F64) -> F64:

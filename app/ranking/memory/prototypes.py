@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.types import F32, F64, I64, Metric
+from app.ranking.algebra.vectors import unit
+from app.types import F64, I64, Metric
 
 
 def similarities(metric: Metric, queries: F64, classes: F64) -> F64:
@@ -24,14 +25,6 @@ def similarities(metric: Metric, queries: F64, classes: F64) -> F64:
     squared = (queries**2).sum(1)[:, None] + (classes**2).sum(1)[None] - 2.0 * dots
     distances: F64 = 0.0 - np.sqrt(np.maximum(squared, 0.0))
     return distances
-
-
-def unit(vectors: F64 | F32) -> F64:
-    """Scale the last axis to length one, in float64; zeros stay."""
-    wide = vectors.astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=-1, keepdims=True)
-    scaled: F64 = np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
-    return scaled
 
 
 def without_group_means(means: F64, counts: I64, groups: F64) -> F64:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidQuery, LikewiseError, LimitExceeded
-from app.query.memory.labels import key_of
+from app.query.labels import key_of
 from app.types import F64, Metric
 
 from .harness import Json, classified, filled, read
@@ -213,7 +213,7 @@ def test_nothing_remembered_is_an_answer_that_abstains() -> None:
             {"inputs": [{"id": 0}], "label": "nobody", "method": method},
         )
         assert answer["label"] is None
-        assert answer["abstained"] == "nothing_like_it"
+        assert answer["abstained"] == "nothing_remembered"
         assert answer["nearest"] is None
         assert answer["scores"] == []
 

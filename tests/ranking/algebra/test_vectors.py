@@ -82,6 +82,23 @@ def test_a_group_counts_once_however_many_members_it_has() -> None:
 
 
 @settings(max_examples=30)
+@given(st.integers(1, 20), st.integers(0, 1000))
+def test_repeating_a_thing_changes_nothing(times: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    vectors = unit(random.standard_normal((4, 24)))
+    again = np.concatenate([vectors, np.repeat(vectors[:1], times, axis=0)])
+    found = grouped_mean(again, groups(again, 0.95))
+    assert np.allclose(found, grouped_mean(vectors, groups(vectors, 0.95)))
+    shuffled = again[random.permutation(len(again))]
+    assert np.allclose(found, grouped_mean(shuffled, groups(shuffled, 0.95)))
+
+
+def test_groups_that_cancel_each_other_out_are_nothing() -> None:
+    opposite = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    assert not grouped_mean(opposite, groups(opposite, 0.9)).any()
+
+
+@settings(max_examples=30)
 @given(st.integers(1, 8))
 def test_spread_rows_lie_apart(count: int) -> None:
     clusters = np.repeat(np.eye(8) * 10, 4, axis=0) + np.tile(np.arange(4) / 100, 8)[:, None]

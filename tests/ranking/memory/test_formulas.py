@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from app.ranking.attribute_groups import attribute_groups, grouped_mean
+from app.ranking.class_fusion import weighted
 from app.ranking.memory.caches import (
     affinities,
     blended,
     unlabelled_cache,
     usual_shots,
 )
-from app.ranking.memory.composing import all_pairs, paired, softly, weighted
+from app.ranking.memory.composing import all_pairs, paired, softly
 from app.ranking.memory.decisions import best_temperature, f1_thresholds, margins
 from app.ranking.memory.prototypes import (
     borrowed,
@@ -148,29 +148,6 @@ def test_borrowed_examples_have_the_mean_of_the_class_and_the_spread_of_others()
     made = borrowed(np.array([1.0, 0.0, 0.0]), heads, np.broadcast_to(heads.mean(0), heads.shape))
     assert made.mean(0) == pytest.approx([1, 0, 0], abs=1e-9)
     assert np.cov(made.T) == pytest.approx(np.cov(heads.T))
-
-
-# ── attributes ───────────────────────────────────────────────────────────────────────────────
-
-
-def test_groups_are_chains_of_near_things() -> None:
-    angles = np.radians([0, 10, 20, 90, 95, 200])
-    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    assert attribute_groups(vectors, math.cos(math.radians(11))).tolist() == [0, 0, 0, 1, 1, 2]
-    assert attribute_groups(vectors, 1.0).tolist() == [*range(6)]
-
-
-@given(st.integers(1, 20), st.integers(0, 1000))
-def test_repeating_a_thing_changes_nothing(times: int, seed: int) -> None:
-    vectors = unit(np.random.default_rng(seed).standard_normal((4, 24)))
-    again = np.concatenate([vectors, np.repeat(vectors[:1], times, axis=0)])
-    assert grouped_mean(again, 0.95) == pytest.approx(grouped_mean(vectors, 0.95))
-    order = np.random.default_rng(seed).permutation(len(again))
-    assert grouped_mean(again[order], 0.95) == pytest.approx(grouped_mean(again, 0.95))
-
-
-def test_what_cancels_out_is_nothing() -> None:
-    assert not grouped_mean(np.array([[1.0, 0.0], [-1.0, 0.0]]), 0.9).any()
 
 
 # ── decisions ────────────────────────────────────────────────────────────────────────────────

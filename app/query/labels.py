@@ -1,4 +1,4 @@
-"""Labels: the values of an attribute that say what a point is."""
+"""Labels: the values of an attribute that say what a point is, or which group it is in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def key_of(label: Label) -> tuple[int, Any]:
     """Give what tells labels apart, and sorts them: `True` is no 1; numbers before strings."""
     if isinstance(label, bool):
         return 0, label
-    return (2, label) if isinstance(label, str) else (1, label)
+    return (2, label) if isinstance(label, str) else (1, exact_number(label))
 
 
 def labels_in(attributes: Mapping[str, Any], field: str) -> list[Label]:
