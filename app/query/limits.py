@@ -108,6 +108,9 @@ MOST_HEADS = 8
 MOST_LABELS = 1000
 """Labels whose every value is looked at: class means, label texts; and labels that are answered."""
 
+MOST_SAID = 2**22
+"""What heads say of things: heads × things × labels. Each takes some eighty bytes meanwhile."""
+
 MOST_LABEL_TEXTS = 2048
 """Texts of all labels of a classifier together, each in every template."""
 

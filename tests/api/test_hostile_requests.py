@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from app.errors import DeadlineExceeded
+from app.errors import DeadlineExceeded, LimitExceeded
 from app.query.due import deadline
+from app.query.memory.head import check_said
 from app.query.running import Running
 
 from .harness import InProcess
@@ -107,7 +108,7 @@ def test_heads_that_know_no_label_say_nothing(small: InProcess, fuse: str) -> No
     answer = small.post(f"{C}/classify", body)
     assert answer.status_code == 200, answer.text
     (result,) = answer.json()["results"]
-    assert (result["label"], result["abstained"]) == (None, "nothing_like_it")
+    assert (result["label"], result["abstained"]) == (None, "nothing_remembered")
 
 
 @pytest.mark.parametrize("rate", [5e-324, 1e-310, 1e-10])
@@ -179,3 +180,27 @@ def test_a_stage_is_not_begun_when_nobody_waits_for_it() -> None:
         return [entry["stage"] for entry in running.account]
 
     assert copy_context().run(stages) == ["first"]
+
+
+def test_labels_that_nobody_shares_do_not_fill_the_memory(
+    small: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound, made small: 40 labels of 40 points are refused, 4 are not."""
+    monkeypatch.setattr("app.query.memory.head.MOST_SAID", 1000)
+    heads = [{"name": name, "using": "v", "k": 16} for name in "ab"]
+    inputs = [{"vector": [n, 1]} for n in range(20)]
+    for label, pointer, status in (("n", "/heads/0", 422), ("kind", None, 200)):
+        asked = {"inputs": inputs, "label": label, "heads": heads}
+        answer = small.post(f"{C}/classify", asked)
+        assert (answer.status_code, answer.json().get("pointer")) == (status, pointer)
+    for label, pointer, status in (("n", "/fit", 422), ("kind", None, 200)):
+        body = {"label": label, "heads": heads, "fit": {"sample": 30, "what": ["weights"]}}
+        answer = small.put(f"{C}/classifiers/{label}", body)
+        assert (answer.status_code, answer.json().get("pointer")) == (status, pointer)
+        assert small.get(f"{C}/classifiers/{label}").status_code == (404 if pointer else 200)
+
+
+def test_what_heads_say_is_bounded_together() -> None:
+    check_said(8, 256, 2048, "")
+    with pytest.raises(LimitExceeded):
+        check_said(8, 256, 2049, "")

@@ -268,7 +268,7 @@ BAD = [
     ("classify", {"inputs": [{"id": 1}], "label": "person", "filter": {"$x": 1}}, "invalid-filter",
      "/filter/$x"),
     ("classify", {"inputs": [{"id": 1}], "classifier": "k", "k": 3}, "invalid-query", "/k"),
-    ("classify", {"inputs": [{"id": 1}], "classifier": "../k"}, "invalid-name", None),
+    ("classify", {"inputs": [{"id": 1}], "classifier": "../k"}, "invalid-name", "/classifier"),
     ("classify", {"inputs": [{"id": 1}], "label": "person", "reject": {"threshold": "t"}},
      "artefact-not-found", "/reject/threshold"),
     ("verify", {"a": {"id": 1}}, "invalid-query", ""),

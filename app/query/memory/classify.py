@@ -110,7 +110,7 @@ class Classifier:
 
     def together(self, judged: Sequence[Judged]) -> Together:
         """Fuse what the heads say."""
-        labels, probabilities, scores = aligned(judged)
+        labels, probabilities, scores = aligned(judged, self.heads[0].at)
         weights = self._weights(labels)
         if self.several:
             # Shares of neighbours, which need not sum to 1: their weighted mean.

@@ -20,7 +20,7 @@ from app.query.labels import Label, columns, in_order, key_of, labelled, labels_
 from app.query.limits import MOST_INPUTS
 from app.query.memory.class_means import ClassMeans, Kept, class_means
 from app.query.memory.classify import Classifier
-from app.query.memory.head import Head, Judged, aligned
+from app.query.memory.head import Head, Judged, aligned, check_said
 from app.query.memory.inputs import Thing, leaves_of, of_points
 from app.query.memory.label_texts import Cached, LabelTexts
 from app.query.running import Leaves
@@ -177,6 +177,8 @@ class Fitting:
             for one in self.fields.values():
                 leaves |= leaves_of(some, one)
             pieces.append(classifier.judge(self.view, some, self.fields, leaves))
+            names = {key_of(label) for lot in pieces for one in lot for label in one.labels}
+            check_said(len(pieces[0]), len(self.things), len(names), self.fit.at)
         return [_joined([piece[number] for piece in pieces]) for number in range(len(pieces[0]))]
 
     def _chosen(self, fitted: Fitted) -> Json:
@@ -272,7 +274,7 @@ class Fitting:
     def _weights(self, judged: Sequence[Judged], chooses: I64, fitted: Fitted) -> None:
         if len(judged) < 2 or self.classifier.several:
             return
-        labels, probabilities, _ = aligned(judged)
+        labels, probabilities, _ = aligned(judged, self.fit.at)
         places = columns(labels)
         known = [one for one in chooses.tolist() if key_of(self.truth[one][0]) in places]
         truth = np.array([places[key_of(self.truth[one][0])] for one in known], dtype=np.int64)

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from app.errors import LimitExceeded
 from app.query.labels import Label, columns, in_order, key_of
+from app.query.limits import MOST_SAID
 from app.query.memory.inputs import Bench
 from app.query.plan import Lookup
 from app.types import F64
@@ -68,19 +70,37 @@ class Head(Protocol):
     def judge(self, bench: Bench) -> Judged: ...
 
 
-def aligned(judged: Sequence[Judged]) -> tuple[list[Label], F64, F64]:
+def check_said(heads: int, things: int, labels: int, at: str) -> None:
+    """Raise LimitExceeded where heads would say more than is held in memory at once.
+
+    Neighbours may hold a label each, where it is a name or a number of theirs.
+    """
+    if heads * things * labels > MOST_SAID:
+        raise LimitExceeded(
+            f"{heads} heads would say of {things} things whether they are one of {labels} labels: "
+            f"heads × things × labels is at most {MOST_SAID}; is the label one that points share?",
+            pointer=at,
+            limit=MOST_SAID,
+        )
+
+
+def aligned(judged: Sequence[Judged], at: str) -> tuple[list[Label], F64, F64]:
     """Put what several heads say under the same labels.
 
+    at       who is blamed for too many of them
     returns  all labels, in order; probabilities and scores float64[heads, n, c], NaN where a head
              does not know a label
+
+    Raises LimitExceeded.
     """
     labels = in_order(label for one in judged for label in one.labels)
+    check_said(len(judged), judged[0].nearest.size, len(labels), at)
     places = columns(labels)
     things = judged[0].nearest.size
     probabilities = np.full((len(judged), things, len(labels)), np.nan)
     scores = probabilities.copy()
     for number, one in enumerate(judged):
-        at = [places[key_of(label)] for label in one.labels]
-        probabilities[number][:, at] = one.probabilities
-        scores[number][:, at] = one.scores
+        own = [places[key_of(label)] for label in one.labels]
+        probabilities[number][:, own] = one.probabilities
+        scores[number][:, own] = one.scores
     return labels, probabilities, scores

@@ -24,7 +24,7 @@ from app.query.labels import (
     remembered,
 )
 from app.query.limits import MOST_CACHED, MOST_SEARCHES, MOST_VOTERS
-from app.query.memory.head import Judged
+from app.query.memory.head import Judged, check_said
 from app.query.memory.inputs import Bench, metric_of
 from app.query.plan import Lookup
 from app.query.reading import refused
@@ -126,6 +126,7 @@ class Voting:
         labels = in_order(label for few in voters for voter in few for label in voter.labels)
         places = columns(labels)
         size = (len(voters), len(labels))
+        check_said(1, *size, self.at)
         shares, scores = np.zeros(size), np.zeros(size)
         nearest = np.full(len(voters), np.nan)
         told = []
