@@ -72,11 +72,15 @@ def alone(path: Path, tick: Callable[[], object]) -> Iterator[None]:
     tick  called while somebody else has it; may raise to stop waiting
     """
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("ab")
         except FileNotFoundError:
             continue  # the folder went meanwhile
+        except FileExistsError:
+            if path.parent.exists() and not path.parent.is_dir():
+                raise
+            continue  # it was there, and went before mkdir looked what it is
         with file:
             while not _lock(file.fileno()):
                 tick()
