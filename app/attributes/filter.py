@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from dataclasses import field as kept
 from hashlib import sha256
-from typing import Any, Literal, NoReturn, TypeAlias, TypeVar
+from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, overload
 
 import orjson
 
@@ -178,6 +178,19 @@ class Match(_Remembering):
 
 
 Filter: TypeAlias = Everything | And | Or | Not | AnyOf | Range | Within | Exists | Ids | Match
+
+
+@overload
+def both(outer: Filter | None, inner: Filter) -> Filter: ...
+@overload
+def both(outer: Filter | None, inner: None) -> Filter | None: ...
+@overload
+def both(outer: Filter | None, inner: Filter | None) -> Filter | None: ...
+def both(outer: Filter | None, inner: Filter | None) -> Filter | None:
+    """Join two filters that must both hold; None lets everything pass."""
+    if outer is None or inner is None:
+        return inner if outer is None else outer
+    return And((outer, inner))
 
 
 def parse_filter(raw: object, *, max_nodes: int = 1000, pointer: str = "/filter") -> Filter:

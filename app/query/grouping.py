@@ -19,9 +19,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.attributes.filter import both
 from app.query.labels import holding, key_of, labels_in
 from app.query.ordering import OrderedSource
-from app.query.plan import Lookup, Plan, Source, both
+from app.query.plan import Lookup, Plan, Source
 from app.query.pool import Group, Pool
 from app.query.running import Running
 

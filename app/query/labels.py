@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from app.attributes.filter import And, AnyOf, Exists, Filter, Values
+from app.attributes.filter import AnyOf, Exists, Filter, Values, both
 from app.attributes.values import elements, exact_number, json_type, name_problem, scalar_problem
 from app.backends.base import View
 from app.errors import LimitExceeded
@@ -68,11 +68,6 @@ def holding(field: str, label: Label) -> Filter:
 def labelled(filter: Filter | None, field: str) -> Filter:
     """Narrow a filter to points that say what they are."""
     return both(filter, Exists(field))
-
-
-def both(filter: Filter | None, other: Filter) -> Filter:
-    """Join two filters that must both hold."""
-    return other if filter is None else And((filter, other))
 
 
 def remembered(

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from app.attributes.filter import And, Filter
+from app.attributes.filter import Filter
 from app.backends.base import Recall, Words
 from app.errors import InvalidFilter, InvalidQuery, LikewiseError, LimitExceeded, PointNotFound
 from app.query.correcting import Correction
@@ -467,10 +467,3 @@ class Plan:
             pool = pool.taken(np.flatnonzero(pool.scores >= self.threshold))
         running.ranked = len(pool)
         return pool
-
-
-def both(outer: Filter | None, inner: Filter | None) -> Filter | None:
-    """Join two filters that must both hold."""
-    if outer is None or inner is None:
-        return inner if outer is None else outer
-    return And((outer, inner))

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from app.attributes.filter import Filter, parse_filter
+from app.attributes.filter import Filter, both, parse_filter
 from app.attributes.values import json_type, name_problem
 from app.errors import InvalidQuery, LimitExceeded
 from app.query.algebra import COMPOSITIONS
@@ -31,7 +31,7 @@ from app.query.grouping import GroupBy
 from app.query.levels import Level, read_level
 from app.query.limits import CANDIDATES, MOST_DEPTH, MOST_SOURCES, MOST_STAGES, MOST_WEIGHT
 from app.query.ordering import OrderedSource, OrderStage, read_order
-from app.query.plan import Fused, Joined, Lookup, Plan, Source, Stage, both
+from app.query.plan import Fused, Joined, Lookup, Plan, Source, Stage
 from app.query.reading import Members, items, refused
 from app.query.rescore import Rescore
 from app.query.weighted import Weighted

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from app.attributes.filter import Filter, parse_filter
+from app.attributes.filter import Filter, both, parse_filter
 from app.backends.base import View
 from app.errors import ArtefactNotFound, InvalidName, InvalidQuery, KeptOutdated, LikewiseError
-from app.query.labels import both, read_field, read_label
+from app.query.labels import read_field, read_label
 from app.query.memory.class_means import ClassMeans, Kept
 from app.query.memory.classify import Classifier
 from app.query.memory.fitting import WHAT, Fit, Fitted, Fitting

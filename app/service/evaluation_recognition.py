@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from app.attributes.filter import Filter, Not, parse_filter
+from app.attributes.filter import Filter, Not, both, parse_filter
 from app.backends.base import View
 from app.errors import InvalidField, InvalidQuery, LikewiseError
 from app.evaluation.results import Outcome
-from app.query.labels import both, holding, key_of, labelled, labels_in, read_field
+from app.query.labels import holding, key_of, labelled, labels_in, read_field
 from app.query.limits import MOST_JUDGED
 from app.service.checks import place
 from app.service.classifying import Classifying

@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from app.attributes.filter import Filter
+from app.attributes.filter import Filter, both
 from app.backends.base import View
 from app.query.labels import (
     Label,
-    both,
     columns,
     holding,
     key_of,

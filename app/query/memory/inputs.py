@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.attributes.filter import Filter, Ids
+from app.attributes.filter import Filter, Ids, both
 from app.errors import InvalidQuery
 from app.keys import id_from_key
 from app.query.expression import Expression, Leaf
-from app.query.labels import Label, both, labels_in
+from app.query.labels import Label, labels_in
 from app.query.plan import Lookup
 from app.query.running import Running
 from app.ranking.algebra.vectors import unit

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from app.attributes.filter import Filter
+from app.attributes.filter import Filter, both
 from app.backends.base import View
 from app.errors import InvalidQuery
 from app.keys import id_from_key
-from app.query.labels import Label, both, columns, holding, in_order, key_of, labelled
+from app.query.labels import Label, columns, holding, in_order, key_of, labelled
 from app.query.memory.head import Judged
 from app.query.memory.inputs import Bench, LabelText, in_form, metric_of, prepared
 from app.query.plan import Lookup

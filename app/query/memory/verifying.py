@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.attributes.filter import Filter, Ids, Not
+from app.attributes.filter import Filter, Ids, Not, both
 from app.backends.base import View
 from app.errors import InvalidQuery
 from app.query.expression import Expression, Reading
 from app.query.labels import (
     Label,
-    both,
     columns,
     holding,
     in_order,

@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.attributes.filter import Filter
+from app.attributes.filter import Filter, both
 from app.backends.base import Recall
 from app.errors import LimitExceeded
 from app.keys import id_from_key
 from app.query.labels import (
     Label,
-    both,
     columns,
     holding,
     in_order,
